@@ -1,0 +1,59 @@
+/* Documents: what is given to a model and what comes back, as segments of text, image, break and mask. */
+#ifndef CM3LEON_DOCUMENT_H
+#define CM3LEON_DOCUMENT_H
+
+#include "cm3leon/image.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A list of segments. One thread at a time. */
+typedef struct cm3_document cm3_document;
+
+typedef enum cm3_segment_kind {
+    CM3_SEGMENT_TEXT = 1,
+    CM3_SEGMENT_IMAGE = 2, /**< pixels, or codes, or both */
+    CM3_SEGMENT_BREAK = 3,
+    CM3_SEGMENT_MASK = 4 /**< stands for something to be filled in; written as sentinel `mask` */
+} cm3_segment_kind;
+
+/** One segment; pointers belong to the document and stay valid until it is changed or destroyed. */
+typedef struct cm3_segment {
+    size_t struct_size; /**< set by the caller */
+    cm3_segment_kind kind;
+    const char *text; /**< TEXT: UTF-8, NUL-terminated; else NULL */
+    size_t text_size; /**< bytes without the NUL */
+    const cm3_image *image; /**< IMAGE: pixels where known, else NULL */
+    const int32_t *codes;   /**< IMAGE: codes where known, else NULL */
+    size_t code_count;
+    int32_t mask; /**< MASK: number of the sentinel */
+} cm3_segment;
+
+CM3_API cm3_status cm3_document_create(cm3_context *context, cm3_document **document);
+CM3_API void cm3_document_destroy(cm3_document *document);
+
+/** Appends UTF-8 text (`size` SIZE_MAX: NUL-terminated), copied. Errors: UTF8, INVALID_ARGUMENT, NO_MEMORY. */
+CM3_API cm3_status cm3_document_add_text(cm3_document *document, const char *text, size_t size);
+
+/** Appends a picture; the document takes a hold of its own. */
+CM3_API cm3_status cm3_document_add_image(cm3_document *document, cm3_image *image);
+
+/** Appends a picture by its codes, copied. */
+CM3_API cm3_status cm3_document_add_codes(cm3_document *document, const int32_t *codes, size_t count);
+
+CM3_API cm3_status cm3_document_add_break(cm3_document *document);
+
+/** Appends mask `number` (0..sentinels-1). */
+CM3_API cm3_status cm3_document_add_mask(cm3_document *document, int32_t number);
+
+CM3_API cm3_status cm3_document_count(const cm3_document *document, size_t *count);
+
+/** Segment `index` of count. Set segment->struct_size first. Errors: INVALID_ARGUMENT. */
+CM3_API cm3_status cm3_document_get(const cm3_document *document, size_t index, cm3_segment *segment);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

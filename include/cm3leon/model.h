@@ -1,0 +1,79 @@
+/* Models: loading, description, and the plain forward pass. */
+#ifndef CM3LEON_MODEL_H
+#define CM3LEON_MODEL_H
+
+#include "cm3leon/tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Immutable weights and what belongs to them. Reference-counted; any thread may use it, several at once. */
+typedef struct cm3_model cm3_model;
+
+typedef enum cm3_load_mode {
+    CM3_LOAD_MAP = 1, /**< map the file and read weights where they lie */
+    CM3_LOAD_HUGE = 2 /**< copy the weights into huge pages, counted as memory */
+} cm3_load_mode;
+
+typedef struct cm3_load_options {
+    size_t struct_size;
+    cm3_load_mode mode;  /**< default CM3_LOAD_MAP */
+    int verify_checksum; /**< not 0: compare the data with the file's XXH3 sum first. Default 0 */
+    int check_weights;   /**< not 0: refuse NaN and infinity in weights. Default 1 */
+} cm3_load_options;
+
+CM3_API void cm3_load_options_init(cm3_load_options *options);
+
+/**
+ * Loads a `.cm3` file. `options` may be NULL. The file must not be changed while the model lives.
+ * Errors: NOT_FOUND, IO, FORMAT, VERSION, TRUNCATED, CHECKSUM, UNSUPPORTED, NO_MEMORY. *model is NULL on failure.
+ */
+CM3_API cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load_options *options, cm3_model **model);
+
+/** The same from memory, which must stay valid and unchanged until the last hold on the model is given up. */
+CM3_API cm3_status cm3_model_load_memory(cm3_context *context, const void *data, size_t size,
+                                         const cm3_load_options *options, cm3_model **model);
+
+/** The same through an I/O vtable; everything is read before the call returns. */
+CM3_API cm3_status cm3_model_load_io(cm3_context *context, const cm3_io *io, const cm3_load_options *options,
+                                     cm3_model **model);
+
+CM3_API cm3_status cm3_model_retain(cm3_model *model);
+CM3_API void cm3_model_destroy(cm3_model *model);
+
+/** Parts of a `.cm3` file. */
+typedef enum cm3_model_parts { CM3_PART_LM = 1, CM3_PART_VQ = 2, CM3_PART_TOKENIZER = 4 } cm3_model_parts;
+
+typedef struct cm3_model_info {
+    size_t struct_size; /**< set by the caller */
+    uint32_t parts;     /**< cm3_model_parts present, or-ed */
+    int32_t vocab_size, hidden_size, layers, heads, kv_heads, ffn_size;
+    int32_t context_length; /**< the most tokens a document may have, prompt and answer together */
+    uint64_t lm_parameters, vq_parameters;
+    uint64_t weight_bytes; /**< as stored */
+} cm3_model_info;
+
+CM3_API cm3_status cm3_model_get_info(const cm3_model *model, cm3_model_info *info);
+
+/** The configuration as JSON, valid as long as the model. */
+CM3_API cm3_status cm3_model_config_json(const cm3_model *model, const char **json);
+
+/** The model's tokenizer; a new hold, to be destroyed by the caller. */
+CM3_API cm3_status cm3_model_tokenizer(const cm3_model *model, cm3_tokenizer **tokenizer);
+
+typedef enum cm3_compute { CM3_COMPUTE_AUTO = 0, CM3_COMPUTE_F32 = 1, CM3_COMPUTE_BF16 = 2 } cm3_compute;
+
+/**
+ * The plain forward pass: logits [count, vocab_size], row-major f32, of every position of `ids`, computed on the
+ * engine thread, which the call waits for. `compute` AUTO means F32 here.
+ * Errors: INVALID_ARGUMENT (an id out of range), TOO_LONG, UNSUPPORTED (no language model), NO_MEMORY.
+ */
+CM3_API cm3_status cm3_model_logits(const cm3_model *model, const int32_t *ids, size_t count, cm3_compute compute,
+                                    float *logits);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

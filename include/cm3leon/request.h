@@ -1,0 +1,138 @@
+/* Generation: options, events, the blocking call, and the request that a game loop polls. */
+#ifndef CM3LEON_REQUEST_H
+#define CM3LEON_REQUEST_H
+
+#include "cm3leon/document.h"
+#include "cm3leon/model.h"
+#include "cm3leon/sampler.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum cm3_modality {
+    CM3_MODALITY_IMAGE = 1,      /**< exactly one image, then the end */
+    CM3_MODALITY_TEXT = 2,       /**< text until its end or max_tokens */
+    CM3_MODALITY_INTERLEAVED = 3 /**< text; a begin-image token opens an image of exactly N tokens; text again */
+} cm3_modality;
+
+typedef struct cm3_generate_options {
+    size_t struct_size;
+    cm3_modality modality;    /**< default CM3_MODALITY_IMAGE */
+    uint64_t seed;            /**< 0 (default): one is picked and told by cm3_request_seed() */
+    int32_t candidates;       /**< 1..64; default 1 */
+    float guidance_scale;     /**< u + s (c - u) (paper eq. 2); 1 is none. 0..100; default 3 */
+    const cm3_sampler *sampler; /**< NULL (default): the chain made of the four values below. A hold is taken */
+    float temperature;        /**< 0..100; default 1; 0 is greedy */
+    int32_t top_k;            /**< 0 (default): off */
+    float top_p;              /**< 0 < p <= 1; default 0.9 */
+    float repetition_penalty; /**< > 0; default 1 (none) */
+    int32_t max_tokens;       /**< 0 (default): what the context leaves. Bounds text; images are always whole */
+    int32_t preview_rows;     /**< 0 (default): none; n: an IMAGE_ROWS event each n finished rows of tokens */
+    cm3_compute compute;      /**< default AUTO: bf16 where the CPU has it */
+    uint32_t encode_flags;    /**< cm3_encode_flags for prompt texts; default CM3_ENCODE_PLAIN */
+} cm3_generate_options;
+
+CM3_API void cm3_generate_options_init(cm3_generate_options *options);
+
+typedef enum cm3_event_kind {
+    CM3_EVENT_TEXT = 1,       /**< text: whole code points */
+    CM3_EVENT_TOKEN = 2,      /**< token, modality, index */
+    CM3_EVENT_IMAGE_ROWS = 3, /**< image: a preview whose rows of pixels from `row` on, `rows` of them, are new */
+    CM3_EVENT_IMAGE = 4,      /**< image: a finished picture */
+    CM3_EVENT_PROGRESS = 5,   /**< done, total, seconds */
+    CM3_EVENT_END = 6         /**< the candidate ended: reason */
+} cm3_event_kind;
+
+typedef enum cm3_end_reason {
+    CM3_END_FINISHED = 1,
+    CM3_END_MAX_TOKENS = 2,
+    CM3_END_CANCELLED = 3,
+    CM3_END_FAILED = 4
+} cm3_end_reason;
+
+/** One event. Pointers are valid inside the callback only; take a hold on the image (cm3_image_retain()) to keep it. */
+typedef struct cm3_event {
+    size_t struct_size;
+    cm3_event_kind kind;
+    int32_t candidate; /**< 0..candidates-1; PROGRESS: 0 */
+    int32_t token;     /**< TOKEN: id */
+    int32_t modality;  /**< TOKEN: cm3_modality IMAGE or TEXT */
+    int32_t index;     /**< TOKEN: 0.. from the first new one; IMAGE, IMAGE_ROWS: number of the image */
+    const char *text;  /**< TEXT: UTF-8, NUL-terminated */
+    size_t text_size;
+    cm3_image *image;
+    int32_t row, rows;
+    uint64_t done, total; /**< PROGRESS: tokens, all candidates together */
+    double seconds;       /**< since the start */
+    cm3_end_reason reason;
+    cm3_status status; /**< END: what went wrong when reason is FAILED */
+} cm3_event;
+
+/**
+ * Receives events, always inside the host's own call of generate, poll or wait, never on a thread of the library's.
+ * Anything but 0 stops the request. Must not throw or jump out. May call cm3_request_cancel(), nothing else on the request.
+ */
+typedef int (*cm3_event_fn)(void *user, const cm3_event *event);
+
+/**
+ * The simple way: generates, blocks, streams events to `on_event` (may be NULL), and hands over what was made as a
+ * document: for each candidate its texts and images, candidates parted by breaks. *result is NULL on failure and
+ * (if `result` is not NULL) the caller's to destroy on success. A callback that stopped it gives CANCELLED and still the
+ * partial document. Errors: INVALID_ARGUMENT, UTF8, TOO_LONG, UNSUPPORTED, NO_MEMORY, CANCELLED.
+ */
+CM3_API cm3_status cm3_generate(cm3_model *model, const cm3_document *prompt, const cm3_generate_options *options,
+                                cm3_event_fn on_event, void *user, cm3_document **result);
+
+/**
+ * One generation. Used by one thread at a time, except cm3_request_cancel() and cm3_request_done(), which any thread
+ * may call at any time before destroy.
+ */
+typedef struct cm3_request cm3_request;
+
+/** Starts; returns at once. The prompt and the options are copied. Errors as cm3_generate(). */
+CM3_API cm3_status cm3_request_start(cm3_model *model, const cm3_document *prompt, const cm3_generate_options *options,
+                                     cm3_request **request);
+
+/**
+ * Delivers queued events to `on_event` (may be NULL), waiting at most `budget_us` microseconds for some (0: not at all). With
+ * a context of threads = 0 this is where computing happens, for about `budget_us`, at least one step. *done becomes 1 when the
+ * request has ended and all its events were delivered. Returns CM3_OK while it runs and when it ended well; else what went
+ * wrong (CANCELLED after a cancel). `done` may be NULL.
+ */
+CM3_API cm3_status cm3_request_poll(cm3_request *request, uint64_t budget_us, cm3_event_fn on_event, void *user, int *done);
+
+/** Delivers events until the request ends. Returns as poll does at the end. */
+CM3_API cm3_status cm3_request_wait(cm3_request *request, cm3_event_fn on_event, void *user);
+
+/** Asks it to stop, from any thread, signal handlers included; takes effect within one layer; what was made is kept. NULL is allowed. */
+CM3_API void cm3_request_cancel(cm3_request *request);
+
+/** Not 0 once computing has ended (events may still be waiting for a poll). */
+CM3_API int cm3_request_done(const cm3_request *request);
+
+/** The seed in use, never 0. */
+CM3_API cm3_status cm3_request_seed(const cm3_request *request, uint64_t *seed);
+
+/** What was made so far (all of it after the end): a document of the caller's. BUSY while it is computing. */
+CM3_API cm3_status cm3_request_result(const cm3_request *request, cm3_document **result);
+
+/** The message of its failure; "" without one. Valid as long as the request. */
+CM3_API const char *cm3_request_message(const cm3_request *request);
+
+typedef struct cm3_timings {
+    size_t struct_size; /**< set by the caller */
+    double queued, prefill, decode, image_decode, total; /**< seconds */
+    uint64_t prompt_tokens, new_tokens;                  /**< all candidates together */
+} cm3_timings;
+
+CM3_API cm3_status cm3_request_timings(const cm3_request *request, cm3_timings *timings);
+
+/** Cancels it if it runs, waits until it has let go, and frees it. NULL is allowed. Not inside its own callback. */
+CM3_API void cm3_request_destroy(cm3_request *request);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
