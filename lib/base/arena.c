@@ -1,0 +1,94 @@
+/* A stack of blocks that is emptied at once. */
+#include "base/memory.h"
+
+#include "base/state.h"
+
+#define ALIGNMENT 64
+
+typedef struct arena_block {
+    struct arena_block *next; /**< older */
+    size_t capacity, used;
+    uint8_t *data;
+} arena_block;
+
+struct cm3_arena {
+    struct cm3_context *context;
+    arena_block *blocks; /**< newest first */
+    size_t block_size;   /**< of the next block, at least */
+    size_t used, held;
+};
+
+cm3_status cm3_arena_create(struct cm3_context *context, size_t block_size, cm3_arena **arena) {
+    *arena = cm3_calloc(context, 1, sizeof **arena);
+    if (*arena == NULL) return cm3_fail_memory(context, sizeof **arena, "arena");
+    (*arena)->context = context;
+    (*arena)->block_size = block_size < ALIGNMENT ? ALIGNMENT : block_size;
+    return CM3_OK;
+}
+
+static void free_blocks(cm3_arena *arena) {
+    while (arena->blocks != NULL) {
+        arena_block *next = arena->blocks->next;
+        cm3_free(arena->context, arena->blocks);
+        arena->blocks = next;
+    }
+    arena->held = 0;
+}
+
+void cm3_arena_destroy(cm3_arena *arena) {
+    if (arena == NULL) return;
+    free_blocks(arena);
+    cm3_free(arena->context, arena);
+}
+
+static bool add_block(cm3_arena *arena, size_t capacity) {
+    size_t total;
+    if (!cm3_add_size(capacity, ALIGNMENT, &total)) return false;
+    arena_block *block = cm3_alloc(arena->context, total);
+    if (block == NULL) return false;
+    block->next = arena->blocks;
+    block->capacity = capacity;
+    block->used = 0;
+    block->data = (uint8_t *)block + ALIGNMENT;
+    arena->blocks = block;
+    arena->held += total;
+    return true;
+}
+
+void *cm3_arena_alloc(cm3_arena *arena, size_t size) {
+    size_t rounded;
+    if (!cm3_add_size(size, ALIGNMENT - 1, &rounded)) return NULL;
+    rounded &= ~(size_t)(ALIGNMENT - 1);
+    arena_block *block = arena->blocks;
+    if (block == NULL || block->capacity - block->used < rounded) {
+        size_t capacity = rounded > arena->block_size ? rounded : arena->block_size;
+        /* A block sized by the past may be more than there is; what is asked for may still fit. */
+        if (!add_block(arena, capacity) && (capacity == rounded || !add_block(arena, rounded))) return NULL;
+        block = arena->blocks;
+    }
+    void *pointer = block->data + block->used;
+    block->used += rounded;
+    arena->used += rounded;
+    return pointer;
+}
+
+void cm3_arena_reset(cm3_arena *arena) {
+    if (arena->blocks != NULL && arena->blocks->next != NULL) {
+        /* Freed now and taken again as one by the next allocation: the two are never held together. */
+        size_t capacity = 0;
+        for (arena_block *block = arena->blocks; block != NULL; block = block->next) capacity += block->capacity;
+        free_blocks(arena);
+        arena->block_size = capacity;
+    } else if (arena->blocks != NULL) {
+        arena->blocks->used = 0;
+    }
+    arena->used = 0;
+}
+
+size_t cm3_arena_used(const cm3_arena *arena) {
+    return arena->used;
+}
+
+size_t cm3_arena_held(const cm3_arena *arena) {
+    return arena->held;
+}

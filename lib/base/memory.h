@@ -1,0 +1,59 @@
+/* Memory through the context's allocator, counted; overflow-checked sizes; arenas. */
+#ifndef CM3_BASE_MEMORY_H
+#define CM3_BASE_MEMORY_H
+
+#include <stdbool.h>
+
+#include "base/status.h"
+
+/** `size` bytes aligned to 64, or NULL without a message. Size 0 gives a valid pointer. The size is kept beside the
+ * block. */
+void *cm3_alloc(struct cm3_context *context, size_t size);
+
+/** The same, zeroed, count * size bytes; NULL also where the product overflows. */
+void *cm3_calloc(struct cm3_context *context, size_t count, size_t size);
+
+/** Grows or shrinks; on failure NULL and the old block stays. `pointer` may be NULL. */
+void *cm3_realloc(struct cm3_context *context, void *pointer, size_t size);
+
+/** NULL is allowed. */
+void cm3_free(struct cm3_context *context, void *pointer);
+
+/** Copies `size` bytes and appends a NUL. */
+char *cm3_strndup(struct cm3_context *context, const char *text, size_t size);
+
+/** a * b into *product; false on overflow. */
+static inline bool cm3_mul_size(size_t a, size_t b, size_t *product) {
+    return !__builtin_mul_overflow(a, b, product);
+}
+
+/** a + b into *sum; false on overflow. */
+static inline bool cm3_add_size(size_t a, size_t b, size_t *sum) {
+    return !__builtin_add_overflow(a, b, sum);
+}
+
+/**
+ * Grows the array `*array` of `*capacity` elements of `size` bytes so that it holds `count`; doubling. Errors:
+ * NO_MEMORY with a message that names `what`.
+ */
+cm3_status cm3_grow(struct cm3_context *context, void *array, size_t *capacity, size_t count, size_t size,
+                    const char *what);
+
+/** A stack of blocks that is emptied at once and keeps its memory: no allocation once it has grown to what a step
+ * needs. */
+typedef struct cm3_arena cm3_arena;
+
+cm3_status cm3_arena_create(struct cm3_context *context, size_t block_size, cm3_arena **arena);
+void cm3_arena_destroy(cm3_arena *arena);
+
+/** `size` bytes aligned to 64, not zeroed; NULL where memory is out. Valid until the next reset. */
+void *cm3_arena_alloc(cm3_arena *arena, size_t size);
+
+/** Forgets all; blocks are joined into one, so that the next round runs in one piece. */
+void cm3_arena_reset(cm3_arena *arena);
+
+/** Bytes handed out since the last reset, and held from the allocator. */
+size_t cm3_arena_used(const cm3_arena *arena);
+size_t cm3_arena_held(const cm3_arena *arena);
+
+#endif

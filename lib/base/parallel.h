@@ -1,0 +1,22 @@
+/* parallel_for: the one seam to threads. OpenMP, or pthreads where CM3_WITH_OPENMP is off. */
+#ifndef CM3_BASE_PARALLEL_H
+#define CM3_BASE_PARALLEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** A team of a fixed size, run by one thread at a time. */
+typedef struct cm3_team cm3_team;
+
+int cm3_team_size(const cm3_team *team);
+
+/** Work on items begin..end-1; `member` is 0..size-1 and no two calls at the same time share it. */
+typedef void (*cm3_range_fn)(void *arg, int64_t begin, int64_t end, int member);
+
+/**
+ * Parts 0..count-1 into at most size contiguous ranges of at least `grain` items, one a member (static: the same count
+ * and team give the same parts), runs them and waits. count <= grain, a team of one, or team NULL: one call here.
+ */
+void cm3_parallel_for(cm3_team *team, int64_t count, int64_t grain, cm3_range_fn fn, void *arg);
+
+#endif
