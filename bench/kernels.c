@@ -1,0 +1,313 @@
+/*
+ * How fast the kernels are, one thread, every level of this machine beside the portable twin:
+ *   bench_kernels [name part]
+ * prints GFLOP/s or GB/s, whichever bounds the kernel.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "nn/kernels.h"
+
+#define MANY ((size_t)8 << 20)
+#define WEIGHTS ((size_t)8192 * 4096)
+#define LEVELS 4
+
+static const cm3_cpu_level levels[LEVELS] = {CM3_CPU_C, CM3_CPU_AVX2, CM3_CPU_AVX512, CM3_CPU_AVX512_BF16};
+
+/** Buffers that all cases share. */
+typedef struct bench_state {
+    const cm3_kernels *kernels;
+    float *a, *b, *c, *d, *e, *scratch;
+    int32_t *first, *last;
+} bench_state;
+
+typedef struct bench_case {
+    const char *name, *unit;
+    double amount; /**< units a run, in 1e9 */
+    void (*run)(bench_state *state);
+} bench_case;
+
+static float *numbers(size_t count) {
+    float *values = aligned_alloc(64, count * sizeof *values);
+    if (!values) exit(1);
+    uint32_t state = 1;
+    for (size_t i = 0; i < count; i++) {
+        state = state * 1664525u + 1013904223u;
+        values[i] = (float)(state >> 8) / 16777216.0f - 0.5f;
+    }
+    return values;
+}
+
+/* --- matrix products -----------------------------------------------------------------------------------------------
+ */
+
+static void run_gemm(bench_state *s) {
+    s->kernels->gemm_f32(s->c, 1024, s->a, 1024, 1, s->b, 1024, 1, 1024, 1024, 1024, false);
+}
+static void run_gemm_nt(bench_state *s) {
+    s->kernels->gemm_f32(s->c, 1024, s->a, 256, 1, s->b, 1, 256, 2048, 1024, 256, false);
+}
+static void run_gemm_tn(bench_state *s) {
+    s->kernels->gemm_f32(s->c, 256, s->a, 1, 1024, s->b, 256, 1, 1024, 256, 2048, true);
+}
+
+#define FEW(name, type, rows, k, n)                                                                                    \
+    static void run_##name##_##rows##_##k(bench_state *s) {                                                            \
+        s->kernels->name(s->c, n, (const void *)s->a, rows, (const void *)s->b, k, 0, n, NULL);                        \
+    }
+FEW(few_rows_f32, float, 1, 4096, 8192)
+FEW(few_rows_f32, float, 1, 256, 1024)
+FEW(few_rows_bf16, uint16_t, 2, 4096, 8192)
+FEW(few_rows_bf16, uint16_t, 1, 512, 16384)
+FEW(few_rows_bf16, uint16_t, 2, 512, 16384)
+FEW(few_rows_f32, float, 8, 256, 1024)
+FEW(few_rows_bf16, uint16_t, 1, 4096, 8192)
+FEW(few_rows_bf16, uint16_t, 8, 4096, 8192)
+FEW(few_rows_bf16, uint16_t, 1, 256, 1024)
+FEW(few_rows_bf16, uint16_t, 2, 256, 1024)
+FEW(few_rows_bf16, uint16_t, 3, 256, 1024)
+FEW(few_rows_bf16, uint16_t, 4, 256, 1024)
+FEW(few_rows_bf16, uint16_t, 8, 256, 1024)
+FEW(few_rows_mixed, uint16_t, 1, 256, 1024)
+FEW(few_rows_mixed, uint16_t, 4, 256, 1024)
+
+/* --- attention -----------------------------------------------------------------------------------------------------
+ */
+
+#define ROWS 5120
+#define WINDOW 320
+
+/** Packed blocks: row i sees from its document's first row (every 320 rows) to itself. */
+static void document_limits(bench_state *s) {
+    for (int32_t i = 0; i < ROWS; i++) {
+        s->first[i] = i / WINDOW * WINDOW;
+        s->last[i] = i;
+    }
+}
+static cm3_attention_args head(bench_state *s, int64_t d) {
+    document_limits(s);
+    return (cm3_attention_args){.rows = ROWS,
+                                .head_dim = d,
+                                .scale = 1.0f / sqrtf((float)d),
+                                .q = s->a,
+                                .q_stride = 4 * d,
+                                .out = s->b,
+                                .out_stride = 4 * d,
+                                .k = s->c,
+                                .v = s->c + d,
+                                .kv_stride = 4 * d,
+                                .kv_dtype = CM3_F32,
+                                .first = s->first,
+                                .last = s->last,
+                                .lse = s->e};
+}
+#define ATTENTION(size)                                                                                                \
+    static void run_attention_##size(bench_state *s) {                                                                 \
+        cm3_attention_args args = head(s, size);                                                                       \
+        s->kernels->attention(&args, s->scratch);                                                                      \
+    }                                                                                                                  \
+    static void run_attention_backward_##size(bench_state *s) {                                                        \
+        cm3_attention_args args = head(s, size);                                                                       \
+        cm3_attention_grads grads = {.out = s->b, .dout = s->b, .dq = s->d, .dk = s->d + size, .dv = s->d + 2 * size}; \
+        s->kernels->attention_backward(&args, &grads, s->scratch);                                                     \
+    }
+ATTENTION(32)
+ATTENTION(64)
+ATTENTION(128)
+#define PAIRS ((double)ROWS * (WINDOW + 1) / 2)
+
+static void decode(bench_state *s, int64_t d, int64_t keys, cm3_dtype dtype) {
+    s->first[0] = 0;
+    s->last[0] = (int32_t)keys - 1;
+    cm3_attention_args args = {.rows = 1,
+                               .head_dim = d,
+                               .scale = 0.1f,
+                               .q = s->a,
+                               .q_stride = d,
+                               .out = s->b,
+                               .out_stride = d,
+                               .k = s->c,
+                               .v = s->d,
+                               .kv_stride = d,
+                               .kv_dtype = dtype,
+                               .first = s->first,
+                               .last = s->last};
+    s->kernels->attention(&args, s->scratch);
+}
+static void run_decode_64_f32(bench_state *s) {
+    decode(s, 64, 200, CM3_F32);
+}
+static void run_decode_64_bf16(bench_state *s) {
+    decode(s, 64, 200, CM3_BF16);
+}
+static void run_decode_128_bf16(bench_state *s) {
+    decode(s, 128, 65536, CM3_BF16);
+}
+
+/* --- rows ----------------------------------------------------------------------------------------------------------
+ */
+
+#define N 256
+#define R 1024
+#define COUNT (N * R)
+#define VOCAB 2048
+
+static void run_rms_norm(bench_state *s) {
+    s->kernels->rms_norm(s->c, s->e, s->a, s->b, R, N, 1e-5f);
+}
+static void run_rms_norm_backward(bench_state *s) {
+    s->kernels->rms_norm_backward(s->c, false, s->d, s->b, s->a, s->e, s->b, R, N);
+}
+static void run_layer_norm(bench_state *s) {
+    s->kernels->layer_norm(s->c, s->e, s->e + R, s->a, s->b, s->b, 1, 0, R, N, 1e-5f);
+}
+static void run_layer_norm_backward(bench_state *s) {
+    s->kernels->layer_norm_backward(s->c, false, s->d, s->d + N, s->b, s->a, s->e, s->e + R, s->b, 1, 0, R, N);
+}
+static void run_softmax(bench_state *s) {
+    s->kernels->softmax(s->c, s->a, R, N);
+}
+static void run_swiglu(bench_state *s) {
+    s->kernels->swiglu(s->c, s->a, s->b, COUNT);
+}
+static void run_swiglu_backward(bench_state *s) {
+    s->kernels->swiglu_backward(s->c, false, s->d, false, s->a, s->a, s->b, COUNT);
+}
+static void run_gelu(bench_state *s) {
+    s->kernels->activation(s->c, s->a, COUNT, CM3_ACT_GELU);
+}
+static void run_gelu_backward(bench_state *s) {
+    s->kernels->activation_backward(s->c, false, s->b, s->a, COUNT, CM3_ACT_GELU);
+}
+static void run_rope(bench_state *s) {
+    s->kernels->rope(s->c, s->a, s->b, s->b + COUNT, R, N / 64, 64, false);
+}
+static void run_cross_entropy(bench_state *s) {
+    s->kernels->cross_entropy(s->c, s->e, s->a, s->first, 128, VOCAB);
+}
+static void run_cross_entropy_backward(bench_state *s) {
+    s->kernels->cross_entropy_backward(s->c, false, s->a, s->e, s->first, s->b, 128, VOCAB);
+}
+static void run_add(bench_state *s) {
+    s->kernels->add(s->c, s->a, s->b, COUNT);
+}
+static void run_sum_squares(bench_state *s) {
+    s->scratch[0] = (float)s->kernels->sum_squares(s->a, COUNT);
+}
+static void run_adamw(bench_state *s) {
+    cm3_adamw step = {1e-9f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.1f, 0.05f, 1.0f};
+    s->kernels->adamw(s->a, (uint16_t *)s->scratch, s->b + COUNT, s->e, s->d, COUNT, &step);
+}
+static void run_f32_to_bf16(bench_state *s) {
+    s->kernels->f32_to_bf16((uint16_t *)s->c, s->a, COUNT);
+}
+static void run_bf16_to_f32(bench_state *s) {
+    s->kernels->bf16_to_f32(s->c, (const uint16_t *)s->a, COUNT);
+}
+
+#define MATRIX(bytes) ((bytes)*8192.0 * 4096 / 1e9)
+#define SMALL_FLOPS(rows) (2.0 * (rows)*256 * 1024 / 1e9)
+#define ELEMENTS (COUNT / 1e9)
+
+static const bench_case cases[] = {
+    {"gemm_f32 1024x1024x1024", "GFLOP/s", 2.147483648, run_gemm},
+    {"gemm_f32 2048x1024x256 nt", "GFLOP/s", 1.073741824, run_gemm_nt},
+    {"gemm_f32 1024x256x2048 tn", "GFLOP/s", 1.073741824, run_gemm_tn},
+    {"few_rows_f32 1 x 8192x4096", "GB/s", MATRIX(4), run_few_rows_f32_1_4096},
+    {"few_rows_bf16 1 x 8192x4096", "GB/s", MATRIX(2), run_few_rows_bf16_1_4096},
+    {"few_rows_bf16 8 x 8192x4096", "GB/s", MATRIX(2), run_few_rows_bf16_8_4096},
+    {"few_rows_bf16 2 x 8192x4096", "GB/s", MATRIX(2), run_few_rows_bf16_2_4096},
+    {"few_rows_bf16 1 x 16384x512", "GB/s", MATRIX(0.5), run_few_rows_bf16_1_512},
+    {"few_rows_bf16 2 x 16384x512", "GB/s", MATRIX(0.5), run_few_rows_bf16_2_512},
+    {"few_rows_f32 1 x 1024x256", "GFLOP/s", SMALL_FLOPS(1), run_few_rows_f32_1_256},
+    {"few_rows_f32 8 x 1024x256", "GFLOP/s", SMALL_FLOPS(8), run_few_rows_f32_8_256},
+    {"few_rows_bf16 1 x 1024x256", "GFLOP/s", SMALL_FLOPS(1), run_few_rows_bf16_1_256},
+    {"few_rows_bf16 2 x 1024x256", "GFLOP/s", SMALL_FLOPS(2), run_few_rows_bf16_2_256},
+    {"few_rows_bf16 3 x 1024x256", "GFLOP/s", SMALL_FLOPS(3), run_few_rows_bf16_3_256},
+    {"few_rows_bf16 4 x 1024x256", "GFLOP/s", SMALL_FLOPS(4), run_few_rows_bf16_4_256},
+    {"few_rows_bf16 8 x 1024x256", "GFLOP/s", SMALL_FLOPS(8), run_few_rows_bf16_8_256},
+    {"few_rows_mixed 1 x 1024x256", "GFLOP/s", SMALL_FLOPS(1), run_few_rows_mixed_1_256},
+    {"few_rows_mixed 4 x 1024x256", "GFLOP/s", SMALL_FLOPS(4), run_few_rows_mixed_4_256},
+    {"attention d 32", "GFLOP/s", PAIRS * 4 * 32 / 1e9, run_attention_32},
+    {"attention d 64", "GFLOP/s", PAIRS * 4 * 64 / 1e9, run_attention_64},
+    {"attention d 128", "GFLOP/s", PAIRS * 4 * 128 / 1e9, run_attention_128},
+    {"attention_backward d 32", "GFLOP/s", PAIRS * 10 * 32 / 1e9, run_attention_backward_32},
+    {"attention_backward d 64", "GFLOP/s", PAIRS * 10 * 64 / 1e9, run_attention_backward_64},
+    {"attention_backward d 128", "GFLOP/s", PAIRS * 10 * 128 / 1e9, run_attention_backward_128},
+    {"attention row d 64 200 f32", "GB/s", 200 * 64 * 8 / 1e9, run_decode_64_f32},
+    {"attention row d 64 200 bf16", "GB/s", 200 * 64 * 4 / 1e9, run_decode_64_bf16},
+    {"attention row d 128 64k bf16", "GB/s", 65536.0 * 128 * 4 / 1e9, run_decode_128_bf16},
+    {"rms_norm", "Gelem/s", ELEMENTS, run_rms_norm},
+    {"rms_norm_backward", "Gelem/s", ELEMENTS, run_rms_norm_backward},
+    {"layer_norm", "Gelem/s", ELEMENTS, run_layer_norm},
+    {"layer_norm_backward", "Gelem/s", ELEMENTS, run_layer_norm_backward},
+    {"softmax", "Gelem/s", ELEMENTS, run_softmax},
+    {"swiglu", "Gelem/s", ELEMENTS, run_swiglu},
+    {"swiglu_backward", "Gelem/s", ELEMENTS, run_swiglu_backward},
+    {"gelu", "Gelem/s", ELEMENTS, run_gelu},
+    {"gelu_backward", "Gelem/s", ELEMENTS, run_gelu_backward},
+    {"rope", "Gelem/s", ELEMENTS, run_rope},
+    {"cross_entropy", "Gelem/s", 128.0 * VOCAB / 1e9, run_cross_entropy},
+    {"cross_entropy_backward", "Gelem/s", 128.0 * VOCAB / 1e9, run_cross_entropy_backward},
+    {"add", "Gelem/s", ELEMENTS, run_add},
+    {"sum_squares", "Gelem/s", ELEMENTS, run_sum_squares},
+    {"adamw", "Gelem/s", ELEMENTS, run_adamw},
+    {"f32_to_bf16", "Gelem/s", ELEMENTS, run_f32_to_bf16},
+    {"bf16_to_f32", "Gelem/s", ELEMENTS, run_bf16_to_f32},
+};
+
+/** Seconds that this thread has computed: what else the machine does counts little. */
+static double computed(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/** Seconds of one run: the best of several batches of at least 4 ms. */
+static double measure(const bench_case *what, bench_state *state) {
+    double best = INFINITY;
+    what->run(state);
+    for (int batch = 0; batch < 16; batch++) {
+        double start = computed(), seconds;
+        int runs = 0;
+        do {
+            what->run(state);
+            runs++;
+            seconds = computed() - start;
+        } while (seconds < 0.004);
+        if (seconds / runs < best) best = seconds / runs;
+    }
+    return best;
+}
+
+int main(int argc, char **argv) {
+    bench_state state = {.a = numbers(MANY),
+                         .b = numbers(WEIGHTS),
+                         .c = numbers(MANY),
+                         .d = numbers(MANY),
+                         .e = numbers(1 << 20),
+                         .scratch = numbers(1 << 20)};
+    state.first = calloc(ROWS, sizeof *state.first);
+    state.last = calloc(ROWS, sizeof *state.last);
+    if (!state.first || !state.last) return 1;
+    for (size_t i = 0; i < 1 << 20; i++) state.e[i] = fabsf(state.e[i]);
+    printf("%-32s %8s", "", "");
+    for (int l = 0; l < LEVELS && levels[l] <= cm3_cpu_detect(); l++) printf(" %12s", cm3_cpu_name(levels[l]));
+    printf("\n");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (argc > 1 && !strstr(cases[i].name, argv[1])) continue;
+        printf("%-32s %8s", cases[i].name, cases[i].unit);
+        for (int l = 0; l < LEVELS && levels[l] <= cm3_cpu_detect(); l++) {
+            state.kernels = cm3_kernels_get(levels[l]);
+            printf(" %12.2f", cases[i].amount / measure(&cases[i], &state));
+            fflush(stdout);
+        }
+        printf("\n");
+    }
+    free(state.a), free(state.b), free(state.c), free(state.d), free(state.e), free(state.scratch);
+    free(state.first), free(state.last);
+    return 0;
+}

@@ -1,0 +1,208 @@
+/* 2-D convolutions and their gradients: through oneDNN, or, where it has nothing, by the portable path. */
+#include "nn/conv.h"
+
+bool cm3_conv_shape_of(cm3_graph *graph, const int64_t *map, const cm3_tensor *w, const cm3_tensor *bias,
+                       const cm3_conv_options *options, cm3_conv_shape *shape) {
+    if (w->rank != 4 || map[3] != w->shape[1] || (bias && bias->count != w->shape[0])) {
+        cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "convolution: shapes do not fit");
+        return false;
+    }
+    *shape = (cm3_conv_shape){.n = map[0],
+                              .h = map[1],
+                              .w = map[2],
+                              .cin = map[3],
+                              .cout = w->shape[0],
+                              .kh = w->shape[2],
+                              .kw = w->shape[3],
+                              .stride = options->stride,
+                              .pad_top = options->pad_top,
+                              .pad_left = options->pad_left,
+                              .pad_bottom = options->pad_bottom,
+                              .pad_right = options->pad_right};
+    if (shape->h + shape->pad_top + shape->pad_bottom < shape->kh ||
+        shape->w + shape->pad_left + shape->pad_right < shape->kw) {
+        cm3_graph_fail(graph, CM3_ERROR_INVALID_ARGUMENT, "a picture of %lld x %lld is too small for the model",
+                       (long long)shape->w, (long long)shape->h);
+        return false;
+    }
+    return true;
+}
+
+static int64_t x_count(const cm3_conv_shape *s) {
+    return s->n * s->h * s->w * s->cin;
+}
+
+static int64_t y_count(const cm3_conv_shape *s) {
+    return s->n * cm3_conv_out_h(s) * cm3_conv_out_w(s) * s->cout;
+}
+
+static int64_t w_count(const cm3_conv_shape *s) {
+    return s->cout * s->cin * s->kh * s->kw;
+}
+
+/** Values as f32: themselves, or widened in the arena. */
+static const float *widened(cm3_graph *graph, const void *values, cm3_dtype dtype, int64_t count) {
+    if (dtype == CM3_F32) return values;
+    float *wide = cm3_graph_scratch(graph, (size_t)count * sizeof(float));
+    if (wide) graph->kernels->bf16_to_f32(wide, values, count);
+    return wide;
+}
+
+const void *cm3_conv_weights(cm3_graph *graph, const cm3_tensor *w, cm3_dtype dtype) {
+    if (w->dtype == dtype) return w->data;
+    if (dtype == CM3_F32) return widened(graph, w->data, w->dtype, w->count);
+    return w->bf16 ? w->bf16 : cm3_nn_round(graph, w->data, w->count);
+}
+
+/** True where oneDNN did it; false sends the caller to the portable path or, with the graph's status set, away. */
+static bool done(cm3_graph *graph, cm3_status status) {
+    if (status != CM3_OK && status != CM3_ERROR_UNSUPPORTED) cm3_graph_fail(graph, status, "a convolution failed");
+    return status == CM3_OK;
+}
+
+/* --- passes --------------------------------------------------------------------------------------------------------
+ */
+
+static bool portable_forward(cm3_graph *graph, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x,
+                             const void *w, const float *bias, void *y, cm3_dtype y_dtype) {
+    const float *wide_x = widened(graph, x, dtype, x_count(shape)), *wide_w = widened(graph, w, dtype, w_count(shape));
+    float *wide_y = y_dtype == CM3_F32 ? y : cm3_graph_scratch(graph, (size_t)y_count(shape) * sizeof(float));
+    if (graph->status != CM3_OK) return false;
+    cm3_conv_portable_forward(graph, shape, wide_x, wide_w, bias, wide_y);
+    if (y_dtype == CM3_BF16) graph->kernels->f32_to_bf16(y, wide_y, y_count(shape));
+    return graph->status == CM3_OK;
+}
+
+bool cm3_conv_forward(cm3_graph *graph, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x, const void *w,
+                      const float *bias, const float *residual, void *y, cm3_dtype y_dtype) {
+    if (graph->status != CM3_OK) return false;
+    if (graph->dnn && done(graph, cm3_dnn_conv(graph->dnn, shape, dtype, x, w, bias, residual, y, y_dtype)))
+        return true;
+    if (graph->status != CM3_OK) return false;
+    if (residual && y_dtype == CM3_F32) { /* oneDNN may lack only the sum */
+        if (!cm3_conv_forward(graph, shape, dtype, x, w, bias, NULL, y, y_dtype)) return false;
+        graph->kernels->add(y, y, residual, y_count(shape));
+        return true;
+    }
+    return portable_forward(graph, shape, dtype, x, w, bias, y, y_dtype);
+}
+
+bool cm3_conv_data_gradient(cm3_graph *graph, const cm3_conv_shape *shape, cm3_dtype dtype, const void *dy,
+                            const void *w, void *dx, cm3_dtype dx_dtype) {
+    if (graph->status != CM3_OK) return false;
+    if (graph->dnn && done(graph, cm3_dnn_conv_backward_data(graph->dnn, shape, dtype, dx, dx_dtype, dy, w)))
+        return true;
+    if (graph->status != CM3_OK) return false;
+    const float *wide_dy = widened(graph, dy, dtype, y_count(shape)),
+                *wide_w = widened(graph, w, dtype, w_count(shape));
+    float *wide_dx = dx_dtype == CM3_F32 ? dx : cm3_graph_scratch(graph, (size_t)x_count(shape) * sizeof(float));
+    if (graph->status != CM3_OK) return false;
+    cm3_conv_portable_data(graph, shape, wide_dy, wide_w, wide_dx);
+    if (dx_dtype == CM3_BF16) graph->kernels->f32_to_bf16(dx, wide_dx, x_count(shape));
+    return graph->status == CM3_OK;
+}
+
+static void add_gradient(cm3_graph *graph, cm3_tensor *parameter, const float *gradient) {
+    float *grad = cm3_graph_grad_add(graph, parameter);
+    if (grad) graph->kernels->add(grad, grad, gradient, parameter->count);
+}
+
+bool cm3_conv_weights_gradient(cm3_graph *graph, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x,
+                               const void *dy, cm3_tensor *w, cm3_tensor *bias) {
+    bool wants_bias = bias && bias->wants_grad;
+    if (!w->wants_grad && !wants_bias) return graph->status == CM3_OK;
+    float *dw = cm3_graph_scratch(graph, (size_t)w->count * sizeof(float));
+    float *dbias = wants_bias ? cm3_graph_scratch(graph, (size_t)bias->count * sizeof(float)) : NULL;
+    if (graph->status != CM3_OK) return false;
+    if (!graph->dnn || !done(graph, cm3_dnn_conv_backward_weights(graph->dnn, shape, dtype, x, dy, dw, dbias))) {
+        if (graph->status != CM3_OK) return false;
+        const float *wide_x = widened(graph, x, dtype, x_count(shape)),
+                    *wide_dy = widened(graph, dy, dtype, y_count(shape));
+        if (graph->status != CM3_OK) return false;
+        cm3_conv_portable_weights(graph, shape, wide_x, wide_dy, dw, dbias);
+    }
+    if (graph->status == CM3_OK) add_gradient(graph, w, dw);
+    if (graph->status == CM3_OK && wants_bias) add_gradient(graph, bias, dbias);
+    return graph->status == CM3_OK;
+}
+
+/* --- the operation -------------------------------------------------------------------------------------------------
+ */
+
+typedef struct cm3_conv_saved {
+    cm3_tensor *x, *w, *bias, *y;
+    cm3_conv_shape shape;
+    cm3_dtype dtype; /**< of the operands as multiplied */
+    const void *x_data, *w_data;
+    bool upsample; /**< x_data is x with each pixel as 2 x 2 */
+} cm3_conv_saved;
+
+static void upsampled_gradient(cm3_graph *graph, cm3_conv_saved *s, const void *dy) {
+    void *large = cm3_graph_scratch(graph, (size_t)x_count(&s->shape) * cm3_dtype_size(s->dtype));
+    if (!large || !cm3_conv_data_gradient(graph, &s->shape, s->dtype, dy, s->w_data, large, s->dtype)) return;
+    bool accumulate;
+    float *dx = cm3_graph_grad(graph, s->x, &accumulate);
+    if (dx) cm3_map_gather(graph, s->x->shape, dx, accumulate, large, s->dtype, 1);
+}
+
+static void data_gradient(cm3_graph *graph, cm3_conv_saved *s, const void *dy) {
+    bool accumulate;
+    float *dx = cm3_graph_grad(graph, s->x, &accumulate);
+    if (!dx) return;
+    float *fresh = accumulate ? cm3_graph_scratch(graph, (size_t)s->x->count * sizeof(float)) : dx;
+    if (!fresh || !cm3_conv_data_gradient(graph, &s->shape, s->dtype, dy, s->w_data, fresh, CM3_F32)) return;
+    if (accumulate) graph->kernels->add(dx, dx, fresh, s->x->count);
+}
+
+static void conv_backward(cm3_graph *graph, void *saved) {
+    cm3_conv_saved *s = saved;
+    if (!s->y->grad) return;
+    const void *dy = s->dtype == CM3_BF16 ? (const void *)cm3_nn_round(graph, s->y->grad, s->y->count) : s->y->grad;
+    if (!dy) return;
+    if (s->x->wants_grad && s->upsample) upsampled_gradient(graph, s, dy);
+    if (s->x->wants_grad && !s->upsample) data_gradient(graph, s, dy);
+    cm3_conv_weights_gradient(graph, &s->shape, s->dtype, s->x_data, dy, s->w, s->bias);
+}
+
+/** x as it is multiplied. */
+static const void *operand(cm3_graph *graph, const cm3_conv_saved *s) {
+    if (s->upsample) {
+        void *large = cm3_graph_scratch(graph, (size_t)x_count(&s->shape) * cm3_dtype_size(s->dtype));
+        if (large) cm3_map_spread(graph, s->x, large, s->dtype);
+        return large;
+    }
+    return s->dtype == CM3_BF16 ? (const void *)cm3_nn_round(graph, s->x->data, s->x->count) : s->x->data;
+}
+
+static cm3_tensor *convolve(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_tensor *bias,
+                            const cm3_conv_options *options, bool upsample) {
+    if (!x || !w || !cm3_graph_alive(graph)) return NULL;
+    if (x->rank != 4) return cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "convolution: shapes do not fit");
+    int64_t factor = upsample ? 2 : 1;
+    const int64_t map[] = {x->shape[0], factor * x->shape[1], factor * x->shape[2], x->shape[3]};
+    cm3_conv_saved s = {.x = x, .w = w, .bias = bias, .dtype = cm3_conv_dtype(graph), .upsample = upsample};
+    if (!cm3_conv_shape_of(graph, map, w, bias, options, &s.shape)) return NULL;
+    const int64_t shape[] = {map[0], cm3_conv_out_h(&s.shape), cm3_conv_out_w(&s.shape), s.shape.cout};
+    s.y = cm3_graph_tensor(graph, CM3_F32, 4, shape);
+    s.w_data = cm3_conv_weights(graph, w, s.dtype);
+    s.x_data = operand(graph, &s);
+    const float *bias_data = bias ? cm3_f32(bias) : NULL;
+    if (!cm3_conv_forward(graph, &s.shape, s.dtype, s.x_data, s.w_data, bias_data, NULL, s.y ? s.y->data : NULL,
+                          CM3_F32)) {
+        return NULL;
+    }
+    const cm3_tensor *inputs[] = {x, w, bias};
+    cm3_conv_saved *saved = cm3_graph_record(graph, s.y, inputs, 3, conv_backward, sizeof *saved);
+    if (saved) *saved = s;
+    return graph->status == CM3_OK ? s.y : NULL;
+}
+
+cm3_tensor *cm3_nn_conv2d(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_tensor *bias,
+                          const cm3_conv_options *options) {
+    return convolve(graph, x, w, bias, options, false);
+}
+
+cm3_tensor *cm3_nn_upsample_conv2d(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_tensor *bias,
+                                   const cm3_conv_options *options) {
+    return convolve(graph, x, w, bias, options, true);
+}

@@ -1,0 +1,156 @@
+/* The graph: arena, sticky status, and the tape of backward steps. */
+#include "nn/graph.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/status.h"
+#ifdef CM3_WITH_ONEDNN
+#include "nn/onednn/onednn.h"
+#endif
+
+/** One recorded step; a list from the newest to the oldest, in the arena. */
+typedef struct cm3_tape_node {
+    struct cm3_tape_node *previous;
+    cm3_backward_fn backward;
+    _Alignas(16) char saved[];
+} cm3_tape_node;
+
+struct cm3_tape {
+    cm3_tape_node *last;
+};
+
+cm3_status cm3_graph_create(cm3_context *context, const cm3_graph_options *options, cm3_graph **graph) {
+    *graph = NULL;
+    cm3_graph *g = cm3_calloc(context, 1, sizeof *g + sizeof(struct cm3_tape));
+    if (!g) return cm3_fail_memory(context, sizeof *g, "graph");
+    g->context = context;
+    g->team = cm3_context_team(context);
+    g->kernels = cm3_kernels_get(cm3_context_cpu(context));
+    g->compute = options->compute == CM3_COMPUTE_BF16 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
+    g->record = options->record;
+    g->tape = (struct cm3_tape *)(g + 1);
+    cm3_context_retain(context);
+    cm3_status status = cm3_arena_create(context, options->arena_block ? options->arena_block : (size_t)1 << 20, &g->arena);
+#ifdef CM3_WITH_ONEDNN
+    if (status == CM3_OK) status = cm3_dnn_create(context, &g->dnn);
+#endif
+    if (status != CM3_OK) {
+        cm3_graph_destroy(g);
+        return status;
+    }
+    *graph = g;
+    return CM3_OK;
+}
+
+void cm3_graph_destroy(cm3_graph *graph) {
+    if (!graph) return;
+#ifdef CM3_WITH_ONEDNN
+    cm3_dnn_destroy(graph->dnn);
+#endif
+    cm3_arena_destroy(graph->arena);
+    cm3_context *context = graph->context;
+    cm3_free(context, graph);
+    cm3_context_release(context);
+}
+
+void cm3_graph_reset(cm3_graph *graph) {
+    cm3_arena_reset(graph->arena);
+    graph->tape->last = NULL;
+    graph->status = CM3_OK;
+}
+
+cm3_tensor *cm3_graph_fail(cm3_graph *graph, cm3_status status, const char *format, ...) {
+    if (graph->status != CM3_OK) return NULL;
+    graph->status = status;
+    char message[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    cm3_fail(graph->context, status, "%s", message);
+    return NULL;
+}
+
+bool cm3_graph_alive(cm3_graph *graph) {
+    if (graph->status != CM3_OK) return false;
+    if (graph->cancel && atomic_load_explicit(graph->cancel, memory_order_relaxed)) {
+        graph->status = CM3_ERROR_CANCELLED;
+        return false;
+    }
+    return true;
+}
+
+void *cm3_graph_scratch(cm3_graph *graph, size_t size) {
+    if (graph->status != CM3_OK) return NULL;
+    void *memory = cm3_arena_alloc(graph->arena, size);
+    if (!memory) cm3_graph_fail(graph, CM3_ERROR_NO_MEMORY, "out of memory: %zu bytes of a computation", size);
+    return memory;
+}
+
+cm3_tensor *cm3_graph_tensor(cm3_graph *graph, cm3_dtype dtype, int rank, const int64_t *shape) {
+    size_t bytes = cm3_dtype_size(dtype);
+    for (int i = 0; i < rank; i++) {
+        if (shape[i] < 0 || !cm3_mul_size(bytes, (size_t)shape[i], &bytes)) {
+            return cm3_graph_fail(graph, CM3_ERROR_NO_MEMORY, "a tensor of dimension %lld is too large",
+                                  (long long)shape[i]);
+        }
+    }
+    cm3_tensor *tensor = cm3_graph_scratch(graph, sizeof *tensor);
+    void *data = tensor ? cm3_graph_scratch(graph, bytes) : NULL;
+    if (!data) return NULL;
+    *tensor = cm3_tensor_over(data, dtype, rank, shape);
+    return tensor;
+}
+
+cm3_tensor *cm3_graph_like(cm3_graph *graph, const cm3_tensor *tensor) {
+    return cm3_graph_tensor(graph, CM3_F32, tensor->rank, tensor->shape);
+}
+
+void *cm3_graph_record(cm3_graph *graph, cm3_tensor *output, const cm3_tensor *const *inputs, size_t count,
+                       cm3_backward_fn backward, size_t saved_size) {
+    if (!graph->record || graph->status != CM3_OK) return NULL;
+    bool wanted = false;
+    for (size_t i = 0; i < count; i++) wanted = wanted || (inputs[i] && inputs[i]->wants_grad);
+    if (!wanted) return NULL;
+    cm3_tape_node *node = cm3_graph_scratch(graph, sizeof *node + saved_size);
+    if (!node) return NULL;
+    node->previous = graph->tape->last;
+    node->backward = backward;
+    graph->tape->last = node;
+    output->wants_grad = true;
+    return node->saved;
+}
+
+/** Whether the gradient lives in the arena (an activation) or belongs to the trainer (a parameter, always added to). */
+float *cm3_graph_grad(cm3_graph *graph, cm3_tensor *tensor, bool *accumulate) {
+    *accumulate = true;
+    if (!tensor || !tensor->wants_grad || graph->status != CM3_OK) return NULL;
+    if (!tensor->grad) {
+        tensor->grad = cm3_graph_scratch(graph, (size_t)tensor->count * sizeof(float));
+        if (!tensor->grad) return NULL;
+        tensor->has_grad = false;
+    }
+    *accumulate = tensor->has_grad;
+    tensor->has_grad = true;
+    return tensor->grad;
+}
+
+float *cm3_graph_grad_add(cm3_graph *graph, cm3_tensor *tensor) {
+    bool accumulate;
+    float *grad = cm3_graph_grad(graph, tensor, &accumulate);
+    if (grad && !accumulate) memset(grad, 0, (size_t)tensor->count * sizeof(float));
+    return grad;
+}
+
+cm3_status cm3_graph_backward(cm3_graph *graph, cm3_tensor *loss, float scale) {
+    if (graph->status != CM3_OK) return graph->status;
+    bool accumulate;
+    float *grad = cm3_graph_grad(graph, loss, &accumulate);
+    if (grad) *grad = accumulate ? *grad + scale : scale;
+    for (cm3_tape_node *node = graph->tape->last; node && cm3_graph_alive(graph); node = node->previous) {
+        node->backward(graph, node->saved);
+    }
+    graph->tape->last = NULL;
+    return graph->status;
+}

@@ -1,0 +1,94 @@
+/*
+ * The graph: where operations run, take their memory, and, when training, write the tape that the backward pass reads.
+ * A model's forward is written once as calls of operations; nothing but the graph knows whether it is being trained.
+ *
+ * Errors are sticky: the first failing operation records its status, and it and all later ones return NULL; every
+ * operation accepts NULL tensors then. So a model's forward needs one check, at its end: cm3_graph_status().
+ */
+#ifndef CM3_NN_GRAPH_H
+#define CM3_NN_GRAPH_H
+
+#include <stdatomic.h>
+
+#include "base/context.h"
+#include "cm3leon/model.h" /* cm3_compute */
+#include "nn/kernels.h"
+#include "nn/tensor.h"
+
+struct cm3_dnn;
+
+typedef struct cm3_graph_options {
+    bool record;         /**< write the tape */
+    cm3_compute compute; /**< F32 or BF16, of matrix products and convolutions; AUTO is F32 */
+    size_t arena_block;  /**< bytes of the first block; 0: 1 MiB */
+} cm3_graph_options;
+
+typedef struct cm3_graph {
+    cm3_context *context;
+    cm3_team *team;
+    const cm3_kernels *kernels;
+    struct cm3_dnn *dnn; /**< NULL without oneDNN */
+    cm3_arena *arena;
+    cm3_compute compute;
+    bool record;
+    cm3_status status;
+    const atomic_int *cancel; /**< NULL, or looked at by each operation: not 0 gives CANCELLED */
+    struct cm3_tape *tape;
+} cm3_graph;
+
+/** Made and used on the compute thread (see cm3_context_run()). */
+cm3_status cm3_graph_create(cm3_context *context, const cm3_graph_options *options, cm3_graph **graph);
+void cm3_graph_destroy(cm3_graph *graph);
+
+/** Forgets tensors, tape and status; keeps the memory. */
+void cm3_graph_reset(cm3_graph *graph);
+
+/** CM3_OK or what first went wrong. */
+static inline cm3_status cm3_graph_status(const cm3_graph *graph) {
+    return graph->status;
+}
+
+/** Runs the tape backwards from `loss` (one element; its gradient is `scale`). Gradients of parameters are added to their `grad`. */
+cm3_status cm3_graph_backward(cm3_graph *graph, cm3_tensor *loss, float scale);
+
+/* --- for operations ---------------------------------------------------------------------------------------------- */
+
+/** Records a failure with its message; returns NULL. */
+cm3_tensor *cm3_graph_fail(cm3_graph *graph, cm3_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/** True while nothing has failed and nobody cancelled. */
+bool cm3_graph_alive(cm3_graph *graph);
+
+/** A new tensor in the arena, not zeroed; NULL with the status set where memory is out. */
+cm3_tensor *cm3_graph_tensor(cm3_graph *graph, cm3_dtype dtype, int rank, const int64_t *shape);
+static inline cm3_tensor *cm3_graph_matrix(cm3_graph *graph, int64_t rows, int64_t columns) {
+    return cm3_graph_tensor(graph, CM3_F32, 2, (const int64_t[]){rows, columns});
+}
+/** The same shape as another tensor's, f32. */
+cm3_tensor *cm3_graph_like(cm3_graph *graph, const cm3_tensor *tensor);
+
+/** Raw memory until the next reset. */
+void *cm3_graph_scratch(cm3_graph *graph, size_t size);
+
+/** What an operation leaves for the way back: run in reverse order of recording. */
+typedef void (*cm3_backward_fn)(cm3_graph *graph, void *saved);
+
+/**
+ * Room for what the backward needs, put on the tape; NULL where the graph does not record, where `output` need not be
+ * differentiated (none of the inputs wants a gradient), or where memory is out. Sets output->wants_grad.
+ * `inputs`: NULL-terminated by count; NULL entries are skipped.
+ */
+void *cm3_graph_record(cm3_graph *graph, cm3_tensor *output, const cm3_tensor *const *inputs, size_t count,
+                       cm3_backward_fn backward, size_t saved_size);
+
+/**
+ * The place for a tensor's gradient in a backward function: NULL where it wants none. *accumulate tells whether it holds
+ * something to be added to (else it must be overwritten whole; it is not zeroed). The call marks it as holding something.
+ */
+float *cm3_graph_grad(cm3_graph *graph, cm3_tensor *tensor, bool *accumulate);
+
+/** A gradient that can be added to: zeroed if it was fresh. */
+float *cm3_graph_grad_add(cm3_graph *graph, cm3_tensor *tensor);
+
+#endif

@@ -1,0 +1,165 @@
+/*
+ * The kernel table: the inner loops of all operations, in portable C (ref/) and per instruction set (x86/, arm/), which only
+ * override slots. Kernels work on ranges handed to them; threads are their callers' business. All floats are f32.
+ */
+#ifndef CM3_NN_KERNELS_H
+#define CM3_NN_KERNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cpu.h"
+#include "base/dtype.h"
+
+typedef enum cm3_activation {
+    CM3_ACT_SWISH = 1, /**< x sigmoid(x) */
+    CM3_ACT_GELU = 2,  /**< x Phi(x), by erf */
+    CM3_ACT_RELU = 3,
+    CM3_ACT_QUICK_GELU = 4, /**< x sigmoid(1.702 x) */
+    CM3_ACT_LEAKY_RELU = 5  /**< slope 0.2 below zero */
+} cm3_activation;
+
+/** AdamW's numbers for one step (Loshchilov and Hutter 2019): decay is decoupled. */
+typedef struct cm3_adamw {
+    float lr, beta1, beta2, epsilon, weight_decay;
+    float correction1, correction2; /**< 1 - beta^t */
+    float grad_scale;               /**< gradients are multiplied by it first (clipping) */
+} cm3_adamw;
+
+/** Attention of query rows over keys and values (softmax(q k^T scale) v), for one kv head. */
+typedef struct cm3_attention_args {
+    int64_t rows, head_dim;
+    float scale;
+    /* queries and outputs: row i at q + i * q_stride */
+    const float *q;
+    int64_t q_stride;
+    float *out;
+    int64_t out_stride;
+    /* keys and values: row j at k + j * kv_stride (elements); f32 or bf16 */
+    const void *k, *v;
+    int64_t kv_stride;
+    cm3_dtype kv_dtype;
+    /** Row i attends keys first[i]..last[i], both inside. */
+    const int32_t *first, *last;
+    /** Where not NULL: the log of the sum of exponentials of row i, for the backward pass. */
+    float *lse;
+} cm3_attention_args;
+
+/** The backward of the same, f32 only. Gradients of q are written, those of k and v added to. */
+typedef struct cm3_attention_grads {
+    const float *out, *dout; /**< out_stride */
+    float *dq;               /**< q_stride */
+    float *dk, *dv;          /**< kv_stride */
+} cm3_attention_grads;
+
+/**
+ * A block of pixels of one NHWC map, for group norm; scale, shift, centre, slope and offset are one number a channel. Maps
+ * are f32 or bf16.
+ */
+typedef struct cm3_map_args {
+    int64_t pixels, channels;
+    bool swish;
+    cm3_dtype x_dtype, dy_dtype, out_dtype;
+    const void *x, *dy;
+    const float *scale, *shift, *centre, *slope, *offset;
+    const float *add; /**< backward: NULL, or a map to be added to dx */
+    bool accumulate;  /**< backward: dx is added to */
+    void *out;        /**< y or dx */
+    float *sums;      /**< [2, channels], overwritten */
+} cm3_map_args;
+
+typedef struct cm3_kernels {
+    const char *name;
+
+    void (*f32_to_bf16)(uint16_t *to, const float *from, int64_t count);
+    void (*bf16_to_f32)(float *to, const uint16_t *from, int64_t count);
+
+    /**
+     * A few rows times a matrix: y[r][n] = sum_k x[r][k] w[n][k] (+ bias[n]) for columns n_begin <= n < n_end; 1 <= rows <= 8;
+     * x has `k` columns and stride k, y has stride ldy, w is [.., k] row-major. f32; bf16 times bf16; f32 times bf16.
+     */
+    void (*few_rows_f32)(float *y, int64_t ldy, const float *x, int rows, const float *w, int64_t k, int64_t n_begin,
+                         int64_t n_end, const float *bias);
+    void (*few_rows_bf16)(float *y, int64_t ldy, const uint16_t *x, int rows, const uint16_t *w, int64_t k, int64_t n_begin,
+                          int64_t n_end, const float *bias);
+    void (*few_rows_mixed)(float *y, int64_t ldy, const float *x, int rows, const uint16_t *w, int64_t k, int64_t n_begin,
+                           int64_t n_end, const float *bias);
+
+    /** c[m][n] (+)= sum_k a[m][k] b[k][n] with any strides of a and b (elements; row, column); c row-major with stride ldc. */
+    void (*gemm_f32)(float *c, int64_t ldc, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
+                     int64_t b_column, int64_t m, int64_t n, int64_t k, bool accumulate);
+
+    /* Norms over the last dimension of `rows` rows of n. gamma, beta: NULL, or [period, n]: row r uses row (r % period). */
+    void (*rms_norm)(float *y, float *rstd, const float *x, const float *gamma, int64_t rows, int64_t n, float epsilon);
+    /** dx is overwritten or added to; dgamma (NULL or [n]) is added to. */
+    void (*rms_norm_backward)(float *dx, bool accumulate, float *dgamma, const float *dy, const float *x, const float *rstd,
+                              const float *gamma, int64_t rows, int64_t n);
+    /** `row0`: number of the first row, for the period. mean and rstd are [rows]. */
+    void (*layer_norm)(float *y, float *mean, float *rstd, const float *x, const float *gamma, const float *beta,
+                       int64_t period, int64_t row0, int64_t rows, int64_t n, float epsilon);
+    void (*layer_norm_backward)(float *dx, bool accumulate, float *dgamma, float *dbeta, const float *dy, const float *x,
+                                const float *mean, const float *rstd, const float *gamma, int64_t period, int64_t row0,
+                                int64_t rows, int64_t n);
+
+    /** Softmax of each row, y may be x. -INFINITY gives 0. Backward: dx (+)= y (dy - sum(dy y)). */
+    void (*softmax)(float *y, const float *x, int64_t rows, int64_t n);
+    void (*softmax_backward)(float *dx, bool accumulate, const float *dy, const float *y, int64_t rows, int64_t n);
+
+    void (*activation)(float *y, const float *x, int64_t count, cm3_activation kind);
+    void (*activation_backward)(float *dx, bool accumulate, const float *dy, const float *x, int64_t count,
+                                cm3_activation kind);
+    /** y = swish(gate) * up. */
+    void (*swiglu)(float *y, const float *gate, const float *up, int64_t count);
+    void (*swiglu_backward)(float *dgate, bool accumulate_gate, float *dup, bool accumulate_up, const float *dy,
+                            const float *gate, const float *up, int64_t count);
+
+    /**
+     * Rotary positions, half-split (element i with i + d/2): x is [rows, heads, d]; cos and sin are [rows, d/2]. `inverse`
+     * turns back (the gradient). In place, or y != x.
+     */
+    void (*rope)(float *y, const float *x, const float *cos, const float *sin, int64_t rows, int64_t heads, int64_t d,
+                 bool inverse);
+
+    /**
+     * -log softmax(logits)[target] of each row into loss[row] and, where lse is not NULL, log-sum-exp of the row. Targets below 0
+     * give 0. Backward: dlogits = scale[row] (softmax - onehot), overwriting or adding.
+     */
+    void (*cross_entropy)(float *loss, float *lse, const float *logits, const int32_t *targets, int64_t rows, int64_t n);
+    void (*cross_entropy_backward)(float *dlogits, bool accumulate, const float *logits, const float *lse,
+                                   const int32_t *targets, const float *scale, int64_t rows, int64_t n);
+
+    void (*add)(float *y, const float *a, const float *b, int64_t count); /**< y may be a or b */
+    void (*axpy)(float *y, float alpha, const float *x, int64_t count);   /**< y += alpha x */
+    void (*scale)(float *y, float alpha, const float *x, int64_t count);  /**< y = alpha x */
+    double (*sum_squares)(const float *x, int64_t count);
+
+    /** One AdamW step; `shadow` (NULL or bf16 [count]) gets the new values rounded. */
+    void (*adamw)(float *master, uint16_t *shadow, float *m, float *v, const float *grad, int64_t count,
+                  const cm3_adamw *step);
+
+    /** Forward for many rows (prefill, training) and for one row over a long cache (decode). scratch: scratch_size bytes. */
+    void (*attention)(const cm3_attention_args *args, void *scratch);
+    void (*attention_backward)(const cm3_attention_args *args, const cm3_attention_grads *grads, void *scratch);
+    /** Bytes of scratch both need for such args. */
+    int64_t (*attention_scratch)(int64_t rows, int64_t keys, int64_t head_dim);
+
+    /** The sums of x - centre and of its square, over the pixels. */
+    void (*map_sums)(const cm3_map_args *args);
+    /** out = x scale + shift, then swish where asked for. */
+    void (*map_affine)(const cm3_map_args *args);
+    /** With du the gradient before the swish, dy swish'(x scale + shift): the sums of du and of du (x - centre). */
+    void (*map_affine_sums)(const cm3_map_args *args);
+    /** out (+)= scale du + slope (x - centre) + offset + add. */
+    void (*map_affine_backward)(const cm3_map_args *args);
+} cm3_kernels;
+
+/** The table for a level: each level's overrides over the portable one. Static. */
+const cm3_kernels *cm3_kernels_get(cm3_cpu_level level);
+
+/* Each instruction set's file overrides slots of the table it is handed. */
+void cm3_kernels_ref(cm3_kernels *kernels);
+void cm3_kernels_avx2(cm3_kernels *kernels);
+void cm3_kernels_avx512(cm3_kernels *kernels);
+void cm3_kernels_avx512_bf16(cm3_kernels *kernels);
+
+#endif

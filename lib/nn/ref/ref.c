@@ -1,0 +1,12 @@
+/* The portable table as a whole: every slot is filled. */
+#include "nn/ref/ref.h"
+
+#include "nn/ref/maps.h"
+
+void cm3_kernels_ref(cm3_kernels *kernels) {
+    cm3_ref_rows(kernels);
+    cm3_ref_few_rows(kernels);
+    cm3_ref_gemm(kernels);
+    cm3_ref_attention_slots(kernels);
+    cm3_ref_maps(kernels);
+}

@@ -1,0 +1,5 @@
+/* The row-wise kernels, compiled for AVX2. */
+#define CM3_ROWS_INSTALL cm3_avx2_rows
+#include "nn/x86/x86.h"
+
+#include "nn/ref/rows.inc"

@@ -1,0 +1,15 @@
+/* The suites of tests/nn. */
+#ifndef CM3_TESTS_NN_SUITES_H
+#define CM3_TESTS_NN_SUITES_H
+
+#include <check.h>
+
+Suite *kernels_rows_suite(void);
+Suite *kernels_products_suite(void);
+Suite *kernels_attention_suite(void);
+Suite *conv_suite(void);
+Suite *group_norm_suite(void);
+Suite *onednn_suite(void);
+Suite *pixel_loss_suite(void);
+
+#endif

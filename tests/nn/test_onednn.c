@@ -1,0 +1,130 @@
+/* The seam to oneDNN: matrix products with any strides, transposes, batches and types against double loops. */
+#include "graph_cases.h"
+#include "nn/onednn/onednn.h"
+#include "suites.h"
+
+#ifdef CM3_WITH_ONEDNN
+
+static cm3_dnn_matmul_args random_args(numbers_state *numbers) {
+    cm3_dnn_matmul_args args = {.batch = next_below(numbers, 2) ? 1 : 1 + next_below(numbers, 4)};
+    args.m = next_size(numbers);
+    args.n = next_size(numbers);
+    args.k = next_size(numbers);
+    args.ab_dtype = next_below(numbers, 2) ? CM3_BF16 : CM3_F32;
+    args.c_dtype = args.ab_dtype == CM3_BF16 && next_below(numbers, 4) == 0 ? CM3_BF16 : CM3_F32;
+    args.trans_a = next_below(numbers, 2);
+    args.trans_b = next_below(numbers, 2);
+    args.accumulate = args.c_dtype == CM3_F32 && next_below(numbers, 2);
+    args.lda = (args.trans_a ? args.m : args.k) + next_below(numbers, 3);
+    args.ldb = (args.trans_b ? args.k : args.n) + next_below(numbers, 3);
+    args.ldc = args.n + next_below(numbers, 3);
+    args.a_stride = (args.trans_a ? args.k : args.m) * args.lda + next_below(numbers, 9);
+    args.b_stride = (args.trans_b ? args.n : args.k) * args.ldb;
+    args.c_stride = args.m * args.ldc;
+    return args;
+}
+
+static double element(const cm3_tensor *t, int64_t stride, int64_t batch, int64_t ld, bool transposed, int64_t row,
+                      int64_t column) {
+    return (double)cm3_f32(t)[batch * stride + (transposed ? column * ld + row : row * ld + column)];
+}
+
+static void check_one(graph_case *c, cm3_dnn_matmul_args args) {
+    int64_t a_count = args.batch * args.a_stride, b_count = args.batch * args.b_stride,
+            c_count = args.batch * args.c_stride;
+    cm3_tensor a = some_tensor(c, 1, &a_count, 1), b = some_tensor(c, 1, &b_count, 1),
+               out = some_tensor(c, 1, &c_count, 1);
+    cm3_tensor bias = some_tensor(c, 1, &args.n, 1);
+    uint16_t *small_a = rounded(a.data, a_count), *small_b = rounded(b.data, b_count),
+             *small_c = rounded(out.data, c_count);
+    float *before = copy_of(out.data, c_count);
+    bool bf16 = args.ab_dtype == CM3_BF16, bf16_out = args.c_dtype == CM3_BF16;
+    args.a = bf16 ? (const void *)small_a : a.data;
+    args.b = bf16 ? (const void *)small_b : b.data;
+    args.c = bf16_out ? (void *)small_c : out.data;
+    if (next_below(&c->numbers, 2)) args.bias = bias.data;
+    for (int round = 0; round < 2; round++) {
+        memcpy(out.data, before, (size_t)c_count * sizeof(float));
+        cm3_status status = cm3_dnn_matmul(c->dnn, &args);
+        if (status == CM3_ERROR_UNSUPPORTED) break; /* machines without bf16 */
+        ck_assert_int_eq(status, CM3_OK);
+        for (int64_t i = 0; i < c_count; i++) {
+            int64_t n = i / args.c_stride, row = i % args.c_stride / args.ldc, column = i % args.ldc;
+            double found = (double)(bf16_out ? cm3_bf16_to_f32(small_c[i]) : cm3_f32(&out)[i]);
+            if (column >= args.n) { /* between the rows nothing is written */
+                ck_assert(found == (double)before[i]);
+                continue;
+            }
+            double sum = (args.accumulate ? (double)before[i] : 0) + (args.bias ? (double)args.bias[column] : 0);
+            for (int64_t k = 0; k < args.k; k++) {
+                sum += element(&a, args.a_stride, n, args.lda, args.trans_a, row, k) *
+                       element(&b, args.b_stride, n, args.ldb, args.trans_b, k, column);
+            }
+            expect_near(c, "product", i, found, sum, bf16_out ? 0.01 : 2e-5);
+        }
+    }
+    free(small_a);
+    free(small_b);
+    free(small_c);
+    free(before);
+    free_tensor(&a);
+    free_tensor(&b);
+    free_tensor(&out);
+    free_tensor(&bias);
+}
+
+static void check_products(graph_case *c) {
+    for (int i = 0; i < 60; i++) check_one(c, random_args(&c->numbers));
+    cm3_dnn_matmul_args none = {.batch = 1, .m = 0, .n = 4, .k = 4, .ab_dtype = CM3_F32, .c_dtype = CM3_F32};
+    ck_assert_int_eq(cm3_dnn_matmul(c->dnn, &none), CM3_ERROR_UNSUPPORTED);
+}
+
+START_TEST(products) {
+    graph_case_run(graph_ways[_i ? 2 : 0], check_products);
+}
+END_TEST
+
+/* More shapes than the cache holds: those that went come back. */
+static void check_eviction(graph_case *c) {
+    float a[40] = {1}, b[40] = {2}, out[1];
+    for (int round = 0; round < 2; round++) {
+        for (int64_t i = 0; i < 1100; i++) {
+            /* The leading dimension makes each its own primitive. */
+            cm3_dnn_matmul_args args = {.batch = 1,
+                                        .m = 1,
+                                        .n = 1,
+                                        .k = 1,
+                                        .ab_dtype = CM3_F32,
+                                        .c_dtype = CM3_F32,
+                                        .a = a,
+                                        .b = b,
+                                        .c = out,
+                                        .lda = 1 + i % 37,
+                                        .ldb = 1 + i / 37,
+                                        .ldc = 1};
+            out[0] = 0;
+            cm3_status status = cm3_dnn_matmul(c->dnn, &args);
+            ck_assert(status == CM3_OK || status == CM3_ERROR_UNSUPPORTED);
+            ck_assert(status != CM3_OK || out[0] == 2);
+        }
+    }
+}
+
+START_TEST(eviction) {
+    graph_case_run(graph_ways[0], check_eviction);
+}
+END_TEST
+
+#endif
+
+Suite *onednn_suite(void) {
+    Suite *suite = suite_create("nn/onednn");
+    TCase *tcase = tcase_create("onednn");
+    tcase_set_timeout(tcase, 120);
+#ifdef CM3_WITH_ONEDNN
+    tcase_add_loop_test(tcase, products, 0, 2);
+    tcase_add_test(tcase, eviction);
+#endif
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
