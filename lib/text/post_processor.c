@@ -1,0 +1,130 @@
+/* Post-processors: what goes before and behind the ids of a text; and truncation. */
+#include <string.h>
+
+#include "text/inside.h"
+
+static cm3_status push(const cm3_json_object *object, cm3_bpe *bpe, const json_t *id, bool behind) {
+    cm3_post_processor *post = &bpe->post;
+    json_int_t value = json_integer_value(id);
+    if (!json_is_integer(id) || value < 0 || (size_t)value >= bpe->vocab.count || !bpe->vocab.tokens[value].used)
+        return cm3_fail(object->context, CM3_ERROR_FORMAT, "%s: a special token whose id is no token's", object->where);
+    size_t count = post->before + post->behind;
+    CM3_TRY(cm3_grow(object->context, &post->ids, &post->capacity, count + 1, sizeof *post->ids, "a post-processor"));
+    post->ids[count] = (int32_t)value;
+    if (behind)
+        post->behind++;
+    else
+        post->before++;
+    return CM3_OK;
+}
+
+/* One of the two pairs [name, id] that BERT's and RoBERTa's have. */
+static cm3_status push_pair(const cm3_json_object *object, cm3_bpe *bpe, const char *key, bool behind) {
+    const json_t *pair = json_object_get(object->value, key);
+    if (json_array_size(pair) != 2)
+        return cm3_fail(object->context, CM3_ERROR_FORMAT, "%s: \"%s\" must be [name, id]", object->where, key);
+    return push(object, bpe, json_array_get(pair, 1), behind);
+}
+
+static cm3_status push_special(const cm3_json_object *object, cm3_bpe *bpe, const json_t *specials, const json_t *piece,
+                               bool behind) {
+    const char *name = json_string_value(json_object_get(piece, "id"));
+    const json_t *ids = name ? json_object_get(json_object_get(specials, name), "ids") : NULL;
+    if (!json_is_array(ids))
+        return cm3_fail(object->context, CM3_ERROR_FORMAT, "%s: special token \"%.60s\" of the template has no ids",
+                        object->where, name ? name : "");
+    for (size_t i = 0; i < json_array_size(ids); i++) CM3_TRY(push(object, bpe, json_array_get(ids, i), behind));
+    return CM3_OK;
+}
+
+static cm3_status parse_template(const cm3_json_object *object, cm3_bpe *bpe) {
+    const json_t *single = json_object_get(object->value, "single");
+    const json_t *specials = json_object_get(object->value, "special_tokens");
+    bool seen = false;
+    if (!json_is_array(single))
+        return cm3_fail(object->context, CM3_ERROR_FORMAT, "%s: \"single\" is not an array", object->where);
+    for (size_t i = 0; i < json_array_size(single); i++) {
+        const json_t *piece = json_array_get(single, i), *special = json_object_get(piece, "SpecialToken");
+        const char *sequence = json_string_value(json_object_get(json_object_get(piece, "Sequence"), "id"));
+        if (special) {
+            CM3_TRY(push_special(object, bpe, specials, special, seen));
+        } else if (!sequence || strcmp(sequence, "A") || seen) {
+            return cm3_fail(object->context, CM3_ERROR_UNSUPPORTED, "%s: a template must hold the sequence A once",
+                            object->where);
+        } else {
+            seen = true;
+        }
+    }
+    if (seen) return CM3_OK;
+    return cm3_fail(object->context, CM3_ERROR_UNSUPPORTED, "%s: a template must hold the sequence A once",
+                    object->where);
+}
+
+static cm3_status parse_any(const cm3_json_object *object, cm3_bpe *bpe);
+
+static cm3_status parse_sequence(const cm3_json_object *object, cm3_bpe *bpe) {
+    const json_t *list = json_object_get(object->value, "processors");
+    if (!json_is_array(list))
+        return cm3_fail(object->context, CM3_ERROR_FORMAT, "%s: \"processors\" is not an array", object->where);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        cm3_json_object child = {object->context, object->where, json_array_get(list, i)};
+        CM3_TRY(parse_any(&child, bpe));
+    }
+    return CM3_OK;
+}
+
+static cm3_status parse_any(const cm3_json_object *object, cm3_bpe *bpe) {
+    const char *type = NULL;
+    CM3_TRY(cm3_json_string(object, "type", &type));
+    if (!type) return cm3_fail(object->context, CM3_ERROR_FORMAT, "%s: a component without \"type\"", object->where);
+    if (!strcmp(type, "ByteLevel")) return CM3_OK; /* it only moves offsets */
+    if (!strcmp(type, "Sequence")) return parse_sequence(object, bpe);
+    bool pairs = !strcmp(type, "RobertaProcessing") || !strcmp(type, "BertProcessing");
+    if (!pairs && strcmp(type, "TemplateProcessing"))
+        return cm3_fail(object->context, CM3_ERROR_UNSUPPORTED, "%s: \"%.60s\" is not supported", object->where, type);
+    if (bpe->post.before + bpe->post.behind)
+        return cm3_fail(object->context, CM3_ERROR_UNSUPPORTED, "%s: two components that add tokens", object->where);
+    if (!pairs) return parse_template(object, bpe);
+    CM3_TRY(push_pair(object, bpe, "cls", false));
+    return push_pair(object, bpe, "sep", true);
+}
+
+static cm3_status parse_truncation(const cm3_json_object *root, cm3_post_processor *post) {
+    cm3_json_object object;
+    const char *direction = "Right";
+    int64_t length = 0;
+    CM3_TRY(cm3_json_child(root, "truncation", root->where, &object));
+    if (!object.value) return CM3_OK;
+    CM3_TRY(cm3_json_string(&object, "direction", &direction));
+    CM3_TRY(cm3_json_int(&object, "max_length", 1, INT32_MAX, &length));
+    if (!length) return cm3_fail(root->context, CM3_ERROR_FORMAT, "%s: truncation without \"max_length\"", root->where);
+    if ((size_t)length < post->before + post->behind)
+        return cm3_fail(root->context, CM3_ERROR_FORMAT,
+                        "%s: truncation: max_length %d leaves no room for the template", root->where, (int)length);
+    post->max_length = (size_t)length;
+    post->truncate_left = !strcmp(direction, "Left");
+    return CM3_OK;
+}
+
+/* A text alone is as long as the longest of its batch, so only a fixed length or a multiple would pad it. */
+static cm3_status parse_padding(const cm3_json_object *root) {
+    cm3_json_object object;
+    int64_t multiple = 0;
+    CM3_TRY(cm3_json_child(root, "padding", root->where, &object));
+    if (!object.value) return CM3_OK;
+    const char *strategy = json_string_value(json_object_get(object.value, "strategy"));
+    CM3_TRY(cm3_json_int(&object, "pad_to_multiple_of", 0, INT32_MAX, &multiple));
+    if (strategy && !strcmp(strategy, "BatchLongest") && multiple < 2) return CM3_OK;
+    return cm3_fail(root->context, CM3_ERROR_UNSUPPORTED, "%s: padding to a fixed length is not supported",
+                    root->where);
+}
+
+cm3_status cm3_post_processor_parse(const cm3_json_object *root, cm3_bpe *bpe) {
+    cm3_json_object object;
+    char where[256];
+    snprintf(where, sizeof where, "%.200s: post_processor", root->where);
+    CM3_TRY(cm3_json_child(root, "post_processor", where, &object));
+    if (object.value) CM3_TRY(parse_any(&object, bpe));
+    CM3_TRY(parse_padding(root));
+    return parse_truncation(root, &bpe->post);
+}
