@@ -1,0 +1,91 @@
+/*
+ * The image tokenizer: a VQGAN encoder, quantiser and decoder by configuration (Esser et al. 2021; the names and the order of
+ * operations are those of taming-transformers, as in Chameleon's checkpoints).
+ */
+#ifndef CM3_IMAGE_VQ_H
+#define CM3_IMAGE_VQ_H
+
+#include "base/random.h"
+#include "cm3leon/image.h"
+#include "files/safetensors.h"
+#include "nn/ops.h"
+
+#define CM3_VQ_MAX_LEVELS 8
+
+typedef struct cm3_vq_config {
+    int32_t resolution, in_channels, out_channels;
+    int32_t base_channels, levels;
+    int32_t channel_multiplier[CM3_VQ_MAX_LEVELS];
+    int32_t num_res_blocks;
+    int32_t attn_resolutions[CM3_VQ_MAX_LEVELS], attn_count; /**< levels of this resolution attend after each block */
+    bool mid_attention;     /**< attn_type "vanilla"; "none" leaves mid.attn_1 out */
+    int32_t latent_channels; /**< z_channels */
+    int32_t embed_dim, num_embeddings;
+    int32_t norm_groups; /**< 32 in the published models */
+    /** Squares of this side become channels before the encoder, and pixels again behind the decoder; 1 in the published models. */
+    int32_t patch_size;
+} cm3_vq_config;
+
+/** Reads HF's vq_config spelling; absent fields take the published defaults. Errors: FORMAT, UNSUPPORTED (double_latent). */
+cm3_status cm3_vq_config_parse(const cm3_json_object *object, cm3_vq_config *config);
+cm3_status cm3_vq_config_format(cm3_context *context, const cm3_vq_config *config, json_t **value);
+/** INVALID_ARGUMENT with the field where one does not fit the others. */
+cm3_status cm3_vq_config_check(cm3_context *context, const cm3_vq_config *config);
+
+/** A parameter and its name in taming's spelling, without a prefix: "encoder.conv_in.weight", "quantize.embedding.weight". */
+typedef struct cm3_vq_parameter {
+    char *name;
+    cm3_tensor tensor; /**< convolutions OIHW */
+    bool present;      /**< false: a decoder tensor that the file does not hold */
+} cm3_vq_parameter;
+
+typedef struct cm3_vq {
+    cm3_context *context;
+    cm3_vq_config config;
+    cm3_vq_parameter *parameters; /**< in file order */
+    size_t parameter_count;
+    struct cm3_vq_layers *layers; /**< which parameter is what; see vq.c */
+    bool has_decoder;
+    void *storage; /**< data it owns, beside what lies in a mapped file */
+    float *codebook_norms; /**< [num_embeddings] |e|^2; NULL while training */
+} cm3_vq;
+
+/** Fresh f32 weights: convolutions as PyTorch draws them (kaiming uniform, a = sqrt 5), norms 1 and 0, codebook uniform in +-1/K. */
+cm3_status cm3_vq_create_random(cm3_context *context, const cm3_vq_config *config, uint64_t seed, cm3_vq **vq);
+/**
+ * From tensors named prefix + name. Convolutions stay where they lie (f32, bf16); vectors and the codebook become f32 copies. `copy`:
+ * everything f32 of its own. Decoder tensors may be missing together. Errors: FORMAT naming the tensor, NO_MEMORY.
+ */
+cm3_status cm3_vq_load(cm3_context *context, const cm3_vq_config *config, const cm3_safetensors *tensors,
+                       const char *prefix, bool copy, bool check_weights, cm3_vq **vq);
+void cm3_vq_destroy(cm3_vq *vq);
+/** NULL where there is none of that name. */
+cm3_tensor *cm3_vq_find(const cm3_vq *vq, const char *name);
+
+/** Downsampling factor (pixels a token's side covers), tokens a side at the configured resolution, tokens a picture. */
+int32_t cm3_vq_cell(const cm3_vq *vq);
+int32_t cm3_vq_grid(const cm3_vq *vq);
+int32_t cm3_vq_tokens(const cm3_vq *vq);
+
+/* --- on a graph (compute thread) ---------------------------------------------------------------------------------- */
+
+/** x [n, h, w, 3] in -1..1 to latents before quantisation [n, h/f, w/f, embed_dim], quant_conv included. */
+cm3_tensor *cm3_vq_encode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x);
+/** Latents [n, h, w, embed_dim] (rows of the codebook, or with a gradient) to pixels [n, h*f, w*f, out_channels]. */
+cm3_tensor *cm3_vq_decode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z);
+/**
+ * The nearest row of the codebook for each of `count` latents [count, embed_dim]: |z|^2 + |e|^2 - 2 z e in f32, the first on ties.
+ * `rows` (may be NULL, [count, embed_dim]) gets the rows.
+ */
+cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, int32_t *codes, float *rows);
+
+/* --- whole pictures (any thread: the work is handed to the compute thread) ---------------------------------------- */
+
+/** Any picture, resized and cropped as cm3_tokenizer_encode_image() says: codes [tokens], in f32. */
+cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, int32_t *codes);
+/** Codes [tokens] to a picture. UNSUPPORTED without a decoder. compute AUTO is F32. */
+cm3_status cm3_vq_decode_image(const cm3_vq *vq, const int32_t *codes, cm3_compute compute, cm3_image **image);
+/** The first `rows` rows of tokens only; what is missing is black. */
+cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t rows, cm3_compute compute, cm3_image **image);
+
+#endif

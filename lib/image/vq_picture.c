@@ -1,0 +1,82 @@
+/* Whole pictures through the image tokenizer: the work is handed to the compute thread. */
+#include "base/status.h"
+#include "image/preprocess.h"
+#include "image/vq_layers.h"
+
+typedef struct cm3_picture_call {
+    const cm3_vq *vq;
+    const cm3_image *image;
+    int32_t *codes;
+    int32_t rows; /**< of tokens to be decoded */
+    cm3_compute compute;
+    cm3_image *result;
+} cm3_picture_call;
+
+static cm3_status encode(cm3_graph *graph, cm3_picture_call *call) {
+    int64_t side = call->vq->config.resolution;
+    cm3_tensor *x = cm3_graph_tensor(graph, CM3_F32, 4, (const int64_t[]){1, side, side, 3});
+    if (!x) return cm3_graph_status(graph);
+    CM3_TRY(cm3_preprocess(call->vq->context, call->image, CM3_PREPROCESS_META, (int32_t)side, cm3_f32(x)));
+    cm3_tensor *z = cm3_vq_encode(graph, call->vq, x);
+    if (!z) return cm3_graph_status(graph);
+    return cm3_vq_quantise(graph, call->vq, cm3_f32(z), z->shape[1] * z->shape[2], call->codes, NULL);
+}
+
+/** Rows of the codebook for `rows` rows of tokens. */
+static cm3_tensor *look_up(cm3_graph *graph, const cm3_picture_call *call) {
+    int32_t grid = cm3_vq_grid(call->vq);
+    cm3_tensor *rows = cm3_nn_embedding(graph, call->vq->layers->codebook, call->codes, (int64_t)call->rows * grid);
+    if (!rows) return NULL;
+    return cm3_nn_reshape(graph, rows, 4, (const int64_t[]){1, call->rows, grid, call->vq->config.embed_dim});
+}
+
+static cm3_status decode(cm3_graph *graph, cm3_picture_call *call) {
+    cm3_tensor *y = cm3_vq_decode(graph, call->vq, look_up(graph, call));
+    if (!y) return cm3_graph_status(graph);
+    int32_t side = call->vq->config.resolution;
+    CM3_TRY(cm3_image_create(call->vq->context, side, side, &call->result));
+    cm3_image_view view;
+    cm3_image_get_view(call->result, &view);
+    int64_t width = y->shape[2] * 3;
+    for (int64_t row = 0; row < y->shape[1]; row++) {
+        cm3_postprocess(cm3_f32(y) + row * width, width, view.pixels + (size_t)row * view.stride);
+    }
+    return CM3_OK;
+}
+
+static cm3_status run(cm3_picture_call *call, cm3_status (*work)(cm3_graph *graph, cm3_picture_call *call)) {
+    cm3_graph *graph = NULL;
+    CM3_TRY(cm3_graph_create(call->vq->context, &(cm3_graph_options){.compute = call->compute}, &graph));
+    cm3_status status = work(graph, call);
+    cm3_graph_destroy(graph);
+    if (status != CM3_OK) {
+        cm3_image_destroy(call->result);
+        call->result = NULL;
+    }
+    return status;
+}
+
+static cm3_status run_encode(void *arg) {
+    return run(arg, encode);
+}
+
+static cm3_status run_decode(void *arg) {
+    return run(arg, decode);
+}
+
+cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, int32_t *codes) {
+    cm3_picture_call call = {.vq = vq, .image = image, .codes = codes, .compute = CM3_COMPUTE_F32};
+    return cm3_context_run(vq->context, run_encode, &call);
+}
+
+cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t rows, cm3_compute compute, cm3_image **image) {
+    *image = NULL;
+    cm3_picture_call call = {.vq = vq, .codes = (int32_t *)(uintptr_t)codes, .rows = rows, .compute = compute};
+    cm3_status status = cm3_context_run(vq->context, run_decode, &call);
+    *image = call.result;
+    return status;
+}
+
+cm3_status cm3_vq_decode_image(const cm3_vq *vq, const int32_t *codes, cm3_compute compute, cm3_image **image) {
+    return cm3_vq_decode_rows(vq, codes, cm3_vq_grid(vq), compute, image);
+}
