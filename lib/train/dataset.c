@@ -1,0 +1,168 @@
+/* Records in memory. */
+#include "train/dataset.h"
+
+#include <string.h>
+
+#include "base/random.h"
+#include "base/status.h"
+#include "files/json.h"
+#include "files/shard.h"
+
+/** Copies into the dataset's memory. */
+static void *keep(cm3_dataset *dataset, const void *data, size_t size) {
+    void *memory = cm3_arena_alloc(dataset->memory, size ? size : 1);
+    if (memory && size) memcpy(memory, data, size);
+    return memory;
+}
+
+static cm3_status keep_captions(cm3_dataset *dataset, const char *where, const json_t *text, cm3_sample *sample) {
+    size_t count = json_is_array(text) ? json_array_size(text) : 1, bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *caption = json_is_array(text) ? json_array_get(text, i) : text;
+        if (!json_is_string(caption)) {
+            return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'text' is neither a string nor a list of strings", where);
+        }
+        bytes += json_string_length(caption) + 1;
+    }
+    char *place = cm3_arena_alloc(dataset->memory, bytes ? bytes : 1);
+    if (!place) return cm3_fail_memory(dataset->context, bytes, "captions");
+    sample->captions = place;
+    sample->caption_count = (int32_t)count;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *caption = json_is_array(text) ? json_array_get(text, i) : text;
+        memcpy(place, json_string_value(caption), json_string_length(caption) + 1);
+        place += strlen(place) + 1; /* a NUL inside ends the caption */
+    }
+    return CM3_OK;
+}
+
+static cm3_status keep_codes(cm3_dataset *dataset, const char *where, const json_t *codes, cm3_sample *sample) {
+    size_t count = json_array_size(codes);
+    uint16_t *place = cm3_arena_alloc(dataset->memory, count * sizeof *place + 1);
+    if (!place) return cm3_fail_memory(dataset->context, count * sizeof *place, "codes");
+    for (size_t i = 0; i < count; i++) {
+        json_int_t code = json_integer_value(json_array_get(codes, i));
+        if (!json_is_integer(json_array_get(codes, i)) || code < 0 || code > UINT16_MAX) {
+            return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: code %zu is not an integer in 0..65535", where, i);
+        }
+        place[i] = (uint16_t)code;
+    }
+    sample->codes = place;
+    sample->code_count = (int32_t)count;
+    return CM3_OK;
+}
+
+static cm3_status keep_json(cm3_dataset *dataset, const char *where, const cm3_record *record, cm3_sample *sample) {
+    json_t *json = NULL;
+    CM3_TRY(cm3_json_parse(dataset->context, where, record->json, record->json_size, &json));
+    const json_t *text = json_object_get(json, "text"), *codes = json_object_get(json, "codes");
+    cm3_status status = CM3_OK;
+    if (!json_is_object(json)) status = cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: not an object", where);
+    if (status == CM3_OK && text) status = keep_captions(dataset, where, text, sample);
+    if (status == CM3_OK && json_is_array(codes)) status = keep_codes(dataset, where, codes, sample);
+    json_decref(json);
+    return status;
+}
+
+static cm3_status keep_record(cm3_dataset *dataset, const char *path, const cm3_record *record, bool want_images) {
+    cm3_sample sample = {0};
+    char where[512];
+    snprintf(where, sizeof where, "%s: record %s", path, record->key ? record->key : "?");
+    if (record->json) CM3_TRY(keep_json(dataset, where, record, &sample));
+    if (!sample.captions && record->text) {
+        size_t size = record->text_size;
+        while (size && (record->text[size - 1] == '\n' || record->text[size - 1] == '\r')) size--;
+        char *text = cm3_arena_alloc(dataset->memory, size + 1);
+        if (!text) return cm3_fail_memory(dataset->context, size, "captions");
+        memcpy(text, record->text, size);
+        text[size] = 0;
+        sample.captions = text;
+        sample.caption_count = 1;
+    }
+    if (record->image && want_images && !sample.codes) {
+        sample.image = keep(dataset, record->image, record->image_size);
+        sample.image_size = record->image_size;
+        if (!sample.image) return cm3_fail_memory(dataset->context, record->image_size, "pictures");
+    }
+    CM3_TRY(cm3_grow(dataset->context, &dataset->samples, &dataset->capacity, dataset->count + 1, sizeof *dataset->samples,
+                     "records"));
+    dataset->samples[dataset->count++] = sample;
+    return CM3_OK;
+}
+
+static cm3_status load_shard(cm3_dataset *dataset, const char *path, bool want_images) {
+    cm3_shard *shard = NULL;
+    CM3_TRY(cm3_shard_open(dataset->context, path, &shard));
+    cm3_status status = CM3_OK;
+    bool more = true;
+    while (status == CM3_OK && more) {
+        cm3_record record = {0};
+        status = cm3_shard_next(shard, &record, &more);
+        if (status == CM3_OK && more) status = keep_record(dataset, path, &record, want_images);
+        cm3_record_clear(dataset->context, &record);
+    }
+    cm3_shard_close(shard);
+    return status;
+}
+
+cm3_status cm3_dataset_load(cm3_context *context, const char *const *paths, size_t path_count, uint64_t seed,
+                            bool want_images, cm3_dataset **out) {
+    *out = NULL;
+    cm3_dataset *dataset = cm3_calloc(context, 1, sizeof *dataset);
+    if (!dataset) return cm3_fail_memory(context, sizeof *dataset, "records");
+    dataset->context = context;
+    dataset->seed = seed;
+    dataset->epoch = UINT64_MAX;
+    cm3_status status = cm3_arena_create(context, (size_t)4 << 20, &dataset->memory);
+    for (size_t i = 0; i < path_count && status == CM3_OK; i++) status = load_shard(dataset, paths[i], want_images);
+    if (status == CM3_OK && !dataset->count) {
+        status = cm3_fail(context, CM3_ERROR_NOT_FOUND, "there are no records in the data (%zu files)", path_count);
+    }
+    if (status == CM3_OK && dataset->count > UINT32_MAX) {
+        status = cm3_fail(context, CM3_ERROR_UNSUPPORTED, "more than 4294967295 records");
+    }
+    if (status == CM3_OK) {
+        dataset->order = cm3_calloc(context, dataset->count, sizeof *dataset->order);
+        if (!dataset->order) status = cm3_fail_memory(context, dataset->count * sizeof *dataset->order, "records");
+    }
+    if (status != CM3_OK) {
+        cm3_dataset_destroy(dataset);
+        return status;
+    }
+    *out = dataset;
+    return CM3_OK;
+}
+
+void cm3_dataset_destroy(cm3_dataset *dataset) {
+    if (!dataset) return;
+    cm3_context *context = dataset->context;
+    cm3_arena_destroy(dataset->memory);
+    cm3_free(context, dataset->samples);
+    cm3_free(context, dataset->order);
+    cm3_free(context, dataset);
+}
+
+/** Fisher and Yates with numbers of (seed, epoch). */
+static void shuffle(cm3_dataset *dataset, uint64_t epoch) {
+    cm3_random random = cm3_random_make(dataset->seed, 0x5348554600000000u ^ epoch);
+    for (size_t i = 0; i < dataset->count; i++) dataset->order[i] = (uint32_t)i;
+    for (size_t i = dataset->count; i > 1; i--) {
+        size_t other = cm3_random_below(&random, i);
+        uint32_t swapped = dataset->order[i - 1];
+        dataset->order[i - 1] = dataset->order[other];
+        dataset->order[other] = swapped;
+    }
+    dataset->epoch = epoch;
+}
+
+const cm3_sample *cm3_dataset_at(cm3_dataset *dataset, uint64_t position) {
+    uint64_t epoch = position / dataset->count;
+    if (epoch != dataset->epoch) shuffle(dataset, epoch);
+    return &dataset->samples[dataset->order[position % dataset->count]];
+}
+
+const char *cm3_sample_caption(const cm3_sample *sample, int32_t index) {
+    const char *caption = sample->captions;
+    for (int32_t i = 0; i < index; i++) caption += strlen(caption) + 1;
+    return caption;
+}

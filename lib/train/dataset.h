@@ -1,0 +1,38 @@
+/* Records in memory, and the order in which a run sees them: a pure function of (seed, position). */
+#ifndef CM3_TRAIN_DATASET_H
+#define CM3_TRAIN_DATASET_H
+
+#include "base/context.h"
+
+typedef struct cm3_sample {
+    const uint8_t *image; /**< encoded file, or NULL */
+    size_t image_size;
+    const char *captions; /**< caption_count NUL-terminated strings behind each other */
+    int32_t caption_count;
+    const uint16_t *codes; /**< or NULL */
+    int32_t code_count;
+} cm3_sample;
+
+typedef struct cm3_dataset {
+    cm3_context *context;
+    cm3_sample *samples;
+    size_t count, capacity;
+    cm3_arena *memory;
+    uint64_t seed;
+    /* the order of one epoch at a time */
+    uint32_t *order;
+    uint64_t epoch; /**< of `order`; UINT64_MAX before the first */
+} cm3_dataset;
+
+/** Reads all shards. `want_images`: keep pictures of records that have no codes (else such records keep captions only). */
+cm3_status cm3_dataset_load(cm3_context *context, const char *const *paths, size_t path_count, uint64_t seed,
+                            bool want_images, cm3_dataset **dataset);
+void cm3_dataset_destroy(cm3_dataset *dataset);
+
+/** The sample at `position` of the endless stream of shuffled epochs. One thread at a time. */
+const cm3_sample *cm3_dataset_at(cm3_dataset *dataset, uint64_t position);
+
+/** Caption `index` of a sample, 0..caption_count-1. */
+const char *cm3_sample_caption(const cm3_sample *sample, int32_t index);
+
+#endif

@@ -1,0 +1,295 @@
+/* Training the language model on documents of text and image tokens, with a uniform loss (CM3Leon section 2.2). */
+#include <string.h>
+
+#include "base/options.h"
+#include "base/random.h"
+#include "document/encoding.h"
+#include "model/model.h"
+#include "train/packing.h"
+#include "train/trainer.h"
+
+#define CM3_MAX_CODES 16384
+
+typedef struct cm3_lm_run {
+    cm3_train_lm_options options;
+    cm3_tokenizer *tokenizer; /**< text, and the roles */
+    cm3_model *image_model;   /**< holds the image tokenizer; NULL: text only */
+    cm3_lm *lm;
+    float *losses;   /**< [rows] of the last batch */
+    cm3_ids scratch; /**< of the loader's thread */
+} cm3_lm_run;
+
+static const cm3_train_lm_options defaults = {
+    .struct_size = sizeof defaults, .block_size = 1024, .caption_dropout = 0.1f, .attend = CM3_ATTEND_DOCUMENT,
+};
+
+void cm3_train_lm_options_init(cm3_train_lm_options *options) {
+    if (options) *options = defaults;
+}
+
+static cm3_lm_run *run_of(const cm3_trainer *trainer) {
+    return trainer->part;
+}
+
+static const cm3_vq *vq_of(const cm3_lm_run *run) {
+    return run->image_model ? run->image_model->tokenizer->vq : NULL;
+}
+
+/* --- documents ----------------------------------------------------------------------------------------------------- */
+
+/** The sample at a position as ids; which caption, and whether it is dropped, hangs on (seed, position) alone. */
+static cm3_status make_document(cm3_trainer *trainer, cm3_dataset *dataset, uint64_t position, cm3_ids *ids) {
+    cm3_lm_run *run = run_of(trainer);
+    const cm3_sample *sample = cm3_dataset_at(dataset, position);
+    cm3_random random = cm3_random_make(trainer->options.seed ^ 0x43415054u, position);
+    bool validating = dataset == trainer->validation;
+    bool drop = cm3_random_uniform(&random) < (double)run->options.caption_dropout && sample->code_count && !validating;
+    int32_t pick = sample->caption_count > 1 ? (int32_t)cm3_random_below(&random, (uint64_t)sample->caption_count) : 0;
+    const char *caption = sample->caption_count ? cm3_sample_caption(sample, validating ? 0 : pick) : "";
+    int32_t codes[CM3_MAX_CODES];
+    if (sample->code_count > CM3_MAX_CODES) {
+        return cm3_fail(trainer->context, CM3_ERROR_UNSUPPORTED, "a record has %d codes; at most %d are read", sample->code_count,
+                        CM3_MAX_CODES);
+    }
+    for (int32_t i = 0; i < sample->code_count; i++) codes[i] = sample->codes[i];
+    cm3_encoder encoder = {.context = trainer->context, .bpe = run->tokenizer->bpe, .special = &run->tokenizer->special,
+                           .vq = vq_of(run)};
+    ids->count = 0;
+    return cm3_training_tokens(&encoder, caption, strlen(caption), codes, (size_t)sample->code_count, drop || !*caption, ids);
+}
+
+static int64_t rows_of(const cm3_trainer *trainer) {
+    return (int64_t)trainer->options.batch_size * run_of(trainer)->options.block_size;
+}
+
+static cm3_status make_batch(void *arg, cm3_dataset *dataset, uint64_t *position, void *batch) {
+    cm3_trainer *trainer = arg;
+    cm3_lm_run *run = run_of(trainer);
+    cm3_packed *packed = batch;
+    cm3_packer packer;
+    cm3_packed_lay(packed, rows_of(trainer));
+    cm3_packer_begin(&packer, packed, run->options.block_size, run->options.attend == CM3_ATTEND_BLOCK,
+                     run->tokenizer->special.pad);
+    for (;; ++*position) {
+        if (dataset == trainer->validation && *position >= dataset->count) return CM3_OK;
+        CM3_TRY(make_document(trainer, dataset, *position, &run->scratch));
+        if (!cm3_packer_add(&packer, run->scratch.ids, (int64_t)run->scratch.count)) return CM3_OK;
+    }
+}
+
+/* --- the step ------------------------------------------------------------------------------------------------------ */
+
+/** Means of the rows' losses over text and over image targets. */
+static void split_losses(const cm3_lm_run *run, const cm3_packed *packed, cm3_train_report *report) {
+    double sums[2] = {0, 0}, counts[2] = {0, 0};
+    for (int64_t i = 0; i < packed->rows; i++) {
+        if (packed->targets[i] < 0) continue;
+        int image = run->tokenizer->special.image_code[packed->targets[i]] >= 0;
+        sums[image] += (double)run->losses[i];
+        counts[image]++;
+    }
+    if (counts[0] > 0) report->text_loss += sums[0] / counts[0];
+    if (counts[1] > 0) report->image_loss += sums[1] / counts[1];
+}
+
+static cm3_tensor *loss_of(cm3_trainer *trainer, const cm3_packed *packed, cm3_train_report *report) {
+    cm3_lm_run *run = run_of(trainer);
+    cm3_lm_batch batch = {.rows = packed->rows, .ids = packed->ids, .positions = packed->positions, .plan = {.first = packed->first}};
+    cm3_tensor *logits = cm3_lm_forward(trainer->graph, run->lm, &batch);
+    cm3_tensor *loss = cm3_nn_cross_entropy(trainer->graph, logits, packed->targets, packed->weights, run->losses);
+    if (!loss) return NULL;
+    report->loss += (double)*cm3_f32(loss);
+    split_losses(run, packed, report);
+    return loss;
+}
+
+static cm3_status micro_step(cm3_trainer *trainer, const void *batch, cm3_train_report *report) {
+    const cm3_packed *packed = batch;
+    cm3_tensor *loss = loss_of(trainer, packed, report);
+    if (!loss) return cm3_graph_status(trainer->graph);
+    trainer->samples += packed->documents;
+    trainer->tokens += packed->tokens;
+    return cm3_graph_backward(trainer->graph, loss, 1);
+}
+
+static cm3_status measure(cm3_trainer *trainer, const void *batch, cm3_train_report *report) {
+    return loss_of(trainer, batch, report) ? CM3_OK : cm3_graph_status(trainer->graph);
+}
+
+static cm3_status export_to(const cm3_trainer *trainer, const char *path, cm3_dtype dtype) {
+    const cm3_lm_run *run = run_of(trainer);
+    cm3_model_content content = {.lm = run->lm, .vq = vq_of(run), .bpe = run->tokenizer->bpe, .special = &run->tokenizer->special,
+                                 .lm_dtype = dtype, .vq_dtype = CM3_F32};
+    if (content.vq) content.vq_dtype = cm3_vq_find(content.vq, "encoder.conv_in.weight")->dtype;
+    return cm3_model_write(trainer->context, path, &content);
+}
+
+static void destroy(cm3_trainer *trainer) {
+    cm3_lm_run *run = run_of(trainer);
+    if (!run) return;
+    cm3_ids_clear(trainer->context, &run->scratch);
+    cm3_free(trainer->context, run->losses);
+    cm3_lm_destroy(run->lm);
+    cm3_tokenizer_destroy(run->tokenizer);
+    cm3_model_destroy(run->image_model);
+    cm3_free(trainer->context, run);
+}
+
+static const cm3_trainer_kind lm_kind = {
+    .name = "lm", .micro_step = micro_step, .measure = measure, .export_to = export_to, .destroy = destroy, .maker = make_batch,
+};
+
+/* --- creation ------------------------------------------------------------------------------------------------------ */
+
+static cm3_status check_options(cm3_context *context, const cm3_train_lm_options *o) {
+    if (!o->config_json || !o->tokenizer) {
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "language model training: config_json or tokenizer is NULL");
+    }
+    if (o->block_size < 2 || o->block_size > 1 << 20 || !(o->caption_dropout >= 0 && o->caption_dropout <= 1) ||
+        (o->attend != CM3_ATTEND_DOCUMENT && o->attend != CM3_ATTEND_BLOCK)) {
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
+                        "language model training: block_size must be 2..1048576, caption_dropout 0..1, attend one of the two");
+    }
+    return CM3_OK;
+}
+
+/** The configuration: a preset's fields, overlaid by those given; the vocabulary is the tokenizer's. */
+static cm3_status make_config(cm3_trainer *trainer, const char *text, json_t **full, cm3_lm_config *config) {
+    cm3_context *context = trainer->context;
+    static const char where[] = "language model configuration";
+    json_t *given = NULL;
+    CM3_TRY(cm3_json_parse(context, where, text, strlen(text), &given));
+    cm3_json_object object = {context, where, given};
+    const char *preset = "toybox";
+    cm3_status status = json_is_object(given) ? cm3_json_string(&object, "preset", &preset)
+                                              : cm3_fail(context, CM3_ERROR_FORMAT, "%s: not an object", where);
+    if (status == CM3_OK) status = cm3_lm_config_preset(context, preset, config);
+    if (status == CM3_OK) status = cm3_lm_config_format(context, config, full);
+    if (status == CM3_OK) {
+        json_object_del(given, "preset");
+        json_object_set_new(given, "vocab_size", json_integer(cm3_bpe_vocab_size(run_of(trainer)->tokenizer->bpe)));
+        bool sized = json_object_get(given, "hidden_size") || json_object_get(given, "heads");
+        if (json_object_update(*full, given)) status = cm3_fail_memory(context, 0, where);
+        if (sized && !json_object_get(given, "kv_heads")) {
+            json_object_set(*full, "kv_heads", json_object_get(*full, "heads"));
+        }
+        if (sized && !json_object_get(given, "head_dim")) {
+            json_int_t heads = json_integer_value(json_object_get(*full, "heads"));
+            json_int_t hidden = json_integer_value(json_object_get(*full, "hidden_size"));
+            if (heads > 0) json_object_set_new(*full, "head_dim", json_integer(hidden / heads));
+        }
+        cm3_json_object whole = {context, where, *full};
+        if (status == CM3_OK) status = cm3_lm_config_parse(&whole, config);
+    }
+    json_decref(given);
+    return status;
+}
+
+static cm3_status make_settings(cm3_trainer *trainer, const json_t *config) {
+    const cm3_train_lm_options *o = &run_of(trainer)->options;
+    json_t *settings = cm3_trainer_settings(trainer);
+    json_t *own = json_pack("{s:O,s:i,s:f,s:i}", "config", config, "block_size", o->block_size, "caption_dropout",
+                            (double)o->caption_dropout, "attend", o->attend);
+    char *text = NULL;
+    if (settings && own && json_object_update(settings, own) == 0) text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(settings);
+    json_decref(own);
+    trainer->settings = text ? cm3_strndup(trainer->context, text, strlen(text)) : NULL;
+    free(text);
+    return trainer->settings ? CM3_OK : cm3_fail_memory(trainer->context, 0, "settings");
+}
+
+/** Weights to begin with: fresh, or those of a `.cm3` file of the same configuration. */
+static cm3_status make_weights(cm3_trainer *trainer, const cm3_lm_config *config, const char *init) {
+    cm3_lm_run *run = run_of(trainer);
+    if (!init) return cm3_lm_create_random(trainer->context, config, trainer->options.seed, &run->lm);
+    cm3_model *model = NULL;
+    CM3_TRY(cm3_model_load(trainer->context, init, NULL, &model));
+    cm3_status status = CM3_OK;
+    if (!model->lm) status = cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: there is no language model to begin with", init);
+    if (status == CM3_OK) status = cm3_lm_load(trainer->context, config, model->tensors, "lm.", true, true, &run->lm);
+    cm3_model_destroy(model);
+    return status;
+}
+
+/** Every record must bring what a document needs, before an hour of training finds the one that does not. */
+static cm3_status check_records(const cm3_trainer *trainer, const cm3_dataset *dataset) {
+    const cm3_lm_run *run = run_of(trainer);
+    int32_t codes = vq_of(run) ? cm3_vq_tokens(vq_of(run)) : 0;
+    for (size_t i = 0; dataset && i < dataset->count; i++) {
+        const cm3_sample *sample = &dataset->samples[i];
+        if (sample->image && !sample->codes) {
+            return cm3_fail(trainer->context, CM3_ERROR_FORMAT,
+                            "record %zu of the data holds a picture without codes; encode the shards first (cm3 train encode)", i);
+        }
+        if (codes && sample->codes && sample->code_count != codes) {
+            return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "record %zu of the data has %d codes; the image tokenizer makes %d", i,
+                            sample->code_count, codes);
+        }
+    }
+    return CM3_OK;
+}
+
+static cm3_status make_run(cm3_trainer *trainer, const cm3_train_lm_options *options) {
+    cm3_context *context = trainer->context;
+    cm3_lm_run *run = cm3_calloc(context, 1, sizeof *run);
+    if (!run) return cm3_fail_memory(context, sizeof *run, "trainer");
+    trainer->part = run;
+    run->options = *options;
+    run->options.config_json = run->options.tokenizer = run->options.image_tokenizer = run->options.init = NULL;
+    CM3_TRY(cm3_tokenizer_load(context, options->tokenizer, &run->tokenizer));
+    if (run->tokenizer->special.pad < 0 || run->tokenizer->special.eod < 0) {
+        return cm3_fail(context, CM3_ERROR_FORMAT, "%s: the tokens <pad> and </s> are needed", options->tokenizer);
+    }
+    if (options->image_tokenizer) CM3_TRY(cm3_model_load(context, options->image_tokenizer, NULL, &run->image_model));
+    if (options->image_tokenizer && (!vq_of(run) || vq_of(run)->config.num_embeddings != run->tokenizer->special.image_count)) {
+        return cm3_fail(context, CM3_ERROR_FORMAT, "%s: %d image codes, and the tokenizer names %d", options->image_tokenizer,
+                        vq_of(run) ? vq_of(run)->config.num_embeddings : 0, run->tokenizer->special.image_count);
+    }
+    CM3_TRY(check_records(trainer, trainer->data));
+    CM3_TRY(check_records(trainer, trainer->validation));
+    json_t *full = NULL;
+    cm3_lm_config config;
+    cm3_status status = make_config(trainer, options->config_json, &full, &config);
+    if (status == CM3_OK) status = make_settings(trainer, full);
+    json_decref(full);
+    if (status == CM3_OK) status = make_weights(trainer, &config, options->init);
+    if (status != CM3_OK) return status;
+    run->losses = cm3_calloc(context, (size_t)rows_of(trainer), sizeof *run->losses);
+    if (!run->losses) return cm3_fail_memory(context, (size_t)rows_of(trainer) * sizeof(float), "trainer");
+    if (options->block_size > config.max_positions) {
+        if (options->attend == CM3_ATTEND_BLOCK) {
+            return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "block_size %d is above max_positions %d", options->block_size,
+                            config.max_positions);
+        }
+    }
+    for (size_t i = 0; i < run->lm->parameter_count; i++) {
+        const cm3_lm_parameter *p = &run->lm->parameters[i];
+        CM3_TRY(cm3_optimizer_add(&trainer->optimizer, p->name, p->tensor, p->decay, p->tensor->rank == 2));
+    }
+    return CM3_OK;
+}
+
+cm3_status cm3_trainer_create_lm(cm3_context *context, const cm3_train_options *options, const cm3_train_lm_options *lm,
+                                 cm3_trainer **trainer) {
+    if (trainer) *trainer = NULL;
+    if (!context || !options || !lm || !trainer) {
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_trainer_create_lm: an argument is NULL");
+    }
+    cm3_train_lm_options own = defaults;
+    CM3_TRY(cm3_options_read(context, &own, sizeof own, lm, "cm3_train_lm_options"));
+    CM3_TRY(check_options(context, &own));
+    cm3_trainer *made = NULL;
+    cm3_status status = cm3_trainer_init(context, options, &lm_kind, &made);
+    if (status == CM3_OK) status = make_run(made, &own);
+    if (status == CM3_OK) {
+        made->batch_bytes = cm3_packed_bytes(rows_of(made));
+        status = cm3_trainer_begin(made);
+    }
+    if (status != CM3_OK) {
+        cm3_trainer_destroy(made);
+        return status;
+    }
+    *trainer = made;
+    return CM3_OK;
+}

@@ -1,0 +1,115 @@
+/* The background loader. */
+#include "train/prefetch.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/status.h"
+
+#define CM3_MAX_SLOTS 8
+
+typedef struct cm3_slot {
+    void *batch;
+    uint64_t position; /**< behind it */
+    cm3_status status;
+    char message[512];
+} cm3_slot;
+
+struct cm3_prefetch {
+    cm3_context *context;
+    cm3_dataset *dataset;
+    cm3_batch_maker maker;
+    void *arg;
+    uint64_t position;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    cm3_slot slots[CM3_MAX_SLOTS];
+    int count;
+    uint64_t made, taken; /**< batches; slot of batch i is i % count */
+    bool holding, stop;
+};
+
+static void *load(void *pointer) {
+    cm3_prefetch *p = pointer;
+    for (;;) {
+        pthread_mutex_lock(&p->lock);
+        while (!p->stop && p->made - p->taken + (uint64_t)p->holding >= (uint64_t)p->count) pthread_cond_wait(&p->changed, &p->lock);
+        bool stop = p->stop;
+        cm3_slot *slot = &p->slots[p->made % (uint64_t)p->count];
+        pthread_mutex_unlock(&p->lock);
+        if (stop) return NULL;
+        slot->status = p->maker(p->arg, p->dataset, &p->position, slot->batch);
+        slot->position = p->position;
+        if (slot->status != CM3_OK) snprintf(slot->message, sizeof slot->message, "%s", cm3_context_message(p->context));
+        pthread_mutex_lock(&p->lock);
+        p->made++;
+        p->stop = p->stop || slot->status != CM3_OK;
+        pthread_cond_broadcast(&p->changed);
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
+static void free_all(cm3_prefetch *p) {
+    for (int i = 0; i < p->count; i++) cm3_free(p->context, p->slots[i].batch);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->changed);
+    cm3_free(p->context, p);
+}
+
+cm3_status cm3_prefetch_start(cm3_context *context, cm3_dataset *dataset, uint64_t position, cm3_batch_maker maker, void *arg,
+                              size_t batch_bytes, int slots, cm3_prefetch **prefetch) {
+    *prefetch = NULL;
+    cm3_prefetch *p = cm3_calloc(context, 1, sizeof *p);
+    if (!p) return cm3_fail_memory(context, sizeof *p, "loader");
+    p->context = context;
+    p->dataset = dataset;
+    p->maker = maker;
+    p->arg = arg;
+    p->position = position;
+    p->count = slots < 2 ? 2 : slots > CM3_MAX_SLOTS ? CM3_MAX_SLOTS : slots;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->changed, NULL);
+    for (int i = 0; i < p->count; i++) {
+        p->slots[i].batch = cm3_alloc(context, batch_bytes);
+        if (!p->slots[i].batch) {
+            free_all(p);
+            return cm3_fail_memory(context, batch_bytes, "loader");
+        }
+    }
+    if (pthread_create(&p->thread, NULL, load, p)) {
+        free_all(p);
+        return cm3_fail(context, CM3_ERROR_THREAD, "the loader's thread could not be started");
+    }
+    *prefetch = p;
+    return CM3_OK;
+}
+
+cm3_status cm3_prefetch_next(cm3_prefetch *p, void **batch, uint64_t *position) {
+    pthread_mutex_lock(&p->lock);
+    p->holding = false;
+    pthread_cond_broadcast(&p->changed);
+    while (p->made == p->taken && !p->stop) pthread_cond_wait(&p->changed, &p->lock);
+    bool there = p->made != p->taken;
+    cm3_slot *slot = &p->slots[p->taken % (uint64_t)p->count];
+    if (there && slot->status == CM3_OK) {
+        p->taken++;
+        p->holding = true;
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (!there) return cm3_fail(p->context, CM3_ERROR_CANCELLED, "the loader was stopped");
+    if (slot->status != CM3_OK) return cm3_fail(p->context, slot->status, "%s", slot->message);
+    *batch = slot->batch;
+    *position = slot->position;
+    return CM3_OK;
+}
+
+void cm3_prefetch_stop(cm3_prefetch *p) {
+    if (!p) return;
+    pthread_mutex_lock(&p->lock);
+    p->stop = true;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+    pthread_join(p->thread, NULL);
+    free_all(p);
+}
