@@ -1,0 +1,87 @@
+/* What the command's parts share. */
+#ifndef CM3_TOOL_COMMAND_H
+#define CM3_TOOL_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cm3leon/cm3leon.h"
+
+/** Exit codes. */
+enum { CM3_EXIT_DONE = 0, CM3_EXIT_FAILED = 1, CM3_EXIT_USAGE = 2, CM3_EXIT_INTERRUPTED = 130 };
+
+/* --- options.c: reading argv ---------------------------------------------------------------------------------------- */
+
+typedef enum cm3_option_kind {
+    CM3_OPTION_FLAG,   /**< bool */
+    CM3_OPTION_TEXT,   /**< const char * */
+    CM3_OPTION_INT,    /**< int64_t */
+    CM3_OPTION_NUMBER, /**< double */
+    CM3_OPTION_LIST    /**< cm3_list: may be given several times, and takes all words up to the next option */
+} cm3_option_kind;
+
+typedef struct cm3_list {
+    const char *items[4096];
+    size_t count;
+} cm3_list;
+
+typedef struct cm3_option {
+    const char *name;  /**< "--seed" */
+    const char *brief; /**< "-s", or NULL */
+    cm3_option_kind kind;
+    void *value;
+    double minimum, maximum; /**< of INT and NUMBER; both 0: any */
+} cm3_option;
+
+/**
+ * Reads options and words; an option given twice: the last counts. Returns false after saying what is wrong on stderr. `words` (may be
+ * NULL: none are allowed) gets what is no option. Options end with a NULL name.
+ */
+bool cm3_options_parse(int argc, char **argv, const cm3_option *options, cm3_list *words);
+/** True where --help or -h is among the words. */
+bool cm3_wants_help(int argc, char **argv);
+
+/* --- terminal.c: progress, messages, signals -------------------------------------------------------------------------- */
+
+/** A line of progress on stderr: redrawn on a terminal, now and then a plain line elsewhere, nothing with `quiet`. */
+typedef struct cm3_progress {
+    const char *label;
+    bool quiet, terminal, drawn;
+    double last, started;
+} cm3_progress;
+
+void cm3_progress_begin(cm3_progress *progress, const char *label, bool quiet);
+/** `note`: what stands behind the bar; may be NULL. */
+void cm3_progress_show(cm3_progress *progress, uint64_t done, uint64_t total, const char *note);
+void cm3_progress_end(cm3_progress *progress);
+/** For the library's progress callbacks; `user` is a cm3_progress. Stops after SIGINT. */
+int cm3_progress_callback(void *user, uint64_t done, uint64_t total);
+
+/** "cm3: message" on stderr. */
+void cm3_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/** Says why a library call failed and returns the exit code. */
+int cm3_failed(const cm3_context *context, cm3_status status);
+/** Lets SIGINT and SIGTERM set a flag; a second one ends the process. */
+void cm3_catch_signals(void);
+bool cm3_interrupted(void);
+double cm3_now(void);
+
+/** A context with `threads` threads (-1: all), warnings on stderr. NULL after saying why. */
+cm3_context *cm3_open_context(int64_t threads);
+
+/* --- lines.c: JSON lines of texts -------------------------------------------------------------------------------------- */
+
+/** Texts of a file (or "-"): a line is a JSON string or an object with "text". NULL after saying why; freed by cm3_lines_free(). */
+char **cm3_lines_read(const char *path, size_t *count);
+void cm3_lines_free(char **lines, size_t count);
+
+/* --- the commands ------------------------------------------------------------------------------------------------------ */
+
+int cm3_command_generate(int argc, char **argv);
+int cm3_command_train(int argc, char **argv);
+int cm3_command_info(int argc, char **argv);
+int cm3_command_tokenize(int argc, char **argv);
+int cm3_command_reconstruct(int argc, char **argv);
+
+#endif

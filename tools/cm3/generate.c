@@ -1,0 +1,339 @@
+/* cm3 generate: sentences to pictures. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "command.h"
+
+static const char help_text[] =
+    "Usage: cm3 generate -m MODEL -p TEXT [-o FILE] [OPTION]...\n"
+    "       cm3 generate -m MODEL --batch FILE.jsonl --out-dir DIR [OPTION]...\n"
+    "\n"
+    "Draws a picture of a sentence. Without -o the file is cm3-SEED.jpg.\n"
+    "\n"
+    "  -m, --model FILE      the model, a .cm3 file\n"
+    "  -p, --prompt TEXT     the sentence\n"
+    "  -o, --output FILE     .jpg, .jpeg or .png; with -n N > 1: FILE-0, FILE-1 ...\n"
+    "  -n N                  pictures of the sentence, 1 to 64 (1)\n"
+    "  --seed N              the same seed draws the same picture; without it one is picked and told\n"
+    "  --batch FILE          a line a sentence, a JSON string or {\"text\": ...}; --prompts is the same. - is standard input\n"
+    "  --out-dir DIR         for --batch: 0000.jpg, 0001.jpg ...; line i is drawn with seed SEED + i\n"
+    "  --parallel N          sentences of a batch that are drawn together (8)\n"
+    "  --guidance S          how closely the sentence is followed; 1 is off (3)\n"
+    "  --temperature T       0 takes the likeliest token (1)\n"
+    "  --top-p P             keep the likeliest tokens that make up P (0.9)\n"
+    "  --top-k K             keep the K likeliest tokens; 0 is off (0)\n"
+    "  --compute f32|bf16    of matrix products (bf16 where the CPU has it)\n"
+    "  --threads N           (one a core)\n"
+    "  --preview DIR         writes DIR/preview-NNN.png as rows of the picture are finished\n"
+    "  --sheet FILE          all pictures on one sheet as well\n"
+    "  --quality Q           of JPEG files (95)\n"
+    "  --timings             says where the time went\n"
+    "  --json                results as JSON lines on standard output\n"
+    "  -q, --quiet           no progress\n";
+
+typedef struct cm3_generate_arguments {
+    const char *model, *prompt, *output, *batch, *out_dir, *compute, *preview, *sheet;
+    int64_t count, seed, top_k, threads, parallel, quality;
+    double guidance, temperature, top_p;
+    bool json, quiet, timings;
+} cm3_generate_arguments;
+
+/** One sentence on its way. */
+typedef struct cm3_job {
+    cm3_request *request;
+    size_t line;
+    uint64_t done, total;
+    int failed;
+} cm3_job;
+
+typedef struct cm3_generation {
+    const cm3_generate_arguments *arguments;
+    cm3_context *context;
+    cm3_model *model;
+    cm3_generate_options options;
+    char **lines;
+    size_t count;
+    cm3_progress progress;
+    cm3_job *jobs;
+    size_t job_count;
+    size_t finished;
+    cm3_image **sheet;
+    size_t sheet_count;
+    int previews;
+} cm3_generation;
+
+static int save_image(cm3_generation *g, const cm3_image *image, const char *path) {
+    cm3_image_save_options options;
+    cm3_image_save_options_init(&options);
+    options.jpeg_quality = (int32_t)g->arguments->quality;
+    cm3_status status = cm3_image_save(image, path, &options);
+    return status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(g->context, status);
+}
+
+static bool make_dir(const char *path) {
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) return true;
+    cm3_say("%s: the directory could not be made: %s", path, strerror(errno));
+    return false;
+}
+
+/** Where candidate `candidate` of line `line` goes: DIR/0007.jpg, DIR/0007-2.jpg, FILE.jpg, FILE-2.jpg, cm3-SEED.jpg. */
+static void output_path(const cm3_generation *g, size_t line, int32_t candidate, uint64_t seed, char *path, size_t size) {
+    const cm3_generate_arguments *a = g->arguments;
+    char stem[4000], ending[16] = ".jpg", part[16] = "";
+    if (a->batch) {
+        snprintf(stem, sizeof stem, "%s/%04zu", a->out_dir, line);
+    } else if (a->output) {
+        const char *dot = strrchr(a->output, '.');
+        size_t length = dot && !strchr(dot, '/') ? (size_t)(dot - a->output) : strlen(a->output);
+        snprintf(stem, sizeof stem, "%.*s", (int)(length < sizeof stem ? length : sizeof stem - 1), a->output);
+        snprintf(ending, sizeof ending, "%s", a->output + length);
+    } else {
+        snprintf(stem, sizeof stem, "cm3-%llu", (unsigned long long)seed);
+    }
+    if (a->count > 1) snprintf(part, sizeof part, "-%d", candidate);
+    snprintf(path, size, "%s%s%s", stem, part, ending);
+}
+
+static void print_json_text(const char *text) {
+    putchar('"');
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') putchar('\\');
+        if ((unsigned char)*text < 0x20) {
+            printf("\\u%04x", *text);
+        } else {
+            putchar(*text);
+        }
+    }
+    putchar('"');
+}
+
+/** Says where a finished picture is. */
+static void tell(const cm3_generation *g, const cm3_job *job, const char *path, uint64_t seed) {
+    if (!g->arguments->json) {
+        if (!g->arguments->batch) printf("%s\n", path);
+        return;
+    }
+    printf("{\"line\": %zu, \"seed\": %llu, \"file\": ", job->line, (unsigned long long)seed);
+    print_json_text(path);
+    printf("}\n");
+}
+
+/** Writes the pictures of a finished request. */
+static int collect(cm3_generation *g, cm3_job *job) {
+    cm3_document *result = NULL;
+    uint64_t seed = 0;
+    size_t count = 0;
+    cm3_status status = cm3_request_result(job->request, &result);
+    if (status != CM3_OK) return cm3_failed(g->context, status);
+    cm3_request_seed(job->request, &seed);
+    cm3_document_count(result, &count);
+    int32_t candidate = 0;
+    int code = CM3_EXIT_DONE;
+    for (size_t i = 0; i < count && code == CM3_EXIT_DONE; i++) {
+        cm3_segment segment = {.struct_size = sizeof segment};
+        cm3_document_get(result, i, &segment);
+        if (segment.kind != CM3_SEGMENT_IMAGE || !segment.image) continue;
+        char path[4096];
+        output_path(g, job->line, candidate++, seed, path, sizeof path);
+        code = save_image(g, segment.image, path);
+        if (code == CM3_EXIT_DONE) tell(g, job, path, seed);
+        if (g->sheet && cm3_image_retain((cm3_image *)(uintptr_t)segment.image) == CM3_OK) {
+            g->sheet[job->line * (size_t)g->arguments->count + (size_t)candidate - 1] = (cm3_image *)(uintptr_t)segment.image;
+        }
+    }
+    cm3_document_destroy(result);
+    return code;
+}
+
+static int on_event(void *user, const cm3_event *event) {
+    void **both = user;
+    cm3_generation *g = both[0];
+    cm3_job *job = both[1];
+    if (event->kind == CM3_EVENT_PROGRESS) {
+        job->done = event->done;
+        job->total = event->total;
+    }
+    if (event->kind == CM3_EVENT_IMAGE_ROWS && event->candidate == 0 && g->arguments->preview) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/preview-%03d.png", g->arguments->preview, g->previews++);
+        if (save_image(g, event->image, path)) return 1;
+    }
+    return cm3_interrupted();
+}
+
+static void show_progress(cm3_generation *g) {
+    uint64_t done = 0, each = 1;
+    for (size_t i = 0; i < g->job_count; i++) {
+        if (g->jobs[i].total) each = g->jobs[i].total;
+    }
+    for (size_t i = 0; i < g->job_count; i++) done += g->jobs[i].request ? g->jobs[i].done : 0;
+    char note[48];
+    snprintf(note, sizeof note, g->count > 1 ? "%zu of %zu pictures" : "tokens", g->finished, g->count);
+    cm3_progress_show(&g->progress, done + each * g->finished, each * g->count, note);
+}
+
+static cm3_status start(cm3_generation *g, cm3_job *job, size_t line) {
+    cm3_document *prompt = NULL;
+    cm3_status status = cm3_document_create(g->context, &prompt);
+    if (status == CM3_OK) status = cm3_document_add_text(prompt, g->lines[line], SIZE_MAX);
+    cm3_generate_options options = g->options;
+    if (g->arguments->batch && options.seed) options.seed += line;
+    *job = (cm3_job){.line = line};
+    if (status == CM3_OK) status = cm3_request_start(g->model, prompt, &options, &job->request);
+    cm3_document_destroy(prompt);
+    return status;
+}
+
+static void print_timings(const cm3_request *request) {
+    cm3_timings t = {.struct_size = sizeof t};
+    if (cm3_request_timings(request, &t) != CM3_OK) return;
+    fprintf(stderr, "prefill %.1f ms (%llu tokens), decode %.1f ms (%llu tokens), image %.1f ms, total %.1f ms\n", t.prefill * 1e3,
+            (unsigned long long)t.prompt_tokens, t.decode * 1e3, (unsigned long long)t.new_tokens, t.image_decode * 1e3,
+            t.total * 1e3);
+}
+
+/** Runs all lines, `parallel` of them at a time. */
+static int run_all(cm3_generation *g) {
+    size_t next = 0;
+    int code = CM3_EXIT_DONE;
+    while (code == CM3_EXIT_DONE && g->finished < g->count) {
+        for (size_t i = 0; i < g->job_count && code == CM3_EXIT_DONE; i++) {
+            cm3_job *job = &g->jobs[i];
+            if (!job->request && next < g->count) {
+                cm3_status status = start(g, job, next++);
+                if (status != CM3_OK) {
+                    if (g->arguments->batch) cm3_say("line %zu:", next);
+                    code = cm3_failed(g->context, status);
+                }
+            }
+            if (!job->request || code != CM3_EXIT_DONE) continue;
+            int done = 0;
+            void *both[] = {g, job};
+            cm3_status status = cm3_request_poll(job->request, 5000, on_event, both, &done);
+            if (done && status != CM3_OK) {
+                bool stopped = status == CM3_ERROR_CANCELLED && cm3_interrupted();
+                cm3_progress_end(&g->progress);
+                cm3_say("%s", stopped ? "interrupted" : cm3_request_message(job->request));
+                code = stopped ? CM3_EXIT_INTERRUPTED : CM3_EXIT_FAILED;
+            } else if (done) {
+                if (!g->arguments->json && !g->arguments->batch) cm3_progress_end(&g->progress);
+                code = collect(g, job);
+                if (g->arguments->timings) print_timings(job->request);
+                cm3_request_destroy(job->request);
+                job->request = NULL;
+                job->done = 0;
+                g->finished++;
+            }
+        }
+        if (code == CM3_EXIT_DONE) show_progress(g);
+    }
+    cm3_progress_end(&g->progress);
+    for (size_t i = 0; i < g->job_count; i++) cm3_request_destroy(g->jobs[i].request);
+    return code;
+}
+
+static int write_sheet(cm3_generation *g) {
+    cm3_image *sheet = NULL;
+    cm3_status status =
+        cm3_image_contact_sheet(g->context, (const cm3_image *const *)g->sheet, g->sheet_count, 0, 4, &sheet);
+    int code = status == CM3_OK ? save_image(g, sheet, g->arguments->sheet) : cm3_failed(g->context, status);
+    cm3_image_destroy(sheet);
+    return code;
+}
+
+static int generate(cm3_generation *g) {
+    const cm3_generate_arguments *a = g->arguments;
+    cm3_status status = cm3_model_load(g->context, a->model, NULL, &g->model);
+    if (status != CM3_OK) return cm3_failed(g->context, status);
+    g->job_count = a->batch ? (size_t)a->parallel : 1;
+    g->jobs = calloc(g->job_count, sizeof *g->jobs);
+    g->sheet_count = g->count * (size_t)a->count;
+    if (a->sheet) g->sheet = calloc(g->sheet_count, sizeof *g->sheet);
+    if (!g->jobs || (a->sheet && !g->sheet)) {
+        cm3_say("out of memory");
+        return CM3_EXIT_FAILED;
+    }
+    cm3_progress_begin(&g->progress, "drawing", a->quiet);
+    int code = run_all(g);
+    if (code == CM3_EXIT_DONE && a->sheet) code = write_sheet(g);
+    for (size_t i = 0; g->sheet && i < g->sheet_count; i++) cm3_image_destroy(g->sheet[i]);
+    free(g->sheet);
+    free(g->jobs);
+    return code;
+}
+
+static bool check(const cm3_generate_arguments *a) {
+    const char *missing = !a->model                     ? "-m MODEL is missing"
+                          : !a->prompt && !a->batch     ? "-p TEXT is missing (or --batch FILE)"
+                          : a->prompt && a->batch       ? "-p and --batch exclude each other"
+                          : a->batch && !a->out_dir     ? "--batch wants --out-dir DIR"
+                          : a->batch && a->output       ? "--batch wants --out-dir, not -o"
+                          : !a->batch && a->out_dir     ? "--out-dir goes with --batch"
+                          : a->compute && strcmp(a->compute, "f32") && strcmp(a->compute, "bf16") ? "--compute is f32 or bf16"
+                                                                                                  : NULL;
+    if (missing) cm3_say("%s; 'cm3 generate --help' tells more", missing);
+    return !missing;
+}
+
+static void fill_options(const cm3_generate_arguments *a, cm3_generate_options *o) {
+    cm3_generate_options_init(o);
+    o->seed = (uint64_t)a->seed;
+    o->candidates = (int32_t)a->count;
+    o->guidance_scale = (float)a->guidance;
+    o->temperature = (float)a->temperature;
+    o->top_p = (float)a->top_p;
+    o->top_k = (int32_t)a->top_k;
+    if (a->compute) o->compute = strcmp(a->compute, "f32") ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
+    if (a->preview) o->preview_rows = 1;
+}
+
+int cm3_command_generate(int argc, char **argv) {
+    cm3_generate_options defaults;
+    cm3_generate_options_init(&defaults);
+    cm3_generate_arguments a = {.count = 1, .threads = -1, .parallel = 8, .quality = 95, .guidance = (double)defaults.guidance_scale,
+                                .temperature = (double)defaults.temperature, .top_p = (double)defaults.top_p};
+    const cm3_option options[] = {
+        {"--model", "-m", CM3_OPTION_TEXT, &a.model, 0, 0},
+        {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},
+        {"--output", "-o", CM3_OPTION_TEXT, &a.output, 0, 0},
+        {"--count", "-n", CM3_OPTION_INT, &a.count, 1, 64},
+        {"--seed", NULL, CM3_OPTION_INT, &a.seed, 0, 9e18},
+        {"--batch", NULL, CM3_OPTION_TEXT, &a.batch, 0, 0},
+        {"--prompts", NULL, CM3_OPTION_TEXT, &a.batch, 0, 0},
+        {"--out-dir", NULL, CM3_OPTION_TEXT, &a.out_dir, 0, 0},
+        {"--parallel", NULL, CM3_OPTION_INT, &a.parallel, 1, 64},
+        {"--guidance", NULL, CM3_OPTION_NUMBER, &a.guidance, 0, 100},
+        {"--temperature", NULL, CM3_OPTION_NUMBER, &a.temperature, 0, 100},
+        {"--top-p", NULL, CM3_OPTION_NUMBER, &a.top_p, 1e-6, 1},
+        {"--top-k", NULL, CM3_OPTION_INT, &a.top_k, 0, 1 << 24},
+        {"--compute", NULL, CM3_OPTION_TEXT, &a.compute, 0, 0},
+        {"--threads", NULL, CM3_OPTION_INT, &a.threads, 1, 64},
+        {"--preview", NULL, CM3_OPTION_TEXT, &a.preview, 0, 0},
+        {"--sheet", NULL, CM3_OPTION_TEXT, &a.sheet, 0, 0},
+        {"--quality", NULL, CM3_OPTION_INT, &a.quality, 1, 100},
+        {"--timings", NULL, CM3_OPTION_FLAG, &a.timings, 0, 0},
+        {"--json", NULL, CM3_OPTION_FLAG, &a.json, 0, 0},
+        {"--quiet", "-q", CM3_OPTION_FLAG, &a.quiet, 0, 0},
+        {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0},
+    };
+    if (cm3_wants_help(argc, argv)) {
+        fputs(help_text, stdout);
+        return CM3_EXIT_DONE;
+    }
+    if (!cm3_options_parse(argc, argv, options, NULL) || !check(&a)) return CM3_EXIT_USAGE;
+    if ((a.batch && !make_dir(a.out_dir)) || (a.preview && !make_dir(a.preview))) return CM3_EXIT_FAILED;
+    cm3_generation g = {.arguments = &a, .count = 1};
+    char *single[] = {(char *)(uintptr_t)a.prompt};
+    g.lines = a.batch ? cm3_lines_read(a.batch, &g.count) : single;
+    if (!g.lines) return CM3_EXIT_FAILED;
+    fill_options(&a, &g.options);
+    g.context = cm3_open_context(a.threads);
+    int code = g.context ? generate(&g) : CM3_EXIT_FAILED;
+    cm3_model_destroy(g.model);
+    cm3_context_destroy(g.context);
+    if (a.batch) cm3_lines_free(g.lines, g.count);
+    return code;
+}

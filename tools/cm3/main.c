@@ -1,0 +1,47 @@
+/* The command cm3: picks the part that does the work. */
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+
+static const struct {
+    const char *name, *brief;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"generate", "draw a picture of a sentence", cm3_command_generate},
+    {"train", "train a text tokenizer, an image tokenizer or a language model", cm3_command_train},
+    {"info", "say what a .cm3 file holds", cm3_command_info},
+    {"tokenize", "texts to token ids and back", cm3_command_tokenize},
+    {"reconstruct", "send pictures through the image tokenizer and back", cm3_command_reconstruct},
+};
+
+static void help(FILE *to) {
+    fprintf(to, "cm3: text and pictures from one model (libcm3leon %s)\n\nUsage: cm3 COMMAND [OPTION]...\n\n", cm3_version());
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        fprintf(to, "  cm3 %-12s %s\n", commands[i].name, commands[i].brief);
+    }
+    fprintf(to, "\n'cm3 COMMAND --help' tells more of each. To begin with:\n\n"
+                "  cm3 generate -m models/toybox.cm3 -p \"a large red circle at the top left on a sand background\" -o circle.jpg\n\n"
+                "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n");
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        help(stderr);
+        return CM3_EXIT_USAGE;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("cm3 %s\n", cm3_version());
+        return CM3_EXIT_DONE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        help(stdout);
+        return CM3_EXIT_DONE;
+    }
+    cm3_catch_signals();
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 2, argv + 2);
+    }
+    cm3_say("there is no command '%s'; 'cm3 --help' lists them", argv[1]);
+    return CM3_EXIT_USAGE;
+}
