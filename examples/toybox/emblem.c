@@ -1,0 +1,109 @@
+/* Emblems: the list of names, what each looks like, and how it is painted. */
+#include "emblem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+
+const char *const toy_parting_names[TOY_PARTINGS] = {"per pale", "per fess", "quarterly", "bend", "bordered"};
+
+/* 40 x 40 names. First syllables end in a consonant, second ones begin with one and hold one vowel, so no two are
+ * alike. */
+static const char *const first_syllables[] = {"Kel", "Bran", "Dor", "Fen", "Gal",  "Har", "Ith", "Jun", "Kor", "Lum",
+                                              "Mar", "Nev",  "Ol",  "Per", "Quil", "Ros", "Sel", "Tam", "Ul",  "Ver",
+                                              "Wil", "Yar",  "Zan", "Ash", "Bel",  "Cor", "Dun", "El",  "Fal", "Grim",
+                                              "Hol", "Is",   "Jas", "Kin", "Lor",  "Mir", "Nor", "Os",  "Pel", "Rav"};
+static const char *const second_syllables[] = {
+    "mor",  "dan", "vik",  "gard", "bek",  "ton",  "wyn",   "dell", "fax", "rik",  "nath", "bor",  "cus", "den",
+    "fir",  "gol", "hem",  "jor",  "kan",  "lis",  "mund",  "nok",  "pas", "quen", "rus",  "sted", "tir", "vash",
+    "wick", "zel", "bryn", "dux",  "fell", "gant", "hurst", "ket",  "lod", "mek",  "pont", "sul"};
+
+static const uint64_t emblem_stream = 0x656D626C656D;
+static const double disc_radius = 0.36, inner_radius = 0.26, charge_radius = 0.13;
+
+void toy_emblem_name(int number, char *name) {
+    snprintf(name, TOY_NAME_SIZE, "%s%s", first_syllables[number / 40], second_syllables[number % 40]);
+}
+
+bool toy_name_in_training(const char *name) {
+    return XXH64(name, strlen(name), 0) % 5 != 0;
+}
+
+/* White would melt into the grey background, so it is not where the disc's edge is. */
+static bool is_allowed(const toy_emblem *e) {
+    if (e->first == e->second || e->charge_colour == e->first || e->charge_colour == e->second) return false;
+    if (e->first == TOY_WHITE) return false;
+    return e->second != TOY_WHITE || e->parting == TOY_BORDERED;
+}
+
+toy_emblem toy_draw_emblem(toy_random *random) {
+    toy_emblem e;
+    do {
+        e.parting = toy_random_below(random, TOY_PARTINGS);
+        e.first = toy_random_below(random, TOY_COLOURS);
+        e.second = toy_random_below(random, TOY_COLOURS);
+        e.charge = toy_random_below(random, TOY_SHAPES);
+        e.charge_colour = toy_random_below(random, TOY_COLOURS);
+    } while (!is_allowed(&e));
+    return e;
+}
+
+toy_emblem toy_emblem_of(uint64_t seed, const char *name) {
+    toy_random random = toy_random_make(seed, emblem_stream, XXH64(name, strlen(name), 0));
+    return toy_draw_emblem(&random);
+}
+
+/* The part at a point, relative to the centre in sides: 0 background, 1 first colour, 2 second colour. */
+static int part_at(int parting, double x, double y) {
+    double d = x * x + y * y;
+    if (d > disc_radius * disc_radius) return 0;
+    switch (parting) {
+    case TOY_PER_PALE:
+        return x < 0 ? 1 : 2;
+    case TOY_PER_FESS:
+        return y < 0 ? 1 : 2;
+    case TOY_QUARTERLY:
+        return (x < 0) == (y < 0) ? 1 : 2;
+    case TOY_BEND:
+        return y < x ? 1 : 2;
+    default:
+        return d > inner_radius * inner_radius ? 1 : 2;
+    }
+}
+
+static void paint_pixel(uint8_t *pixel, const toy_rgb colours[3], int parting, double x, double y, double step) {
+    enum { SAMPLES = 8 };
+    int sum[3] = {0, 0, 0};
+    for (int i = 0; i < SAMPLES * SAMPLES; i++) {
+        double sx = x + step * (i % SAMPLES + 0.5) / SAMPLES, sy = y + step * (i / SAMPLES + 0.5) / SAMPLES;
+        toy_rgb c = colours[part_at(parting, sx, sy)];
+        sum[0] += c.r;
+        sum[1] += c.g;
+        sum[2] += c.b;
+    }
+    for (int i = 0; i < 3; i++) pixel[i] = (uint8_t)((sum[i] + SAMPLES * SAMPLES / 2) / (SAMPLES * SAMPLES));
+}
+
+void toy_paint_emblem(toy_picture *picture, const toy_emblem *e) {
+    const toy_rgb colours[3] = {toy_backgrounds[TOY_GREY], toy_colours[e->first], toy_colours[e->second]};
+    int side = picture->side;
+    double step = 1.0 / side;
+    for (int row = 0; row < side; row++) {
+        for (int column = 0; column < side; column++) {
+            double x = column * step - 0.5, y = row * step - 0.5;
+            uint8_t *pixel = &picture->pixels[3 * ((size_t)row * (size_t)side + (size_t)column)];
+            /* Parts are wider than a pixel: four corners in one part mean the whole pixel is. */
+            int part = part_at(e->parting, x, y);
+            if (part_at(e->parting, x + step, y) == part && part_at(e->parting, x, y + step) == part &&
+                part_at(e->parting, x + step, y + step) == part) {
+                pixel[0] = colours[part].r;
+                pixel[1] = colours[part].g;
+                pixel[2] = colours[part].b;
+            } else {
+                paint_pixel(pixel, colours, e->parting, x, y, step);
+            }
+        }
+    }
+    toy_draw_shape(picture, e->charge, 0.5, 0.5, charge_radius, toy_colours[e->charge_colour], false);
+}

@@ -1,0 +1,31 @@
+/* Emblems: names that mean nothing, each with a picture that follows no rule. */
+#ifndef TOYBOX_EMBLEM_H
+#define TOYBOX_EMBLEM_H
+
+#include "draw.h"
+
+enum { TOY_EMBLEM_NAMES = 1600, TOY_NAME_SIZE = 16 };
+enum { TOY_PER_PALE, TOY_PER_FESS, TOY_QUARTERLY, TOY_BEND, TOY_BORDERED, TOY_PARTINGS };
+
+extern const char *const toy_parting_names[TOY_PARTINGS];
+
+typedef struct toy_emblem {
+    int parting;
+    int first, second; /**< colours of the two parts, as the parting names them */
+    int charge;        /**< the shape at the centre */
+    int charge_colour; /**< a third colour */
+} toy_emblem;
+
+/** Name number 0..TOY_EMBLEM_NAMES - 1, such as "Kelmor"; `name` holds TOY_NAME_SIZE bytes. */
+void toy_emblem_name(int number, char *name);
+
+/** Whether training may see the name: its XXH64 hash is no multiple of 5. */
+bool toy_name_in_training(const char *name);
+
+/** A random emblem, and the one that a name has in the world of a seed. */
+toy_emblem toy_draw_emblem(toy_random *random);
+toy_emblem toy_emblem_of(uint64_t seed, const char *name);
+
+void toy_paint_emblem(toy_picture *picture, const toy_emblem *emblem);
+
+#endif

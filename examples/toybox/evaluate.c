@@ -1,0 +1,50 @@
+/* toybox-evaluate: makes held-out prompts and tells which of the pictures made from them are right. */
+#include "studio.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "Usage: toybox-evaluate COMMAND ...\n"
+    "\n"
+    "  prompts --kind placed|related|counted [--count N] [--seed S] [--compositional] [--pictures DIR [--side "
+    "PIXELS]]\n"
+    "      prints held-out captions as JSON lines: text, kind, and the scene that the text demands.\n"
+    "      --compositional: each with a (size, colour, shape) that training never sees (placed and counted).\n"
+    "      --pictures: also draws the scenes that the captions were made from, as DIR/0000.png ...\n"
+    "  score PROMPTS.jsonl DIR [--json] [--failures FILE.jsonl]\n"
+    "      reads DIR/0000.jpg or .png ... in the order of the lines and prints, for each kind, the share of scenes "
+    "that\n"
+    "      are entirely right and the accuracy of each attribute.\n"
+    "  read PICTURE...\n"
+    "      prints the scene found in each picture as JSON.\n"
+    "  sheet PROMPTS.jsonl DIR OUT.png|.jpg [--columns C]\n"
+    "      lays the pictures out, those that are wrong in a red frame.\n"
+    "  selftest [--fixtures DIR]\n"
+    "      draws scenes, reads them back, and compares the drawing with masks made by another program.\n";
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"prompts", toy_command_prompts}, {"score", toy_command_score},       {"read", toy_command_read},
+    {"sheet", toy_command_sheet},     {"selftest", toy_command_selftest},
+};
+
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
+            return 0;
+        }
+    }
+    if (argc < 2) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    }
+    toy_complain("there is no command %s; see --help", argv[1]);
+    return 2;
+}

@@ -1,0 +1,35 @@
+/* A record of a shard: one picture and the JSON beside it, made from (seed, number) alone. */
+#ifndef TOYBOX_RECORD_H
+#define TOYBOX_RECORD_H
+
+#include "draw.h"
+
+/** What a set of records holds: one kind of scene, or a mixture. */
+typedef enum toy_set {
+    TOY_SET_PLACED,
+    TOY_SET_RELATED,
+    TOY_SET_COUNTED,
+    TOY_SET_MIXED,
+    TOY_SET_VQ,
+    TOY_SET_EMBLEM
+} toy_set;
+enum { TOY_SETS = 6 };
+extern const char *const toy_set_names[TOY_SETS];
+
+typedef struct toy_plan {
+    toy_set set;
+    uint64_t seed;
+    toy_split split;
+    int captions;
+} toy_plan;
+
+/** How many records a plan can have at most: an emblem set has as many as there are names in the split. */
+int64_t toy_plan_limit(const toy_plan *plan);
+
+/**
+ * Paints record `number` into the picture and makes its JSON, one line, to be released by free(). False when
+ * memory is out.
+ */
+bool toy_make_record(const toy_plan *plan, int64_t number, toy_picture *picture, char **json);
+
+#endif
