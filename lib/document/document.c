@@ -1,0 +1,148 @@
+/* Documents: a list of segments. */
+#include <string.h>
+
+#include "base/options.h"
+#include "document/segments.h"
+#include "text/bpe.h"
+
+static void clear_segment(cm3_context *context, cm3_segment_data *segment) {
+    cm3_free(context, segment->text);
+    cm3_free(context, segment->codes);
+    cm3_image_destroy(segment->image);
+}
+
+cm3_status cm3_document_create(cm3_context *context, cm3_document **document) {
+    if (document) *document = NULL;
+    if (!context || !document) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_create: an argument is NULL");
+    cm3_document *d = cm3_calloc(context, 1, sizeof *d);
+    if (!d) return cm3_fail_memory(context, sizeof *d, "document");
+    d->context = context;
+    cm3_context_retain(context);
+    *document = d;
+    return CM3_OK;
+}
+
+void cm3_document_destroy(cm3_document *document) {
+    if (!document) return;
+    cm3_context *context = document->context;
+    for (size_t i = 0; i < document->count; i++) clear_segment(context, &document->segments[i]);
+    cm3_free(context, document->segments);
+    cm3_free(context, document);
+    cm3_context_release(context);
+}
+
+/** Takes over what `segment` holds, also on failure. */
+static cm3_status push(cm3_document *document, cm3_segment_data *segment) {
+    cm3_status status = cm3_grow(document->context, &document->segments, &document->capacity, document->count + 1,
+                                 sizeof *document->segments, "document");
+    if (status != CM3_OK) {
+        clear_segment(document->context, segment);
+        return status;
+    }
+    document->segments[document->count++] = *segment;
+    return CM3_OK;
+}
+
+cm3_status cm3_document_add_text(cm3_document *document, const char *text, size_t size) {
+    if (!document) return CM3_ERROR_INVALID_ARGUMENT;
+    cm3_context *context = document->context;
+    if (!text) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_add_text: text is NULL");
+    if (size == SIZE_MAX) size = strlen(text);
+    CM3_TRY(cm3_utf8_check(context, "text of a document", text, size));
+    cm3_segment_data segment = {.kind = CM3_SEGMENT_TEXT, .text = cm3_strndup(context, text, size), .text_size = size};
+    if (!segment.text) return cm3_fail_memory(context, size, "text of a document");
+    return push(document, &segment);
+}
+
+cm3_status cm3_document_add_picture(cm3_document *document, cm3_image *image, const int32_t *codes, size_t code_count) {
+    cm3_context *context = document->context;
+    cm3_segment_data segment = {.kind = CM3_SEGMENT_IMAGE};
+    if (codes) {
+        segment.codes = cm3_calloc(context, code_count, sizeof *codes);
+        if (!segment.codes) return cm3_fail_memory(context, code_count * sizeof *codes, "codes of a document");
+        memcpy(segment.codes, codes, code_count * sizeof *codes);
+        segment.code_count = code_count;
+    }
+    if (image) {
+        cm3_status status = cm3_image_retain(image);
+        if (status != CM3_OK) {
+            cm3_free(context, segment.codes);
+            return status;
+        }
+        segment.image = image;
+    }
+    return push(document, &segment);
+}
+
+cm3_status cm3_document_add_image(cm3_document *document, cm3_image *image) {
+    if (!document) return CM3_ERROR_INVALID_ARGUMENT;
+    if (!image) return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_add_image: image is NULL");
+    return cm3_document_add_picture(document, image, NULL, 0);
+}
+
+cm3_status cm3_document_add_codes(cm3_document *document, const int32_t *codes, size_t count) {
+    if (!document) return CM3_ERROR_INVALID_ARGUMENT;
+    if (!codes || !count) {
+        return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_add_codes: there are no codes");
+    }
+    return cm3_document_add_picture(document, NULL, codes, count);
+}
+
+cm3_status cm3_document_add_break(cm3_document *document) {
+    if (!document) return CM3_ERROR_INVALID_ARGUMENT;
+    return push(document, &(cm3_segment_data){.kind = CM3_SEGMENT_BREAK});
+}
+
+cm3_status cm3_document_add_mask(cm3_document *document, int32_t number) {
+    if (!document) return CM3_ERROR_INVALID_ARGUMENT;
+    if (number < 0) {
+        return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_add_mask: mask %d is below 0", number);
+    }
+    return push(document, &(cm3_segment_data){.kind = CM3_SEGMENT_MASK, .mask = number});
+}
+
+cm3_status cm3_document_copy(const cm3_document *document, cm3_document **copy) {
+    CM3_TRY(cm3_document_create(document->context, copy));
+    cm3_status status = CM3_OK;
+    for (size_t i = 0; i < document->count && status == CM3_OK; i++) {
+        const cm3_segment_data *s = &document->segments[i];
+        switch (s->kind) {
+        case CM3_SEGMENT_TEXT:
+            status = cm3_document_add_text(*copy, s->text, s->text_size);
+            break;
+        case CM3_SEGMENT_IMAGE:
+            status = cm3_document_add_picture(*copy, s->image, s->codes, s->code_count);
+            break;
+        case CM3_SEGMENT_BREAK:
+            status = cm3_document_add_break(*copy);
+            break;
+        case CM3_SEGMENT_MASK:
+            status = cm3_document_add_mask(*copy, s->mask);
+            break;
+        }
+    }
+    if (status != CM3_OK) {
+        cm3_document_destroy(*copy);
+        *copy = NULL;
+    }
+    return status;
+}
+
+cm3_status cm3_document_count(const cm3_document *document, size_t *count) {
+    if (count) *count = 0;
+    if (!document || !count) return CM3_ERROR_INVALID_ARGUMENT;
+    *count = document->count;
+    return CM3_OK;
+}
+
+cm3_status cm3_document_get(const cm3_document *document, size_t index, cm3_segment *segment) {
+    if (!document) return CM3_ERROR_INVALID_ARGUMENT;
+    if (index >= document->count) {
+        return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_get: segment %zu of %zu", index,
+                        document->count);
+    }
+    const cm3_segment_data *s = &document->segments[index];
+    cm3_segment full = {.kind = s->kind, .text = s->text, .text_size = s->text_size, .image = s->image, .codes = s->codes,
+                        .code_count = s->code_count, .mask = s->mask};
+    return cm3_options_write(document->context, segment, &full, sizeof full, "cm3_segment");
+}

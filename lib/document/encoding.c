@@ -1,0 +1,130 @@
+/* Documents as tokens, in the order that the model was trained on. */
+#include "document/encoding.h"
+
+#include "base/status.h"
+#include "document/segments.h"
+
+void cm3_ids_clear(cm3_context *context, cm3_ids *ids) {
+    cm3_free(context, ids->ids);
+    *ids = (cm3_ids){0};
+}
+
+cm3_status cm3_ids_push(cm3_context *context, cm3_ids *ids, int32_t id) {
+    CM3_TRY(cm3_grow(context, &ids->ids, &ids->capacity, ids->count + 1, sizeof *ids->ids, "tokens"));
+    ids->ids[ids->count++] = id;
+    return CM3_OK;
+}
+
+/** A token that must exist: which role is missing goes into the message. */
+static cm3_status push_role(const cm3_encoder *encoder, cm3_ids *ids, int32_t id, const char *role) {
+    if (id < 0) return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED, "the tokenizer has no token for '%s'", role);
+    return cm3_ids_push(encoder->context, ids, id);
+}
+
+static cm3_status push_codes(const cm3_encoder *encoder, const int32_t *codes, size_t count, cm3_ids *ids) {
+    const cm3_special_tokens *special = encoder->special;
+    if (encoder->vq && count != (size_t)cm3_vq_tokens(encoder->vq)) {
+        return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "an image has %zu codes; this model's have %d", count,
+                        (int)cm3_vq_tokens(encoder->vq));
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (codes[i] < 0 || codes[i] >= special->image_count) {
+            return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "image code %zu is %d, not in 0..%d", i, codes[i],
+                            special->image_count - 1);
+        }
+        CM3_TRY(cm3_ids_push(encoder->context, ids, special->image[codes[i]]));
+    }
+    return CM3_OK;
+}
+
+static cm3_status push_pixels(const cm3_encoder *encoder, const cm3_image *image, cm3_ids *ids) {
+    if (!encoder->vq) {
+        return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED, "the model has no image tokenizer to read pictures with");
+    }
+    size_t count = (size_t)cm3_vq_tokens(encoder->vq);
+    int32_t *codes = cm3_calloc(encoder->context, count, sizeof *codes);
+    if (!codes) return cm3_fail_memory(encoder->context, count * sizeof *codes, "image codes");
+    cm3_status status = cm3_vq_encode_image(encoder->vq, image, codes);
+    if (status == CM3_OK) status = push_codes(encoder, codes, count, ids);
+    cm3_free(encoder->context, codes);
+    return status;
+}
+
+static cm3_status push_image(const cm3_encoder *encoder, const cm3_segment_data *segment, cm3_ids *ids) {
+    const cm3_special_tokens *special = encoder->special;
+    /* Where breaks part text and image, the picture stands bare between them; else it brings its own brackets. */
+    bool brackets = special->begin_image >= 0 && special->begin_image != special->break_;
+    if (brackets) CM3_TRY(cm3_ids_push(encoder->context, ids, special->begin_image));
+    if (segment->codes) {
+        CM3_TRY(push_codes(encoder, segment->codes, segment->code_count, ids));
+    } else {
+        CM3_TRY(push_pixels(encoder, segment->image, ids));
+    }
+    if (brackets && special->end_image >= 0) CM3_TRY(cm3_ids_push(encoder->context, ids, special->end_image));
+    return CM3_OK;
+}
+
+static cm3_status push_sentinel(const cm3_encoder *encoder, int32_t number, cm3_ids *ids) {
+    if (number >= encoder->special->sentinel_count) {
+        return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "mask %d: the model has %d sentinels", number,
+                        encoder->special->sentinel_count);
+    }
+    return cm3_ids_push(encoder->context, ids, encoder->special->sentinels[number]);
+}
+
+cm3_status cm3_document_tokens(const cm3_encoder *encoder, const cm3_document *document, cm3_ids *ids) {
+    for (size_t i = 0; i < document->count; i++) {
+        const cm3_segment_data *segment = &document->segments[i];
+        switch (segment->kind) {
+        case CM3_SEGMENT_TEXT:
+            CM3_TRY(cm3_bpe_encode(encoder->bpe, segment->text, segment->text_size, encoder->encode_flags, &ids->ids,
+                                   &ids->count, &ids->capacity));
+            break;
+        case CM3_SEGMENT_IMAGE:
+            CM3_TRY(push_image(encoder, segment, ids));
+            break;
+        case CM3_SEGMENT_BREAK:
+            CM3_TRY(push_role(encoder, ids, encoder->special->break_, "break"));
+            break;
+        case CM3_SEGMENT_MASK:
+            CM3_TRY(push_sentinel(encoder, segment->mask, ids));
+            break;
+        }
+    }
+    return CM3_OK;
+}
+
+/** What opens an image in this family: its own token, or the break. */
+static int32_t image_opener(const cm3_special_tokens *special) {
+    return special->begin_image >= 0 ? special->begin_image : special->break_;
+}
+
+cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *document, bool image_follows, cm3_ids *ids) {
+    CM3_TRY(push_role(encoder, ids, encoder->special->eod, "eod"));
+    size_t before = ids->count;
+    CM3_TRY(cm3_document_tokens(encoder, document, ids));
+    if (!image_follows) return CM3_OK;
+    if (ids->count == before) CM3_TRY(push_sentinel(encoder, 0, ids));
+    return push_role(encoder, ids, image_opener(encoder->special), "break");
+}
+
+cm3_status cm3_unconditional_tokens(const cm3_encoder *encoder, cm3_ids *ids) {
+    CM3_TRY(push_role(encoder, ids, encoder->special->eod, "eod"));
+    CM3_TRY(push_sentinel(encoder, 0, ids));
+    return push_role(encoder, ids, image_opener(encoder->special), "break");
+}
+
+cm3_status cm3_training_tokens(const cm3_encoder *encoder, const char *text, size_t text_size, const int32_t *codes,
+                               size_t code_count, bool drop_caption, cm3_ids *ids) {
+    CM3_TRY(push_role(encoder, ids, encoder->special->eod, "eod"));
+    if (drop_caption) {
+        CM3_TRY(push_sentinel(encoder, 0, ids));
+    } else {
+        CM3_TRY(cm3_bpe_encode(encoder->bpe, text, text_size, encoder->encode_flags, &ids->ids, &ids->count, &ids->capacity));
+    }
+    if (code_count) {
+        CM3_TRY(push_role(encoder, ids, image_opener(encoder->special), "break"));
+        CM3_TRY(push_codes(encoder, codes, code_count, ids));
+    }
+    return push_role(encoder, ids, encoder->special->eod, "eod");
+}

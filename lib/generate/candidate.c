@@ -1,0 +1,231 @@
+/* What one token does to a candidate: its mode, its text and pictures, its events. */
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "generate/request.h"
+
+void cm3_candidate_mask(const cm3_request *request, const cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
+                        int64_t room, float *logits) {
+    /* An image opens only where all of it still fits, its brackets included. */
+    bool may_open = request->options.modality == CM3_MODALITY_INTERLEAVED && vocabulary->image_tokens &&
+                    room >= vocabulary->image_tokens + 2;
+    for (int32_t id = 0; id < vocabulary->size; id++) {
+        uint8_t kind = vocabulary->kind[id];
+        bool allowed = candidate->in_image ? kind == 2 : kind == 1 || kind == 3 || (kind == 4 && may_open);
+        if (!allowed) logits[id] = -INFINITY;
+    }
+}
+
+int32_t cm3_candidate_forced(const cm3_candidate *candidate, const cm3_vocabulary *vocabulary) {
+    return candidate->closing ? vocabulary->closer : -1;
+}
+
+static cm3_status push_event(cm3_request *request, const cm3_candidate *candidate, cm3_event *event) {
+    event->candidate = candidate->number;
+    event->seconds = cm3_clock_since(request->started_at);
+    return cm3_events_push(&request->events, event);
+}
+
+static cm3_status add_piece(cm3_request *request, cm3_candidate *candidate, cm3_piece piece) {
+    cm3_status status = cm3_grow(request->context, &candidate->pieces, &candidate->piece_capacity, candidate->piece_count + 1,
+                                 sizeof *candidate->pieces, "result");
+    if (status != CM3_OK) {
+        cm3_free(request->context, piece.text);
+        cm3_free(request->context, piece.codes);
+        cm3_image_destroy(piece.image);
+        return status;
+    }
+    candidate->pieces[candidate->piece_count++] = piece;
+    return CM3_OK;
+}
+
+/* --- text ---------------------------------------------------------------------------------------------------------- */
+
+/** Bytes at the end of `bytes` that begin a code point without finishing it. */
+static size_t unfinished(const char *bytes, size_t count) {
+    for (size_t back = 1; back <= 3 && back <= count; back++) {
+        unsigned char byte = (unsigned char)bytes[count - back];
+        if ((byte & 0xc0) == 0x80) continue;
+        size_t length = byte >= 0xf0 && byte < 0xf8 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+        return length > back && byte < 0xf8 ? back : 0;
+    }
+    return 0;
+}
+
+/** Tells the whole code points that have come together; all that is left where `flush`. */
+static cm3_status tell_text(cm3_request *request, cm3_candidate *candidate, bool flush) {
+    size_t ready = candidate->byte_count - (flush ? 0 : unfinished(candidate->bytes, candidate->byte_count));
+    if (!ready) return CM3_OK;
+    size_t before = candidate->text_count;
+    CM3_TRY(cm3_utf8_lossy(request->context, candidate->bytes, ready, &candidate->text, &candidate->text_count,
+                           &candidate->text_capacity));
+    candidate->byte_count -= ready;
+    memmove(candidate->bytes, candidate->bytes + ready, candidate->byte_count);
+    cm3_event event = {.kind = CM3_EVENT_TEXT, .text = candidate->text + before, .text_size = candidate->text_count - before};
+    return push_event(request, candidate, &event);
+}
+
+/** Ends the text piece being made. */
+static cm3_status close_text(cm3_request *request, cm3_candidate *candidate) {
+    CM3_TRY(tell_text(request, candidate, true));
+    if (!candidate->text_count) return CM3_OK;
+    cm3_piece piece = {.text = cm3_strndup(request->context, candidate->text, candidate->text_count),
+                       .text_size = candidate->text_count};
+    if (!piece.text) return cm3_fail_memory(request->context, candidate->text_count, "result");
+    candidate->text_count = 0;
+    return add_piece(request, candidate, piece);
+}
+
+/* --- pictures ------------------------------------------------------------------------------------------------------ */
+
+/** Decodes the rows of codes that are there and tells the picture; the rows still missing are black. */
+static cm3_status tell_rows(cm3_request *request, cm3_candidate *candidate, int32_t rows, int32_t new_rows) {
+    const cm3_vq *vq = request->model->tokenizer->vq;
+    uint64_t start = cm3_clock_ns();
+    cm3_event event = {.kind = CM3_EVENT_IMAGE_ROWS, .index = candidate->image_index};
+    CM3_TRY(cm3_vq_decode_rows(vq, candidate->codes.ids, rows, request->options.compute, &event.image));
+    int32_t cell = cm3_vq_cell(vq);
+    event.row = (rows - new_rows) * cell;
+    event.rows = new_rows * cell;
+    request->timings.image_decode += cm3_clock_since(start);
+    cm3_status status = push_event(request, candidate, &event);
+    cm3_image_destroy(event.image);
+    return status;
+}
+
+static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, bool whole) {
+    cm3_event event = {.kind = CM3_EVENT_IMAGE, .index = candidate->image_index};
+    cm3_piece piece = {.code_count = candidate->codes.count};
+    if (whole) {
+        uint64_t start = cm3_clock_ns();
+        CM3_TRY(cm3_vq_decode_image(request->model->tokenizer->vq, candidate->codes.ids, request->options.compute, &piece.image));
+        request->timings.image_decode += cm3_clock_since(start);
+        event.image = piece.image;
+    }
+    piece.codes = cm3_calloc(request->context, piece.code_count, sizeof *piece.codes);
+    if (!piece.codes) {
+        cm3_image_destroy(piece.image);
+        return cm3_fail_memory(request->context, piece.code_count * sizeof *piece.codes, "result");
+    }
+    memcpy(piece.codes, candidate->codes.ids, piece.code_count * sizeof *piece.codes);
+    candidate->codes.count = 0;
+    candidate->image_index++;
+    CM3_TRY(add_piece(request, candidate, piece));
+    return whole ? push_event(request, candidate, &event) : CM3_OK;
+}
+
+static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary, int32_t token) {
+    const cm3_tokenizer *tokenizer = request->model->tokenizer;
+    CM3_TRY(cm3_ids_push(request->context, &candidate->codes, tokenizer->special.image_code[token]));
+    int32_t count = (int32_t)candidate->codes.count, every = request->options.preview_rows, side = cm3_vq_grid(tokenizer->vq);
+    if (count < vocabulary->image_tokens) {
+        bool preview = every > 0 && count % (side * every) == 0;
+        return preview ? tell_rows(request, candidate, count / side, every) : CM3_OK;
+    }
+    candidate->in_image = false;
+    CM3_TRY(close_image(request, candidate, true));
+    if (request->options.modality == CM3_MODALITY_IMAGE) {
+        return cm3_candidate_end(request, candidate, CM3_END_FINISHED, CM3_OK);
+    }
+    candidate->closing = true;
+    return CM3_OK;
+}
+
+/* --- one token ----------------------------------------------------------------------------------------------------- */
+
+/** Guidance's stream begins anew with each picture: its prompt knows nothing of what was said. */
+static cm3_status restart_unconditional(cm3_request *request, cm3_candidate *candidate) {
+    cm3_stream *stream = &candidate->unconditional;
+    if (!stream->cache) return CM3_OK;
+    stream->cache->length = 0;
+    stream->pending.count = 0;
+    for (size_t i = 0; i < request->unconditional_ids.count; i++) {
+        CM3_TRY(cm3_ids_push(request->context, &stream->pending, request->unconditional_ids.ids[i]));
+    }
+    return CM3_OK;
+}
+
+static cm3_status feed(cm3_request *request, cm3_candidate *candidate, int32_t token, bool was_image) {
+    if (candidate->ended) return CM3_OK;
+    CM3_TRY(cm3_ids_push(request->context, &candidate->conditional.pending, token));
+    if (was_image && candidate->in_image && candidate->unconditional.cache) {
+        CM3_TRY(cm3_ids_push(request->context, &candidate->unconditional.pending, token));
+    }
+    return CM3_OK;
+}
+
+static cm3_status take_text(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary, int32_t token) {
+    uint8_t kind = vocabulary->kind[token];
+    if (kind == 3) {
+        CM3_TRY(close_text(request, candidate));
+        return cm3_candidate_end(request, candidate, CM3_END_FINISHED, CM3_OK);
+    }
+    if (kind == 4) {
+        CM3_TRY(close_text(request, candidate));
+        candidate->in_image = true;
+        return restart_unconditional(request, candidate);
+    }
+    CM3_TRY(cm3_bpe_decode_raw(request->model->tokenizer->bpe, &token, 1, true, &candidate->bytes, &candidate->byte_count,
+                               &candidate->byte_capacity));
+    return tell_text(request, candidate, false);
+}
+
+cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary, int32_t token) {
+    bool was_image = candidate->in_image;
+    CM3_TRY(cm3_ids_push(request->context, &candidate->history, token));
+    request->timings.new_tokens++;
+    size_t made = candidate->history.count - candidate->prompt_count;
+    cm3_event event = {.kind = CM3_EVENT_TOKEN, .token = token, .index = (int32_t)(made - 1),
+                       .modality = was_image ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT};
+    CM3_TRY(push_event(request, candidate, &event));
+    if (candidate->closing) {
+        candidate->closing = false;
+    } else if (was_image) {
+        CM3_TRY(take_code(request, candidate, vocabulary, token));
+    } else {
+        CM3_TRY(take_text(request, candidate, vocabulary, token));
+    }
+    /* max_tokens bounds text; a picture that has begun is finished. */
+    bool full = (request->options.max_tokens && made >= (size_t)request->options.max_tokens) ||
+                candidate->history.count >= (size_t)request->capacity;
+    if (!candidate->ended && full && !candidate->in_image) {
+        CM3_TRY(close_text(request, candidate));
+        CM3_TRY(cm3_candidate_end(request, candidate, CM3_END_MAX_TOKENS, CM3_OK));
+    }
+    return feed(request, candidate, token, was_image);
+}
+
+cm3_status cm3_candidate_end(cm3_request *request, cm3_candidate *candidate, cm3_end_reason reason, cm3_status why) {
+    if (candidate->ended) return CM3_OK;
+    candidate->ended = true;
+    request->active--;
+    cm3_status status = CM3_OK;
+    if (reason == CM3_END_CANCELLED || reason == CM3_END_FAILED) {
+        status = close_text(request, candidate);
+        if (status == CM3_OK && candidate->codes.count) status = close_image(request, candidate, false);
+    }
+    cm3_event event = {.kind = CM3_EVENT_END, .reason = reason, .status = why};
+    cm3_status told = push_event(request, candidate, &event);
+    return status == CM3_OK ? told : status;
+}
+
+void cm3_candidate_clear(cm3_request *request, cm3_candidate *candidate) {
+    cm3_context *context = request->context;
+    cm3_stream *streams[] = {&candidate->conditional, &candidate->unconditional};
+    for (int i = 0; i < 2; i++) {
+        cm3_cache_destroy(context, streams[i]->cache);
+        cm3_ids_clear(context, &streams[i]->pending);
+    }
+    cm3_ids_clear(context, &candidate->history);
+    cm3_ids_clear(context, &candidate->codes);
+    cm3_free(context, candidate->bytes);
+    cm3_free(context, candidate->text);
+    for (size_t i = 0; i < candidate->piece_count; i++) {
+        cm3_free(context, candidate->pieces[i].text);
+        cm3_free(context, candidate->pieces[i].codes);
+        cm3_image_destroy(candidate->pieces[i].image);
+    }
+    cm3_free(context, candidate->pieces);
+}

@@ -1,0 +1,232 @@
+/* Requests as the host sees them: start, poll, wait, cancel, results. */
+#include "generate/request.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/options.h"
+#include "base/random.h"
+#include "document/segments.h"
+#include "generate/engine.h"
+
+static const cm3_generate_options defaults = {
+    .struct_size = sizeof defaults, .modality = CM3_MODALITY_IMAGE, .candidates = 1, .guidance_scale = 3, .temperature = 1,
+    .top_p = 0.9f, .repetition_penalty = 1, .compute = CM3_COMPUTE_AUTO, .encode_flags = CM3_ENCODE_PLAIN,
+};
+
+void cm3_generate_options_init(cm3_generate_options *options) {
+    if (options) *options = defaults;
+}
+
+static cm3_status check_options(cm3_model *model, const cm3_generate_options *o) {
+    const struct {
+        bool fits;
+        const char *rule;
+    } rules[] = {
+        {o->modality >= CM3_MODALITY_IMAGE && o->modality <= CM3_MODALITY_INTERLEAVED, "modality is none of the three"},
+        {o->candidates >= 1 && o->candidates <= 64, "candidates must be 1..64"},
+        {o->guidance_scale >= 0 && o->guidance_scale <= 100, "guidance_scale must be 0..100"},
+        {o->temperature >= 0 && o->temperature <= 100, "temperature must be 0..100"},
+        {o->top_k >= 0, "top_k must be 0 or more"},
+        {o->top_p > 0 && o->top_p <= 1, "top_p must be above 0 and at most 1"},
+        {o->repetition_penalty > 0 && o->repetition_penalty <= 1e6f, "repetition_penalty must be above 0"},
+        {o->max_tokens >= 0, "max_tokens must be 0 or more"},
+        {o->preview_rows >= 0, "preview_rows must be 0 or more"},
+        {o->compute >= CM3_COMPUTE_AUTO && o->compute <= CM3_COMPUTE_BF16, "compute is none of auto, f32, bf16"},
+        {(o->encode_flags & ~(uint32_t)(CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE)) == 0, "encode_flags has unknown bits"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        if (!rules[i].fits) return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "generate options: %s", rules[i].rule);
+    }
+    if (!model->lm || !model->tokenizer->bpe) {
+        return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no language model or no tokenizer");
+    }
+    if (o->modality == CM3_MODALITY_IMAGE && !model->tokenizer->vq) {
+        return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no image tokenizer to draw with");
+    }
+    return CM3_OK;
+}
+
+static void release(cm3_request *request) {
+    cm3_context *context = request->context;
+    for (int32_t i = 0; i < request->options.candidates && request->candidates; i++) {
+        cm3_candidate_clear(request, &request->candidates[i]);
+    }
+    cm3_free(context, request->candidates);
+    cm3_ids_clear(context, &request->prompt_ids);
+    cm3_ids_clear(context, &request->unconditional_ids);
+    cm3_document_destroy(request->prompt);
+    cm3_sampler_destroy(request->sampler);
+    cm3_model *model = request->model;
+    cm3_free(context, request);
+    cm3_model_destroy(model);
+}
+
+static cm3_status prepare(cm3_request *request, const cm3_document *prompt) {
+    cm3_generate_options *o = &request->options;
+    while (!o->seed) o->seed = cm3_random_seed();
+    if (o->compute == CM3_COMPUTE_AUTO) {
+        bool bf16 = cm3_context_cpu(request->context) >= CM3_CPU_AVX512_BF16;
+        o->compute = bf16 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
+    }
+    if (o->sampler) {
+        request->sampler = (cm3_sampler *)(uintptr_t)o->sampler;
+        cm3_sampler_retain(request->sampler);
+    } else {
+        CM3_TRY(cm3_sampler_from_options(request->context, o, &request->sampler));
+    }
+    CM3_TRY(cm3_document_copy(prompt, &request->prompt));
+    return cm3_engine_get(request->model, &request->engine);
+}
+
+cm3_status cm3_request_start(cm3_model *model, const cm3_document *prompt, const cm3_generate_options *options,
+                             cm3_request **request) {
+    if (request) *request = NULL;
+    if (!model || !prompt || !request) {
+        return cm3_fail(model ? model->context : NULL, CM3_ERROR_INVALID_ARGUMENT, "cm3_request_start: an argument is NULL");
+    }
+    cm3_generate_options own = defaults;
+    CM3_TRY(cm3_options_read(model->context, &own, sizeof own, options, "cm3_generate_options"));
+    CM3_TRY(check_options(model, &own));
+    cm3_request *r = cm3_calloc(model->context, 1, sizeof *r);
+    if (!r) return cm3_fail_memory(model->context, sizeof *r, "request");
+    r->context = model->context;
+    r->options = own;
+    r->started_at = cm3_clock_ns();
+    atomic_init(&r->cancelled, 0);
+    atomic_init(&r->finished, 0);
+    cm3_status status = cm3_events_init(r->context, &r->events);
+    if (status != CM3_OK) {
+        cm3_free(model->context, r);
+        return status;
+    }
+    r->model = model;
+    cm3_model_retain(model);
+    status = prepare(r, prompt);
+    if (status == CM3_OK) status = cm3_engine_submit(r->engine, r);
+    if (status != CM3_OK) {
+        cm3_events_clear(&r->events);
+        release(r);
+        return status;
+    }
+    *request = r;
+    return CM3_OK;
+}
+
+/** Hands one event to the host; a callback that wants to stop cancels. */
+static void deliver(cm3_request *request, cm3_event_node *node, cm3_event_fn on_event, void *user) {
+    if (on_event && on_event(user, &node->event)) cm3_request_cancel(request);
+    cm3_event_free(request->context, node);
+}
+
+cm3_status cm3_request_poll(cm3_request *request, uint64_t budget_us, cm3_event_fn on_event, void *user, int *done) {
+    if (done) *done = 0;
+    if (!request) return CM3_ERROR_INVALID_ARGUMENT;
+    bool closed = false, inside = cm3_context_inline(request->context);
+    if (inside && !cm3_request_done(request)) cm3_context_work(request->context, budget_us);
+    uint64_t timeout = inside || budget_us > UINT64_MAX / 1000 ? (inside ? 0 : UINT64_MAX) : budget_us * 1000;
+    cm3_event_node *node;
+    while ((node = cm3_events_pop(&request->events, timeout, &closed))) {
+        deliver(request, node, on_event, user);
+        timeout = 0; /* it waits for the first only */
+    }
+    if (!closed) return CM3_OK;
+    if (done) *done = 1;
+    return request->status;
+}
+
+cm3_status cm3_request_wait(cm3_request *request, cm3_event_fn on_event, void *user) {
+    if (!request) return CM3_ERROR_INVALID_ARGUMENT;
+    int done = 0;
+    cm3_status status = CM3_OK;
+    while (!done) status = cm3_request_poll(request, 100000, on_event, user, &done);
+    return status;
+}
+
+void cm3_request_cancel(cm3_request *request) {
+    if (!request) return;
+    atomic_store(&request->cancelled, 1);
+    cm3_engine_interrupt(request->engine);
+}
+
+int cm3_request_done(const cm3_request *request) {
+    return !request || atomic_load(&request->finished);
+}
+
+cm3_status cm3_request_seed(const cm3_request *request, uint64_t *seed) {
+    if (seed) *seed = 0;
+    if (!request || !seed) return CM3_ERROR_INVALID_ARGUMENT;
+    *seed = request->options.seed;
+    return CM3_OK;
+}
+
+static cm3_status add_pieces(cm3_document *document, const cm3_candidate *candidate) {
+    for (size_t i = 0; i < candidate->piece_count; i++) {
+        const cm3_piece *piece = &candidate->pieces[i];
+        if (piece->text) {
+            CM3_TRY(cm3_document_add_text(document, piece->text, piece->text_size));
+        } else {
+            CM3_TRY(cm3_document_add_picture(document, piece->image, piece->codes, piece->code_count));
+        }
+    }
+    return CM3_OK;
+}
+
+cm3_status cm3_request_result(const cm3_request *request, cm3_document **result) {
+    if (result) *result = NULL;
+    if (!request) return CM3_ERROR_INVALID_ARGUMENT;
+    if (!result) return cm3_fail(request->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_request_result: result is NULL");
+    if (!cm3_request_done(request)) {
+        return cm3_fail(request->context, CM3_ERROR_BUSY, "the request is still being computed");
+    }
+    CM3_TRY(cm3_document_create(request->context, result));
+    cm3_status status = CM3_OK;
+    for (int32_t i = 0; i < request->options.candidates && request->candidates && status == CM3_OK; i++) {
+        if (i) status = cm3_document_add_break(*result);
+        if (status == CM3_OK) status = add_pieces(*result, &request->candidates[i]);
+    }
+    if (status != CM3_OK) {
+        cm3_document_destroy(*result);
+        *result = NULL;
+    }
+    return status;
+}
+
+const char *cm3_request_message(const cm3_request *request) {
+    return request && cm3_request_done(request) ? request->message : "";
+}
+
+cm3_status cm3_request_timings(const cm3_request *request, cm3_timings *timings) {
+    if (!request) return CM3_ERROR_INVALID_ARGUMENT;
+    if (!cm3_request_done(request)) return cm3_fail(request->context, CM3_ERROR_BUSY, "the request is still being computed");
+    return cm3_options_write(request->context, timings, &request->timings, sizeof request->timings, "cm3_timings");
+}
+
+void cm3_request_destroy(cm3_request *request) {
+    if (!request) return;
+    cm3_request_cancel(request);
+    /* With threads = 0 the engine's part is done here; else its thread ends it within a layer. */
+    bool closed = false;
+    while (!closed) {
+        if (cm3_context_inline(request->context) && !cm3_request_done(request)) cm3_context_work(request->context, 0);
+        cm3_event_node *node = cm3_events_pop(&request->events, 100000000, &closed);
+        cm3_event_free(request->context, node);
+    }
+    cm3_events_clear(&request->events);
+    release(request);
+}
+
+cm3_status cm3_generate(cm3_model *model, const cm3_document *prompt, const cm3_generate_options *options,
+                        cm3_event_fn on_event, void *user, cm3_document **result) {
+    if (result) *result = NULL;
+    cm3_request *request;
+    CM3_TRY(cm3_request_start(model, prompt, options, &request));
+    cm3_status status = cm3_request_wait(request, on_event, user);
+    if (status != CM3_OK) cm3_fail(model->context, status, "%s", cm3_request_message(request));
+    if (result && (status == CM3_OK || status == CM3_ERROR_CANCELLED)) {
+        cm3_status made = cm3_request_result(request, result);
+        if (status == CM3_OK) status = made;
+    }
+    cm3_request_destroy(request);
+    return status;
+}

@@ -1,0 +1,56 @@
+/* A loaded `.cm3` file: what a cm3_model and a cm3_tokenizer hold. */
+#ifndef CM3_MODEL_MODEL_H
+#define CM3_MODEL_MODEL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "image/vq.h"
+#include "model/lm.h"
+#include "text/bpe.h"
+#include "text/special.h"
+
+struct cm3_tokenizer {
+    cm3_context *context;
+    atomic_int references;
+    cm3_bpe *bpe;               /**< NULL: images only */
+    cm3_vq *vq;                 /**< NULL: text only */
+    cm3_special_tokens special; /**< roles; eod and the like -1 where the file names none */
+    cm3_file *file;             /**< held for vq's weights; NULL where there is none */
+};
+
+struct cm3_model {
+    cm3_context *context;
+    atomic_int references;
+    cm3_file *file;
+    cm3_safetensors *tensors;
+    char *config_json;
+    cm3_lm *lm;               /**< NULL: the file holds no language model */
+    cm3_tokenizer *tokenizer; /**< NULL: the file holds none */
+    uint32_t parts;
+    /** The engine that serves requests of this model; lib/generate makes it on first use and takes it down here. */
+    pthread_mutex_t engine_lock;
+    void *engine;
+    void (*engine_destroy)(void *engine);
+};
+
+void cm3_tokenizer_retain(cm3_tokenizer *tokenizer);
+/** A text-only tokenizer over `bpe`, which it takes over, also on failure; its special tokens are the caller's to fill. */
+cm3_status cm3_tokenizer_create(cm3_context *context, cm3_bpe *bpe, cm3_tokenizer **tokenizer);
+
+/** What goes into a `.cm3` file; any part may be NULL. */
+typedef struct cm3_model_content {
+    const cm3_lm *lm;
+    const cm3_vq *vq;
+    const cm3_bpe *bpe;
+    const cm3_special_tokens *special; /**< with bpe */
+    cm3_dtype lm_dtype, vq_dtype;      /**< of matrices and convolutions in the file: F32 or BF16; vectors are F32 */
+} cm3_model_content;
+
+/** Writes it atomically: `lm.` and `vq.` tensors, config, tokenizer, checksum (design.md, Files). */
+cm3_status cm3_model_write(cm3_context *context, const char *path, const cm3_model_content *content);
+
+/** Version of the format that is written, and the only one that is read. */
+#define CM3_FILE_VERSION "1"
+
+#endif
