@@ -1,7 +1,7 @@
 /*
  * How fast the kernels are, one thread, every level of this machine beside the portable twin:
  *   bench_kernels [name part]
- * prints GFLOP/s or GB/s, whichever bounds the kernel.
+ * prints a JSON line a kernel, in GFLOP/s, GB/s or 10^9 elements/s, whichever bounds it.
  */
 #include <math.h>
 #include <stdio.h>
@@ -294,18 +294,15 @@ int main(int argc, char **argv) {
     state.last = calloc(ROWS, sizeof *state.last);
     if (!state.first || !state.last) return 1;
     for (size_t i = 0; i < 1 << 20; i++) state.e[i] = fabsf(state.e[i]);
-    printf("%-32s %8s", "", "");
-    for (int l = 0; l < LEVELS && levels[l] <= cm3_cpu_detect(); l++) printf(" %12s", cm3_cpu_name(levels[l]));
-    printf("\n");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (argc > 1 && !strstr(cases[i].name, argv[1])) continue;
-        printf("%-32s %8s", cases[i].name, cases[i].unit);
+        printf("{\"kernel\": \"%s\", \"unit\": \"%s\"", cases[i].name, cases[i].unit);
         for (int l = 0; l < LEVELS && levels[l] <= cm3_cpu_detect(); l++) {
             state.kernels = cm3_kernels_get(levels[l]);
-            printf(" %12.2f", cases[i].amount / measure(&cases[i], &state));
+            printf(", \"%s\": %.2f", cm3_cpu_name(levels[l]), cases[i].amount / measure(&cases[i], &state));
             fflush(stdout);
         }
-        printf("\n");
+        printf("}\n");
     }
     free(state.a), free(state.b), free(state.c), free(state.d), free(state.e), free(state.scratch);
     free(state.first), free(state.last);

@@ -37,8 +37,10 @@ if(CM3_WITH_TRAIN)
 endif()
 if(CM3_WITH_OPENMP)
   foreach(name ${OpenMP_C_LIB_NAMES})
-    if(NOT name STREQUAL "pthread")
-      # The full path where the compiler's own directory holds it, which other compilers do not search.
+    if(name STREQUAL "gomp")
+      string(APPEND CM3_PC_PRIVATE " -lgomp")
+    elseif(NOT name STREQUAL "pthread")
+      # LLVM's lies in a directory of its own, which only its own compiler searches.
       string(APPEND CM3_PC_PRIVATE " ${OpenMP_${name}_LIBRARY}")
     endif()
   endforeach()

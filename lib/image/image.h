@@ -9,8 +9,7 @@
 
 #define CM3_IMAGE_MAX_SIDE 65500
 
-/** The most pixels a picture may have: Pillow's limit too, so that a small file cannot ask for all the memory there is.
- */
+/** The most pixels a picture may have, as in Pillow: a small file shall not ask for all the memory there is. */
 #define CM3_IMAGE_MAX_PIXELS INT64_C(178956970)
 
 struct cm3_image {

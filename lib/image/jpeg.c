@@ -6,8 +6,7 @@
 #include "base/memory.h"
 #include "image/codec.h"
 
-/* The exact inverse transform and (by not asking for the fast one) smooth upsampling give the pixels that Pillow shows.
- */
+/* The exact inverse transform and smooth upsampling (what is done unless asked otherwise) give Pillow's pixels. */
 #define DECODE_FLAGS (TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS)
 
 /* Markers: the byte after 0xff. */
@@ -17,8 +16,7 @@
 #define END_OF_IMAGE 0xd9
 #define START_OF_SCAN 0xda
 
-/* --- segments, as they follow each other in the file ----------------------------------------------------------------
- */
+/* --- segments, as they follow each other in the file -------------------------------------------------------------- */
 
 /** A place in the file, and the segment there. */
 typedef struct cm3_jpeg_walk {

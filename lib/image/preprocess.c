@@ -6,8 +6,7 @@
 #include "image/image.h"
 #include "image/resample.h"
 
-/* --- the window that a centre crop after resizing shows ------------------------------------------------------------
- */
+/* --- the window that a centre crop after resizing shows ----------------------------------------------------------- */
 
 /** A resized picture that is not made as a whole, and the crop of it. */
 typedef struct cm3_view_plan {
@@ -51,8 +50,7 @@ static cm3_status make_view(const cm3_image *image, const cm3_view_plan *plan, c
     return status;
 }
 
-/* --- bytes to numbers ----------------------------------------------------------------------------------------------
- */
+/* --- bytes to numbers --------------------------------------------------------------------------------------------- */
 
 /* Each byte has one number a channel: 256 of them are computed, in the original's order and precision. */
 static void look_up(const cm3_image *image, const float table[3][256], float *pixels) {
@@ -72,8 +70,7 @@ static void to_unit_range(const cm3_image *image, float *pixels) {
     look_up(image, table, pixels);
 }
 
-/* --- modes ---------------------------------------------------------------------------------------------------------
- */
+/* --- modes -------------------------------------------------------------------------------------------------------- */
 
 static cm3_status preprocess_meta(const cm3_image *image, int32_t side, float *pixels) {
     int32_t shorter = image->width < image->height ? image->width : image->height;

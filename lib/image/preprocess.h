@@ -19,8 +19,7 @@ typedef struct cm3_hf_preprocessing {
     float mean[3], std[3];
 } cm3_hf_preprocessing;
 
-/** What Chameleon's checkpoints say, with `side` for shortest_edge and crop: Lanczos, 0.0078, means and deviations 1.
- */
+/** What Chameleon's checkpoints say, with `side` for edge and crop: Lanczos, 0.0078, means and deviations 1. */
 void cm3_hf_preprocessing_init(cm3_hf_preprocessing *options, int32_t side);
 
 /**

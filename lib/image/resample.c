@@ -1,5 +1,4 @@
-/* Antialiased resampling whose bytes are those of Pillow 13: two passes of fixed-point weights, with bytes in between.
- */
+/* Antialiased resampling with the bytes of Pillow 13: two passes of fixed-point weights, with bytes in between. */
 #include "image/resample.h"
 
 #include <math.h>
@@ -92,8 +91,7 @@ static void axis_place(cm3_axis *axis, size_t place, const cm3_kernel *kernel, d
     if (last > axis->high) axis->high = last;
 }
 
-/* An axis of `input` pixels made `output` long, of which `places` from `start` are wanted. To be freed even if it
- * fails. */
+/* `places` from `start` of an axis of `input` pixels made `output` long. The caller frees it, after a failure too. */
 static cm3_status axis_make(cm3_context *context, const cm3_kernel *kernel, int32_t input, int32_t output,
                             int32_t start, int32_t places, cm3_axis *axis) {
     double scale = (double)input / output, stretch = scale < 1.0 ? 1.0 : scale;

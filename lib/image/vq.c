@@ -30,17 +30,21 @@ static cm3_tensor *conv1(cm3_graph *graph, cm3_tensor *x, const cm3_vq_pair *con
     return cm3_nn_conv2d(graph, x, conv->weight, conv->bias, &(cm3_conv_options){.stride = 1});
 }
 
-
 /** What a norm, swish and convolution behind one another are made of. */
 static cm3_norm_conv norm_conv(const cm3_vq *vq, const cm3_vq_pair *norm, const cm3_vq_pair *conv) {
-    return (cm3_norm_conv){.gamma = norm->weight, .beta = norm->bias, .weight = conv->weight, .bias = conv->bias,
-                           .groups = vq->config.norm_groups, .epsilon = CM3_VQ_EPSILON};
+    return (cm3_norm_conv){.gamma = norm->weight,
+                           .beta = norm->bias,
+                           .weight = conv->weight,
+                           .bias = conv->bias,
+                           .groups = vq->config.norm_groups,
+                           .epsilon = CM3_VQ_EPSILON};
 }
 
 static cm3_tensor *res_block(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_block *block) {
     const cm3_res_block parts = {.first = norm_conv(vq, &block->norm1, &block->conv1),
                                  .second = norm_conv(vq, &block->norm2, &block->conv2),
-                                 .shortcut = block->shortcut.weight, .shortcut_bias = block->shortcut.bias};
+                                 .shortcut = block->shortcut.weight,
+                                 .shortcut_bias = block->shortcut.bias};
     return cm3_nn_res_block(graph, x, &parts);
 }
 
@@ -53,7 +57,8 @@ static cm3_tensor *as_rows(cm3_graph *graph, cm3_tensor *x) {
 /** One head over all pixels; softmax over keys of q k^T c^-1/2. */
 static cm3_tensor *attention(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_attention *a) {
     if (!x || !a->norm.weight) return x;
-    cm3_tensor *h = cm3_nn_group_norm(graph, x, a->norm.weight, a->norm.bias, vq->config.norm_groups, CM3_VQ_EPSILON, false);
+    cm3_tensor *h =
+        cm3_nn_group_norm(graph, x, a->norm.weight, a->norm.bias, vq->config.norm_groups, CM3_VQ_EPSILON, false);
     cm3_tensor *q = as_rows(graph, conv1(graph, h, &a->q)), *k = as_rows(graph, conv1(graph, h, &a->k));
     cm3_tensor *v = as_rows(graph, conv1(graph, h, &a->v));
     cm3_tensor *scores = cm3_nn_scale(graph, cm3_nn_matmul(graph, q, false, k, true), 1.0f / sqrtf((float)x->shape[3]));
@@ -94,10 +99,11 @@ cm3_tensor *cm3_vq_encode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x) {
     return conv1(graph, x, &vq->layers->quant_conv);
 }
 
-cm3_tensor *cm3_vq_decode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z) {
+cm3_tensor *cm3_vq_decode_features(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z) {
     const cm3_vq_half *decoder = &vq->layers->decoder;
     if (!vq->has_decoder) {
-        return cm3_graph_fail(graph, CM3_ERROR_UNSUPPORTED, "the image tokenizer has no decoder: it reads pictures only");
+        return cm3_graph_fail(graph, CM3_ERROR_UNSUPPORTED,
+                              "the image tokenizer has no decoder: it reads pictures only");
     }
     cm3_tensor *x = conv3(graph, conv1(graph, z, &vq->layers->post_quant_conv), &decoder->conv_in);
     x = middle(graph, vq, x, decoder);
@@ -107,11 +113,19 @@ cm3_tensor *cm3_vq_decode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z) {
         if (!level->resample.weight) continue;
         x = cm3_nn_upsample_conv2d(graph, x, level->resample.weight, level->resample.bias, &same);
     }
-    x = out(graph, vq, x, decoder);
-    return cm3_nn_depth_to_space(graph, x, vq->config.patch_size);
+    return x;
 }
 
-/* --- quantisation -------------------------------------------------------------------------------------------------- */
+cm3_tensor *cm3_vq_decode_pixels(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *features) {
+    return cm3_nn_depth_to_space(graph, out(graph, vq, features, &vq->layers->decoder), vq->config.patch_size);
+}
+
+cm3_tensor *cm3_vq_decode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z) {
+    return cm3_vq_decode_pixels(graph, vq, cm3_vq_decode_features(graph, vq, z));
+}
+
+/* --- quantisation --------------------------------------------------------------------------------------------------
+ */
 
 typedef struct cm3_nearest {
     cm3_graph *graph;
@@ -128,8 +142,8 @@ static void nearest_rows(void *arg, int64_t begin, int64_t end, int member) {
     float *products = n->products + member * CM3_TILE * n->codes;
     for (int64_t first = begin; first < end; first += CM3_TILE) {
         int64_t rows = end - first < CM3_TILE ? end - first : CM3_TILE;
-        n->graph->kernels->gemm_f32(products, n->codes, n->z + first * n->d, n->d, 1, n->codebook, 1, n->d, rows, n->codes,
-                                    n->d, false);
+        n->graph->kernels->gemm_f32(products, n->codes, n->z + first * n->d, n->d, 1, n->codebook, 1, n->d, rows,
+                                    n->codes, n->d, false);
         for (int64_t i = 0; i < rows; i++) {
             const float *z = n->z + (first + i) * n->d, *row = products + i * n->codes;
             float norm = 0, best = INFINITY;
@@ -144,10 +158,16 @@ static void nearest_rows(void *arg, int64_t begin, int64_t end, int member) {
     }
 }
 
-cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, int32_t *codes, float *rows) {
+cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, int32_t *codes,
+                           float *rows) {
     const cm3_tensor *codebook = vq->layers->codebook;
-    cm3_nearest n = {.graph = graph, .z = z, .codebook = cm3_f32(codebook), .norms = vq->codebook_norms,
-                     .codes = codebook->shape[0], .d = codebook->shape[1], .result = codes};
+    cm3_nearest n = {.graph = graph,
+                     .z = z,
+                     .codebook = cm3_f32(codebook),
+                     .norms = vq->codebook_norms,
+                     .codes = codebook->shape[0],
+                     .d = codebook->shape[1],
+                     .result = codes};
     size_t members = (size_t)cm3_team_size(graph->team);
     n.products = cm3_graph_scratch(graph, members * CM3_TILE * (size_t)n.codes * sizeof(float));
     if (!n.products) return graph->status;

@@ -73,6 +73,9 @@ int32_t cm3_vq_tokens(const cm3_vq *vq);
 cm3_tensor *cm3_vq_encode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x);
 /** Latents [n, h, w, embed_dim] (rows of the codebook, or with a gradient) to pixels [n, h*f, w*f, out_channels]. */
 cm3_tensor *cm3_vq_decode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z);
+/** The same in its two parts: what the decoder's last norm and convolution get, and these. */
+cm3_tensor *cm3_vq_decode_features(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z);
+cm3_tensor *cm3_vq_decode_pixels(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *features);
 /**
  * The nearest row of the codebook for each of `count` latents [count, embed_dim]: |z|^2 + |e|^2 - 2 z e in f32, the first on ties.
  * `rows` (may be NULL, [count, embed_dim]) gets the rows.

@@ -111,6 +111,9 @@ cm3_status cm3_train_bpe(cm3_context *context, const cm3_train_bpe_options *opti
                         "text tokenizer training: there must be data, vocab_size 256..1048576, image_codes 0..1048576, "
                         "sentinels 16..512, min_frequency 1 or more");
     }
+    for (size_t i = 0; i < own.data_count; i++) {
+        if (!own.data[i]) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "path %zu of the data is NULL", i);
+    }
     cm3_names names = {0};
     cm3_bpe *bpe = NULL;
     cm3_status status = make_names(context, &own, &names);

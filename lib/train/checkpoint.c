@@ -111,9 +111,14 @@ static cm3_status read_numbers(cm3_context *context, const cm3_checkpoint *check
     size_t wanted = checkpoint->number_count;
     for (int i = 0; i < 2; i++) wanted += checkpoint->optimizers[i] != NULL;
     CM3_TRY(cm3_json_parse(context, checkpoint->path, text, strlen(text), list));
-    if (json_array_size(*list) == wanted) return CM3_OK;
+    bool good = json_array_size(*list) == wanted;
+    for (size_t i = 0; good && i < wanted; i++) {
+        const json_t *number = json_array_get(*list, i);
+        good = json_is_integer(number) && json_integer_value(number) >= 0;
+    }
+    if (good) return CM3_OK;
     json_decref(*list);
-    return cm3_fail(context, CM3_ERROR_FORMAT, "%s: 'numbers' has not %zu entries", checkpoint->path, wanted);
+    return cm3_fail(context, CM3_ERROR_FORMAT, "%s: 'numbers' is not a list of %zu counts", checkpoint->path, wanted);
 }
 
 static cm3_status check_part(cm3_context *context, const cm3_checkpoint *checkpoint, const cm3_safetensors *tensors,

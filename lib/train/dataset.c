@@ -59,7 +59,10 @@ static cm3_status keep_json(cm3_dataset *dataset, const char *where, const cm3_r
     cm3_status status = CM3_OK;
     if (!json_is_object(json)) status = cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: not an object", where);
     if (status == CM3_OK && text) status = keep_captions(dataset, where, text, sample);
-    if (status == CM3_OK && json_is_array(codes)) status = keep_codes(dataset, where, codes, sample);
+    if (status == CM3_OK && codes && !json_is_array(codes)) {
+        status = cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'codes' is not a list", where);
+    }
+    if (status == CM3_OK && codes) status = keep_codes(dataset, where, codes, sample);
     json_decref(json);
     return status;
 }
@@ -68,6 +71,8 @@ static cm3_status keep_record(cm3_dataset *dataset, const char *path, const cm3_
     cm3_sample sample = {0};
     char where[512];
     snprintf(where, sizeof where, "%s: record %s", path, record->key ? record->key : "?");
+    sample.name = keep(dataset, where, strlen(where) + 1);
+    if (!sample.name) return cm3_fail_memory(dataset->context, strlen(where), "records");
     if (record->json) CM3_TRY(keep_json(dataset, where, record, &sample));
     if (!sample.captions && record->text) {
         size_t size = record->text_size;
@@ -108,6 +113,9 @@ static cm3_status load_shard(cm3_dataset *dataset, const char *path, bool want_i
 cm3_status cm3_dataset_load(cm3_context *context, const char *const *paths, size_t path_count, uint64_t seed,
                             bool want_images, cm3_dataset **out) {
     *out = NULL;
+    for (size_t i = 0; i < path_count; i++) {
+        if (!paths[i]) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "path %zu of the data is NULL", i);
+    }
     cm3_dataset *dataset = cm3_calloc(context, 1, sizeof *dataset);
     if (!dataset) return cm3_fail_memory(context, sizeof *dataset, "records");
     dataset->context = context;

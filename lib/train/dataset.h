@@ -5,6 +5,7 @@
 #include "base/context.h"
 
 typedef struct cm3_sample {
+    const char *name;     /**< "FILE: record KEY", for messages */
     const uint8_t *image; /**< encoded file, or NULL */
     size_t image_size;
     const char *captions; /**< caption_count NUL-terminated strings behind each other */

@@ -39,17 +39,26 @@ static cm3_status encode_batch(void *arg) {
 
 /** The record's JSON (or a new one) with the codes in it, as KEY.json. */
 static cm3_status write_record(cm3_encode_run *run, const cm3_record *record, const int32_t *codes) {
-    json_t *json = NULL, *list = json_array();
+    json_t *json = NULL;
+    char name[512], *text = NULL;
+    snprintf(name, sizeof name, "%s: record %s", run->path, record->key);
     if (record->json) {
-        CM3_TRY(cm3_json_parse(run->context, run->path, record->json, record->json_size, &json));
+        CM3_TRY(cm3_json_parse(run->context, name, record->json, record->json_size, &json));
     } else {
         json = json_object();
-        if (record->text) json_object_set_new(json, "text", json_stringn(record->text, record->text_size));
+        if (record->text && json_object_set_new(json, "text", json_stringn(record->text, record->text_size))) {
+            json_decref(json);
+            return cm3_fail(run->context, CM3_ERROR_FORMAT, "%s: the caption is not UTF-8", name);
+        }
     }
+    if (!json_is_object(json)) {
+        json_decref(json);
+        return cm3_fail(run->context, CM3_ERROR_FORMAT, "%s: not an object", name);
+    }
+    json_t *list = json_array();
     for (int32_t i = 0; i < cm3_vq_tokens(run->vq); i++) json_array_append_new(list, json_integer(codes[i]));
-    char name[512], *text = NULL;
     snprintf(name, sizeof name, "%s.json", record->key);
-    if (json && list && json_object_set_new(json, "codes", list) == 0) text = json_dumps(json, JSON_COMPACT);
+    if (list && json_object_set_new(json, "codes", list) == 0) text = json_dumps(json, JSON_COMPACT);
     cm3_status status = text ? cm3_shard_writer_add(run->writer, name, text, strlen(text)) : cm3_fail_memory(run->context, 0, "record");
     free(text);
     json_decref(json);
@@ -78,6 +87,11 @@ static cm3_status take(cm3_encode_run *run, cm3_record *record) {
         status = cm3_preprocess(run->context, image, CM3_PREPROCESS_META, side, run->pixels + (size_t)run->count * 3 * (size_t)side * (size_t)side);
     }
     cm3_image_destroy(image);
+    if (status != CM3_OK && record->image && status != CM3_ERROR_NO_MEMORY) {
+        char message[512];
+        snprintf(message, sizeof message, "%s", cm3_context_message(run->context));
+        status = cm3_fail(run->context, status, "%s: record %s: %s", run->path, record->key, message);
+    }
     if (status != CM3_OK) {
         cm3_record_clear(run->context, record);
         return status;
@@ -115,13 +129,43 @@ static cm3_status drop_graph(void *arg) {
     return CM3_OK;
 }
 
+/** The file's name without folders; the length of it that stays: shards are written as .tar whatever they were read from. */
+static const char *base_name(const char *path, size_t *length) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    *length = strlen(name);
+    if (*length > 6 && strcmp(name + *length - 6, ".jsonl") == 0) *length -= 6;
+    return name;
+}
+
+static cm3_status output_path(const cm3_encode_run *run, const char *path, const char *out_dir, char *out, size_t size) {
+    size_t length;
+    const char *name = base_name(path, &length);
+    int used = snprintf(out, size, "%s/%.*s%s", out_dir, (int)length, name, name[length] ? ".tar" : "");
+    if (used < (int)size) return CM3_OK;
+    return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT, "out_dir is too long");
+}
+
+/** Two shards of one name would overwrite each other, or rather: the second would be taken for done. */
+static cm3_status check_names(const cm3_encode_run *run, const char *const *data, size_t data_count, const char *out_dir) {
+    char one[4096], other[4096];
+    for (size_t i = 0; i < data_count; i++) {
+        CM3_TRY(output_path(run, data[i], out_dir, one, sizeof one));
+        for (size_t j = 0; j < i; j++) {
+            CM3_TRY(output_path(run, data[j], out_dir, other, sizeof other));
+            if (strcmp(one, other) == 0) {
+                return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT, "%s and %s would both become %s", data[j], data[i], one);
+            }
+        }
+    }
+    return CM3_OK;
+}
+
 static cm3_status encode_all(cm3_encode_run *run, const char *const *data, size_t data_count, const char *out_dir,
                              cm3_progress_fn progress, void *user) {
+    CM3_TRY(check_names(run, data, data_count, out_dir));
     for (size_t i = 0; i < data_count; i++) {
         char out[4096];
-        const char *name = strrchr(data[i], '/');
-        int length = snprintf(out, sizeof out, "%s/%s", out_dir, name ? name + 1 : data[i]);
-        if (length >= (int)sizeof out) return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT, "out_dir is too long");
+        CM3_TRY(output_path(run, data[i], out_dir, out, sizeof out));
         if (access(out, F_OK) != 0) CM3_TRY(encode_shard(run, data[i], out));
         if (progress && progress(user, i + 1, data_count)) return cm3_fail(run->context, CM3_ERROR_CANCELLED, "stopped by the caller");
     }
@@ -132,6 +176,9 @@ cm3_status cm3_train_encode_shards(cm3_context *context, const char *image_token
                                    size_t data_count, const char *out_dir, cm3_progress_fn progress, void *user) {
     if (!context || !image_tokenizer || !data || !data_count || !out_dir) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_train_encode_shards: an argument is NULL");
+    }
+    for (size_t i = 0; i < data_count; i++) {
+        if (!data[i]) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_train_encode_shards: data[%zu] is NULL", i);
     }
     cm3_model *model = NULL;
     CM3_TRY(cm3_model_load(context, image_tokenizer, NULL, &model));

@@ -16,7 +16,7 @@ typedef struct cm3_lm_run {
     cm3_model *image_model;   /**< holds the image tokenizer; NULL: text only */
     cm3_lm *lm;
     float *losses;   /**< [rows] of the last batch */
-    cm3_ids scratch; /**< of the loader's thread */
+    cm3_ids scratch[2]; /**< of the loader's thread, and of validation beside it */
 } cm3_lm_run;
 
 static const cm3_train_lm_options defaults = {
@@ -48,8 +48,8 @@ static cm3_status make_document(cm3_trainer *trainer, cm3_dataset *dataset, uint
     const char *caption = sample->caption_count ? cm3_sample_caption(sample, validating ? 0 : pick) : "";
     int32_t codes[CM3_MAX_CODES];
     if (sample->code_count > CM3_MAX_CODES) {
-        return cm3_fail(trainer->context, CM3_ERROR_UNSUPPORTED, "a record has %d codes; at most %d are read", sample->code_count,
-                        CM3_MAX_CODES);
+        return cm3_fail(trainer->context, CM3_ERROR_UNSUPPORTED, "%s has %d codes; at most %d are read", sample->name,
+                        sample->code_count, CM3_MAX_CODES);
     }
     for (int32_t i = 0; i < sample->code_count; i++) codes[i] = sample->codes[i];
     cm3_encoder encoder = {.context = trainer->context, .bpe = run->tokenizer->bpe, .special = &run->tokenizer->special,
@@ -66,14 +66,15 @@ static cm3_status make_batch(void *arg, cm3_dataset *dataset, uint64_t *position
     cm3_trainer *trainer = arg;
     cm3_lm_run *run = run_of(trainer);
     cm3_packed *packed = batch;
+    cm3_ids *ids = &run->scratch[dataset == trainer->validation];
     cm3_packer packer;
     cm3_packed_lay(packed, rows_of(trainer));
     cm3_packer_begin(&packer, packed, run->options.block_size, run->options.attend == CM3_ATTEND_BLOCK,
                      run->tokenizer->special.pad);
     for (;; ++*position) {
         if (dataset == trainer->validation && *position >= dataset->count) return CM3_OK;
-        CM3_TRY(make_document(trainer, dataset, *position, &run->scratch));
-        if (!cm3_packer_add(&packer, run->scratch.ids, (int64_t)run->scratch.count)) return CM3_OK;
+        CM3_TRY(make_document(trainer, dataset, *position, ids));
+        if (!cm3_packer_add(&packer, ids->ids, (int64_t)ids->count)) return CM3_OK;
     }
 }
 
@@ -127,7 +128,7 @@ static cm3_status export_to(const cm3_trainer *trainer, const char *path, cm3_dt
 static void destroy(cm3_trainer *trainer) {
     cm3_lm_run *run = run_of(trainer);
     if (!run) return;
-    cm3_ids_clear(trainer->context, &run->scratch);
+    for (int i = 0; i < 2; i++) cm3_ids_clear(trainer->context, &run->scratch[i]);
     cm3_free(trainer->context, run->losses);
     cm3_lm_destroy(run->lm);
     cm3_tokenizer_destroy(run->tokenizer);
@@ -212,21 +213,28 @@ static cm3_status make_weights(cm3_trainer *trainer, const cm3_lm_config *config
     return status;
 }
 
+static cm3_status check_record(const cm3_trainer *trainer, const cm3_sample *sample) {
+    const cm3_lm_run *run = run_of(trainer);
+    int32_t tokens = vq_of(run) ? cm3_vq_tokens(vq_of(run)) : sample->code_count, codes = run->tokenizer->special.image_count;
+    if (sample->image && !sample->codes) {
+        return cm3_fail(trainer->context, CM3_ERROR_FORMAT,
+                        "%s holds a picture without codes; encode the shards first (cm3 train encode)", sample->name);
+    }
+    if (sample->codes && sample->code_count != tokens) {
+        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s has %d codes; the image tokenizer makes %d", sample->name,
+                        sample->code_count, tokens);
+    }
+    for (int32_t i = 0; i < sample->code_count; i++) {
+        if (sample->codes[i] < codes) continue;
+        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: code %d is %d; the tokenizer names %d image codes", sample->name, i,
+                        sample->codes[i], codes);
+    }
+    return CM3_OK;
+}
+
 /** Every record must bring what a document needs, before an hour of training finds the one that does not. */
 static cm3_status check_records(const cm3_trainer *trainer, const cm3_dataset *dataset) {
-    const cm3_lm_run *run = run_of(trainer);
-    int32_t codes = vq_of(run) ? cm3_vq_tokens(vq_of(run)) : 0;
-    for (size_t i = 0; dataset && i < dataset->count; i++) {
-        const cm3_sample *sample = &dataset->samples[i];
-        if (sample->image && !sample->codes) {
-            return cm3_fail(trainer->context, CM3_ERROR_FORMAT,
-                            "record %zu of the data holds a picture without codes; encode the shards first (cm3 train encode)", i);
-        }
-        if (codes && sample->codes && sample->code_count != codes) {
-            return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "record %zu of the data has %d codes; the image tokenizer makes %d", i,
-                            sample->code_count, codes);
-        }
-    }
+    for (size_t i = 0; dataset && i < dataset->count; i++) CM3_TRY(check_record(trainer, &dataset->samples[i]));
     return CM3_OK;
 }
 

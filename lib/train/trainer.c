@@ -77,7 +77,8 @@ cm3_status cm3_trainer_init(cm3_context *context, const cm3_train_options *optio
     trainer->run_dir = cm3_strndup(context, own.run_dir, strlen(own.run_dir));
     trainer->checkpoint_path = cm3_strndup(context, path, (size_t)length);
     if (!trainer->run_dir || !trainer->checkpoint_path) return cm3_fail_memory(context, (size_t)length, "trainer");
-    if (mkdir(own.run_dir, 0777) && errno != EEXIST) {
+    struct stat info;
+    if (mkdir(own.run_dir, 0777) && (errno != EEXIST || (stat(own.run_dir, &info) == 0 && !S_ISDIR(info.st_mode)))) {
         return cm3_fail(context, CM3_ERROR_IO, "%s: the directory could not be made: %s", own.run_dir, strerror(errno));
     }
     CM3_TRY(cm3_dataset_load(context, own.data, own.data_count, own.seed, true, &trainer->data));
@@ -152,6 +153,13 @@ static cm3_status give_report(cm3_trainer *trainer, const cm3_train_report *own,
     return report ? cm3_options_write(trainer->context, report, own, sizeof *own, "cm3_train_report") : CM3_OK;
 }
 
+/** A cancelled call takes the request with it, and says so. */
+static cm3_status end_cancelled(cm3_trainer *trainer, cm3_status status) {
+    if (status != CM3_ERROR_CANCELLED) return status;
+    atomic_store(&trainer->cancelled, 0);
+    return cm3_fail(trainer->context, status, "the call was cancelled");
+}
+
 cm3_status cm3_trainer_step(cm3_trainer *trainer, cm3_train_report *report) {
     if (!trainer) return CM3_ERROR_INVALID_ARGUMENT;
     if (trainer->failed) {
@@ -162,7 +170,7 @@ cm3_status cm3_trainer_step(cm3_trainer *trainer, cm3_train_report *report) {
     cm3_status status = cm3_context_run(trainer->context, compute_step, &call);
     if (status != CM3_OK) {
         trainer->failed = true;
-        return status;
+        return end_cancelled(trainer, status);
     }
     call.report.step = trainer->optimizer.step;
     call.report.steps = trainer->options.steps;
@@ -183,6 +191,7 @@ static cm3_status compute_validation(void *arg) {
     if (!batch) return cm3_fail_memory(trainer->context, trainer->batch_bytes, "validation");
     cm3_optimizer_swap_average(&trainer->optimizer, trainer->graph->kernels);
     trainer->graph->record = false;
+    trainer->graph->cancel = &trainer->cancelled;
     cm3_status status = CM3_OK;
     uint64_t position = 0, batches = 0;
     while (status == CM3_OK && position < trainer->validation->count) {
@@ -205,7 +214,7 @@ cm3_status cm3_trainer_validate(cm3_trainer *trainer, cm3_train_report *report) 
     if (!trainer) return CM3_ERROR_INVALID_ARGUMENT;
     if (!trainer->validation) return cm3_fail(trainer->context, CM3_ERROR_NOT_FOUND, "the run has no validation data");
     cm3_step_call call = {.trainer = trainer};
-    CM3_TRY(cm3_context_run(trainer->context, compute_validation, &call));
+    CM3_TRY(end_cancelled(trainer, cm3_context_run(trainer->context, compute_validation, &call)));
     call.report.step = trainer->optimizer.step;
     call.report.steps = trainer->options.steps;
     return give_report(trainer, &call.report, report);

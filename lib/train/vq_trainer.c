@@ -1,4 +1,5 @@
 /* Training the image tokenizer (van den Oord et al. 2017; Esser et al. 2021). */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/options.h"
@@ -6,12 +7,14 @@
 #include "image/vq_layers.h"
 #include "model/model.h"
 #include "train/codebook.h"
+#include "train/discriminator.h"
 #include "train/trainer.h"
 
 typedef struct cm3_vq_run {
     cm3_train_vq_options options;
     cm3_vq *vq;
     cm3_codebook codebook;
+    cm3_discriminator *discriminator; /**< NULL: none */
 } cm3_vq_run;
 
 static const cm3_train_vq_options defaults = {
@@ -34,6 +37,15 @@ static size_t picture_values(const cm3_trainer *trainer) {
     return side * side * 3;
 }
 
+static cm3_status load_picture(const cm3_trainer *trainer, const cm3_sample *sample, cm3_image **image) {
+    cm3_context *context = trainer->context;
+    cm3_status status = cm3_image_load_memory(context, sample->image, sample->image_size, image);
+    if (status == CM3_OK || status == CM3_ERROR_NO_MEMORY) return status;
+    char message[512];
+    snprintf(message, sizeof message, "%s", cm3_context_message(context));
+    return cm3_fail(context, status, "%s: %s", sample->name, message);
+}
+
 static cm3_status make_batch(void *arg, cm3_dataset *dataset, uint64_t *position, void *batch) {
     cm3_trainer *trainer = arg;
     float *to = batch;
@@ -41,8 +53,7 @@ static cm3_status make_batch(void *arg, cm3_dataset *dataset, uint64_t *position
         const cm3_sample *sample = cm3_dataset_at(dataset, (*position)++);
         int32_t side = run_of(trainer)->vq->config.resolution;
         cm3_image *image = NULL;
-        if (!sample->image) return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "a record of the data has no picture");
-        CM3_TRY(cm3_image_load_memory(trainer->context, sample->image, sample->image_size, &image));
+        CM3_TRY(load_picture(trainer, sample, &image));
         cm3_status status = cm3_preprocess(trainer->context, image, CM3_PREPROCESS_META, side, to);
         cm3_image_destroy(image);
         if (status != CM3_OK) return status;
@@ -95,33 +106,77 @@ static cm3_tensor *bottleneck(cm3_trainer *trainer, cm3_tensor *z, bool learn, c
     return quantised;
 }
 
-static cm3_tensor *total_loss(cm3_trainer *trainer, const void *batch, bool learn, cm3_train_report *report) {
+/** What one pass of the pictures through the tokenizer made. */
+typedef struct cm3_vq_pass {
+    cm3_tensor *x, *features, *y, *loss;
+} cm3_vq_pass;
+
+static cm3_status forward(cm3_trainer *trainer, const void *batch, bool learn, cm3_train_report *report, cm3_vq_pass *pass) {
     cm3_vq_run *run = run_of(trainer);
     cm3_graph *graph = trainer->graph;
-    cm3_tensor *x = pixels(trainer, batch), *loss;
-    cm3_tensor *z = bottleneck(trainer, cm3_vq_encode(graph, run->vq, x), learn, &loss, report);
-    cm3_tensor *y = cm3_vq_decode(graph, run->vq, z);
-    if (!y) return NULL;
-    cm3_tensor *l1 = cm3_nn_mean_absolute_error(graph, y, cm3_f32(x)), *l2 = cm3_nn_mean_squared_error(graph, y, cm3_f32(x));
-    if (!l1 || !l2) return NULL;
+    cm3_tensor *bottleneck_loss;
+    pass->x = pixels(trainer, batch);
+    cm3_tensor *z = bottleneck(trainer, cm3_vq_encode(graph, run->vq, pass->x), learn, &bottleneck_loss, report);
+    pass->features = cm3_vq_decode_features(graph, run->vq, z);
+    pass->y = cm3_vq_decode_pixels(graph, run->vq, pass->features);
+    if (!pass->y) return cm3_graph_status(graph);
+    cm3_tensor *l1 = cm3_nn_mean_absolute_error(graph, pass->y, cm3_f32(pass->x));
+    cm3_tensor *l2 = cm3_nn_mean_squared_error(graph, pass->y, cm3_f32(pass->x));
+    if (!l1 || !l2) return cm3_graph_status(graph);
     report->l1 += (double)*cm3_f32(l1);
     report->l2 += (double)*cm3_f32(l2);
-    cm3_tensor *reconstruction = cm3_nn_add(graph, cm3_nn_scale(graph, l1, run->options.l1_weight),
-                                            cm3_nn_scale(graph, l2, run->options.l2_weight));
-    loss = loss ? cm3_nn_add(graph, reconstruction, loss) : reconstruction;
-    if (loss) report->loss += (double)*cm3_f32(loss);
-    return loss;
+    pass->loss = cm3_nn_add(graph, cm3_nn_scale(graph, l1, run->options.l1_weight),
+                            cm3_nn_scale(graph, l2, run->options.l2_weight));
+    if (bottleneck_loss) pass->loss = cm3_nn_add(graph, pass->loss, bottleneck_loss);
+    if (pass->loss) report->loss += (double)*cm3_f32(pass->loss);
+    return cm3_graph_status(graph);
+}
+
+/** Whether the discriminator takes part in the step that is being made. */
+static bool adversarial(const cm3_trainer *trainer, int64_t step) {
+    return run_of(trainer)->discriminator && step >= run_of(trainer)->options.adversarial_from;
+}
+
+/** Lays the generator's adversarial gradient on y, where the tape will find it, and lets the discriminator learn. */
+static cm3_status discriminate(cm3_trainer *trainer, const cm3_vq_pass *pass, cm3_train_report *report) {
+    cm3_vq_run *run = run_of(trainer);
+    const cm3_discriminator_input input = {.vq = run->vq, .features = pass->features, .x = pass->x, .y = pass->y,
+                                           .l1_weight = run->options.l1_weight, .l2_weight = run->options.l2_weight,
+                                           .cancel = &trainer->cancelled};
+    float *slope = cm3_graph_scratch(trainer->graph, (size_t)pass->y->count * sizeof *slope);
+    float *dy = slope ? cm3_graph_grad_add(trainer->graph, pass->y) : NULL;
+    if (!dy) return cm3_graph_status(trainer->graph);
+    double loss = 0, adaptive = 0, own = 0;
+    CM3_TRY(cm3_discriminator_judge(run->discriminator, &input, &loss, &adaptive, slope));
+    double factor = (double)run->options.adversarial_weight * adaptive;
+    trainer->graph->kernels->axpy(dy, (float)factor, slope, pass->y->count);
+    CM3_TRY(cm3_discriminator_learn(run->discriminator, &input, &own));
+    report->adversarial += loss;
+    report->discriminator += own;
+    report->loss += factor * loss;
+    return CM3_OK;
 }
 
 static cm3_status micro_step(cm3_trainer *trainer, const void *batch, cm3_train_report *report) {
-    cm3_tensor *loss = total_loss(trainer, batch, true, report);
-    if (!loss) return cm3_graph_status(trainer->graph);
+    cm3_vq_pass pass;
+    CM3_TRY(forward(trainer, batch, true, report, &pass));
+    if (adversarial(trainer, trainer->optimizer.step)) CM3_TRY(discriminate(trainer, &pass, report));
     trainer->samples += (uint64_t)trainer->options.batch_size;
-    return cm3_graph_backward(trainer->graph, loss, 1);
+    return cm3_graph_backward(trainer->graph, pass.loss, 1);
+}
+
+static cm3_status after_step(cm3_trainer *trainer) {
+    if (!adversarial(trainer, trainer->optimizer.step - 1)) return CM3_OK;
+    double norm = 0;
+    cm3_status status = cm3_optimizer_step(trainer->second, run_of(trainer)->discriminator->graph, &norm);
+    if (status != CM3_ERROR_FORMAT) return status;
+    return cm3_fail(trainer->context, status, "step %lld: the discriminator's gradient is not finite",
+                    (long long)trainer->optimizer.step);
 }
 
 static cm3_status measure(cm3_trainer *trainer, const void *batch, cm3_train_report *report) {
-    return total_loss(trainer, batch, false, report) ? CM3_OK : cm3_graph_status(trainer->graph);
+    cm3_vq_pass pass;
+    return forward(trainer, batch, false, report, &pass);
 }
 
 static cm3_status export_to(const cm3_trainer *trainer, const char *path, cm3_dtype dtype) {
@@ -131,13 +186,14 @@ static cm3_status export_to(const cm3_trainer *trainer, const char *path, cm3_dt
 static void destroy(cm3_trainer *trainer) {
     cm3_vq_run *run = run_of(trainer);
     if (!run) return;
+    cm3_discriminator_destroy(run->discriminator);
     cm3_codebook_clear(&run->codebook);
     cm3_vq_destroy(run->vq);
     cm3_free(trainer->context, run);
 }
 
 static const cm3_trainer_kind vq_kind = {
-    .name = "vq", .micro_step = micro_step, .measure = measure, .export_to = export_to, .destroy = destroy, .maker = make_batch,
+    .name = "vq", .micro_step = micro_step, .after_step = after_step, .measure = measure, .export_to = export_to, .destroy = destroy, .maker = make_batch,
 };
 
 /* --- creation ------------------------------------------------------------------------------------------------------ */
@@ -195,12 +251,22 @@ static cm3_status add_parameters(cm3_trainer *trainer) {
     return CM3_OK;
 }
 
+static cm3_status check_records(const cm3_trainer *trainer, const cm3_dataset *dataset) {
+    for (size_t i = 0; dataset && i < dataset->count; i++) {
+        if (dataset->samples[i].image) continue;
+        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s has no picture", dataset->samples[i].name);
+    }
+    return CM3_OK;
+}
+
 static cm3_status make_run(cm3_trainer *trainer, const cm3_train_vq_options *options) {
     cm3_context *context = trainer->context;
     cm3_vq_run *run = cm3_calloc(context, 1, sizeof *run);
     if (!run) return cm3_fail_memory(context, sizeof *run, "trainer");
     trainer->part = run;
     run->options = *options;
+    CM3_TRY(check_records(trainer, trainer->data));
+    CM3_TRY(check_records(trainer, trainer->validation));
     json_t *json = NULL;
     cm3_vq_config config;
     CM3_TRY(cm3_json_parse(context, "image tokenizer configuration", options->config_json, strlen(options->config_json), &json));
@@ -210,7 +276,13 @@ static cm3_status make_run(cm3_trainer *trainer, const cm3_train_vq_options *opt
     json_decref(json);
     run->options.config_json = NULL; /* the caller's; not needed any more */
     if (status == CM3_OK) status = cm3_vq_create_random(context, &config, trainer->options.seed, &run->vq);
-    return status == CM3_OK ? add_parameters(trainer) : status;
+    if (status == CM3_OK) status = add_parameters(trainer);
+    if (status == CM3_OK && options->adversarial_weight > 0) {
+        status = cm3_discriminator_create(context, &trainer->options, options->adversarial_from, config.resolution,
+                                          config.out_channels, &run->discriminator);
+        if (status == CM3_OK) trainer->second = &run->discriminator->optimizer;
+    }
+    return status;
 }
 
 cm3_status cm3_trainer_create_vq(cm3_context *context, const cm3_train_options *options, const cm3_train_vq_options *vq,

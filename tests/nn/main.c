@@ -7,10 +7,12 @@ static Suite *(*const suites[])(void) = {
     kernels_rows_suite,
     kernels_products_suite,
     kernels_attention_suite,
+    kernels_maps_suite,
     conv_suite,
     group_norm_suite,
     onednn_suite,
     pixel_loss_suite,
+    res_block_suite,
 };
 
 int main(void) {

@@ -7,9 +7,11 @@
 Suite *kernels_rows_suite(void);
 Suite *kernels_products_suite(void);
 Suite *kernels_attention_suite(void);
+Suite *kernels_maps_suite(void);
 Suite *conv_suite(void);
 Suite *group_norm_suite(void);
 Suite *onednn_suite(void);
 Suite *pixel_loss_suite(void);
+Suite *res_block_suite(void);
 
 #endif

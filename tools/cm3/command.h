@@ -47,7 +47,7 @@ bool cm3_wants_help(int argc, char **argv);
 /** A line of progress on stderr: redrawn on a terminal, now and then a plain line elsewhere, nothing with `quiet`. */
 typedef struct cm3_progress {
     const char *label;
-    bool quiet, terminal, drawn;
+    bool quiet, terminal, drawn, complete;
     double last, started;
 } cm3_progress;
 

@@ -85,7 +85,8 @@ static void clock_text(double seconds, char *text, size_t size) {
 
 void cm3_progress_show(cm3_progress *progress, uint64_t done, uint64_t total, const char *note) {
     double now = cm3_now(), elapsed = now - progress->started;
-    bool last = total && done >= total;
+    bool last = total && done >= total && !progress->complete;
+    progress->complete = progress->complete || last;
     if (progress->quiet || (!last && now - progress->last < (progress->terminal ? 0.1 : 10))) return;
     progress->last = now;
     char left[32], passed[32];

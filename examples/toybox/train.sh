@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Makes models/toybox.cm3 from nothing: renders the data, trains the tokenizers and the language model, measures the result.
+# Every stage goes on from where it stopped: run the same command again after any kind of end.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+work=${CM3_TOYBOX_WORK:-$here/work}
+build=${CM3_BUILD_DIR:-$root/build}
+scenes=120000          # records of text-to-image training, 6 captions each
+pictures=60000         # pictures for the image tokenizer
+vq_steps=7500
+lm_steps=6500
+stop_at=               # --steps N: end the language model's stage after N steps, to compare its first losses
+stages="data vq codes bpe lm evaluate"
+
+usage() {
+    cat <<'EOF'
+Usage: examples/toybox/train.sh [--steps N] [--stage NAME]... [--install]
+
+Makes the demo model from nothing in examples/toybox/work (or $CM3_TOYBOX_WORK). About two hours on two cores.
+
+  --steps N      end the language model's stage after N of its steps: its log's first losses are those of the shipped model's
+  --stage NAME   only this stage: data, vq, codes, bpe, lm, evaluate
+  --install      copy the result to models/toybox.cm3
+EOF
+}
+
+chosen="" install=""
+while [ $# -gt 0 ]; do
+    case $1 in
+    --steps) stop_at=$2; shift 2 ;;
+    --stage) chosen="$chosen $2"; shift 2 ;;
+    --install) install=yes; shift ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
+    esac
+done
+cm3=$build/cm3 render=$build/toybox-render evaluate=$build/toybox-evaluate
+for program in "$cm3" "$render" "$evaluate"; do
+    [ -x "$program" ] || { echo "$program is missing: build first (scripts/demo builds all of it)" >&2; exit 1; }
+done
+mkdir -p "$work"
+cd "$work"
+
+# A waiting thread that spins takes the other's core where two share a machine with anything else.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+
+stage_data() {
+    [ ! -f done.data ] || return 0
+    "$render" vq --kind vq --count $pictures --seed 1 --split train
+    "$render" vq-heldout --kind vq --count 1000 --seed 3 --split heldout
+    "$render" scenes --kind mixed --count $scenes --seed 2 --split train --captions 6
+    "$render" scenes-heldout --kind mixed --count 1000 --seed 4 --split heldout
+    touch done.data
+}
+
+stage_vq() {
+    [ ! -f vq.cm3 ] || return 0
+    "$cm3" train vq --data 'vq/*.tar' --validation 'vq-heldout/*.tar' --run vq-run --config "$here/vq.json" \
+        --steps $vq_steps --batch-size 16 --lr 0.0015 --warmup 300 --min-lr-ratio 0.02 --weight-decay 0 -o vq.cm3
+}
+
+stage_codes() {
+    "$cm3" train encode --data 'scenes/*.tar' --vq vq.cm3 --out-dir codes
+    "$cm3" train encode --data 'scenes-heldout/*.tar' --vq vq.cm3 --out-dir codes-heldout
+}
+
+stage_bpe() {
+    [ ! -f tokenizer.json ] || return 0
+    "$cm3" train bpe --data 'scenes/shard-0000[0-3].tar' -o tokenizer.json --vocab-size 512 --image-codes 1024
+}
+
+stage_lm() {
+    local output=toybox.cm3
+    [ -z "$stop_at" ] || output=partial.cm3
+    [ ! -f "$output" ] || return 0
+    "$cm3" train lm --data 'codes/*.tar' --validation 'codes-heldout/*.tar' --run lm-run --tokenizer tokenizer.json \
+        --vq vq.cm3 --config "$here/lm.json" --steps $lm_steps ${stop_at:+--stop-at $stop_at} --batch-size 2 --block-size 2048 \
+        --lr 0.002 --warmup 200 --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 \
+        -o "$output"
+}
+
+stage_evaluate() {
+    [ -f toybox.cm3 ] || return 0
+    "$here/evaluate.sh" toybox.cm3 300
+}
+
+for stage in $stages; do
+    [ -z "$chosen" ] || [[ " $chosen " == *" $stage "* ]] || continue
+    echo "== $stage =="
+    "stage_$stage"
+done
+[ -z "$install" ] || { cp toybox.cm3 "$root/models/toybox.cm3" && echo "models/toybox.cm3 is new"; }
