@@ -1,6 +1,7 @@
 /*
- * One training step (forward, backward, clip, AdamW) on random tokens: tokens a second, to be set beside bench/peers/train_step.py.
- * Usage: train_step [LAYERS] [WIDTH] [HEADS] [STEPS]; batch 16 x 320 tokens, vocabulary 1,024, SwiGLU, q/k-norm, untied head.
+ * One training step (forward, backward, clip, AdamW) on random tokens: tokens a second, to be set beside
+ * bench/peers/train_step.py. Usage: train_step [LAYERS] [WIDTH] [HEADS] [STEPS]; batch 16 x 320 tokens, vocabulary
+ * 1,024, SwiGLU, q/k-norm, untied head.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +33,8 @@ static cm3_status run(void *arg) {
     cm3_optimizer optimizer;
     cm3_optimizer_init(bench->context, &options, &optimizer);
     CM3_TRY(cm3_lm_create_random(bench->context, &bench->config, 1, &lm));
-    CM3_TRY(cm3_graph_create(bench->context, &(cm3_graph_options){.record = true, .compute = CM3_COMPUTE_BF16}, &graph));
+    CM3_TRY(
+        cm3_graph_create(bench->context, &(cm3_graph_options){.record = true, .compute = CM3_COMPUTE_BF16}, &graph));
     for (size_t i = 0; i < lm->parameter_count; i++) {
         const cm3_lm_parameter *p = &lm->parameters[i];
         CM3_TRY(cm3_optimizer_add(&optimizer, p->name, p->tensor, p->decay, p->tensor->rank == 2));
@@ -59,9 +61,9 @@ static cm3_status run(void *arg) {
         if (step >= 0) seconds[step] = cm3_clock_since(start);
     }
     qsort(seconds, (size_t)bench->steps, sizeof *seconds, by_value);
-    printf("{\"layers\": %d, \"width\": %d, \"tokens_per_second\": %.0f, \"best\": %.0f, \"worst\": %.0f}\n", bench->config.layers,
-           bench->config.hidden_size, BATCH * LENGTH / seconds[bench->steps / 2], BATCH * LENGTH / seconds[0],
-           BATCH * LENGTH / seconds[bench->steps - 1]);
+    printf("{\"layers\": %d, \"width\": %d, \"tokens_per_second\": %.0f, \"best\": %.0f, \"worst\": %.0f}\n",
+           bench->config.layers, bench->config.hidden_size, BATCH * LENGTH / seconds[bench->steps / 2],
+           BATCH * LENGTH / seconds[0], BATCH * LENGTH / seconds[bench->steps - 1]);
     free(seconds);
     cm3_graph_destroy(graph);
     cm3_optimizer_clear(&optimizer);

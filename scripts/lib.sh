@@ -8,9 +8,14 @@ BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libdnnl-dev libturb
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
 
-# A number of jobs that fits the cores and the memory: an optimised file takes up to half a GiB.
+# A number of jobs that fits the cores and the memory: an optimised file takes up to half a GiB. CMake's own variable
+# overrules it.
 jobs_that_fit() {
     local cores memory
+    if [ -n "${CMAKE_BUILD_PARALLEL_LEVEL:-}" ]; then
+        echo "$CMAKE_BUILD_PARALLEL_LEVEL"
+        return
+    fi
     cores=$(nproc)
     memory=$(awk '/^MemAvailable:/ {print int($2 / 524288)}' /proc/meminfo 2>/dev/null || echo "$cores")
     if [ "$memory" -lt 1 ]; then memory=1; fi

@@ -13,7 +13,8 @@ static void clear_segment(cm3_context *context, cm3_segment_data *segment) {
 
 cm3_status cm3_document_create(cm3_context *context, cm3_document **document) {
     if (document) *document = NULL;
-    if (!context || !document) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_create: an argument is NULL");
+    if (!context || !document)
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_create: an argument is NULL");
     cm3_document *d = cm3_calloc(context, 1, sizeof *d);
     if (!d) return cm3_fail_memory(context, sizeof *d, "document");
     d->context = context;
@@ -96,7 +97,8 @@ cm3_status cm3_document_add_break(cm3_document *document) {
 cm3_status cm3_document_add_mask(cm3_document *document, int32_t number) {
     if (!document) return CM3_ERROR_INVALID_ARGUMENT;
     if (number < 0) {
-        return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_add_mask: mask %d is below 0", number);
+        return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_add_mask: mask %d is below 0",
+                        number);
     }
     return push(document, &(cm3_segment_data){.kind = CM3_SEGMENT_MASK, .mask = number});
 }
@@ -142,7 +144,12 @@ cm3_status cm3_document_get(const cm3_document *document, size_t index, cm3_segm
                         document->count);
     }
     const cm3_segment_data *s = &document->segments[index];
-    cm3_segment full = {.kind = s->kind, .text = s->text, .text_size = s->text_size, .image = s->image, .codes = s->codes,
-                        .code_count = s->code_count, .mask = s->mask};
+    cm3_segment full = {.kind = s->kind,
+                        .text = s->text,
+                        .text_size = s->text_size,
+                        .image = s->image,
+                        .codes = s->codes,
+                        .code_count = s->code_count,
+                        .mask = s->mask};
     return cm3_options_write(document->context, segment, &full, sizeof full, "cm3_segment");
 }

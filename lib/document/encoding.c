@@ -24,13 +24,13 @@ static cm3_status push_role(const cm3_encoder *encoder, cm3_ids *ids, int32_t id
 static cm3_status push_codes(const cm3_encoder *encoder, const int32_t *codes, size_t count, cm3_ids *ids) {
     const cm3_special_tokens *special = encoder->special;
     if (encoder->vq && count != (size_t)cm3_vq_tokens(encoder->vq)) {
-        return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "an image has %zu codes; this model's have %d", count,
-                        (int)cm3_vq_tokens(encoder->vq));
+        return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "an image has %zu codes; this model's have %d",
+                        count, (int)cm3_vq_tokens(encoder->vq));
     }
     for (size_t i = 0; i < count; i++) {
         if (codes[i] < 0 || codes[i] >= special->image_count) {
-            return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "image code %zu is %d, not in 0..%d", i, codes[i],
-                            special->image_count - 1);
+            return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "image code %zu is %d, not in 0..%d", i,
+                            codes[i], special->image_count - 1);
         }
         CM3_TRY(cm3_ids_push(encoder->context, ids, special->image[codes[i]]));
     }
@@ -39,7 +39,8 @@ static cm3_status push_codes(const cm3_encoder *encoder, const int32_t *codes, s
 
 static cm3_status push_pixels(const cm3_encoder *encoder, const cm3_image *image, cm3_ids *ids) {
     if (!encoder->vq) {
-        return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED, "the model has no image tokenizer to read pictures with");
+        return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED,
+                        "the model has no image tokenizer to read pictures with");
     }
     size_t count = (size_t)cm3_vq_tokens(encoder->vq);
     int32_t *codes = cm3_calloc(encoder->context, count, sizeof *codes);
@@ -99,7 +100,8 @@ static int32_t image_opener(const cm3_special_tokens *special) {
     return special->begin_image >= 0 ? special->begin_image : special->break_;
 }
 
-cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *document, bool image_follows, cm3_ids *ids) {
+cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *document, bool image_follows,
+                             cm3_ids *ids) {
     CM3_TRY(push_role(encoder, ids, encoder->special->eod, "eod"));
     size_t before = ids->count;
     CM3_TRY(cm3_document_tokens(encoder, document, ids));
@@ -120,7 +122,8 @@ cm3_status cm3_training_tokens(const cm3_encoder *encoder, const char *text, siz
     if (drop_caption) {
         CM3_TRY(push_sentinel(encoder, 0, ids));
     } else {
-        CM3_TRY(cm3_bpe_encode(encoder->bpe, text, text_size, encoder->encode_flags, &ids->ids, &ids->count, &ids->capacity));
+        CM3_TRY(cm3_bpe_encode(encoder->bpe, text, text_size, encoder->encode_flags, &ids->ids, &ids->count,
+                               &ids->capacity));
     }
     if (code_count) {
         CM3_TRY(push_role(encoder, ids, image_opener(encoder->special), "break"));

@@ -25,17 +25,18 @@ void cm3_ids_clear(cm3_context *context, cm3_ids *ids);
 cm3_status cm3_ids_push(cm3_context *context, cm3_ids *ids, int32_t id);
 
 /**
- * The document's segments as ids, appended: text by BPE, images as begin_image? codes end_image? as the family writes them (in the
- * CM3Leon family a picture stands bare between breaks), break, sentinels. No eod. An image given as pixels is encoded on the
- * compute thread.
+ * The document's segments as ids, appended: text by BPE, images as begin_image? codes end_image? as the family writes
+ * them (in the CM3Leon family a picture stands bare between breaks), break, sentinels. No eod. An image given as pixels
+ * is encoded on the compute thread.
  */
 cm3_status cm3_document_tokens(const cm3_encoder *encoder, const cm3_document *document, cm3_ids *ids);
 
 /**
- * The prompt of a request for an image (CM3Leon section 2.2 and `paper.md` section 4): eod, the document, break. Without segments of
- * text the caption is sentinel 0.
+ * The prompt of a request for an image (CM3Leon section 2.2 and `paper.md` section 4): eod, the document, break.
+ * Without segments of text the caption is sentinel 0.
  */
-cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *document, bool image_follows, cm3_ids *ids);
+cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *document, bool image_follows,
+                             cm3_ids *ids);
 
 /** The unconditional stream's prompt: eod, sentinel 0, break. */
 cm3_status cm3_unconditional_tokens(const cm3_encoder *encoder, cm3_ids *ids);

@@ -10,7 +10,8 @@ cm3_status cm3_cache_create(cm3_context *context, const cm3_lm_config *config, c
     *cache = NULL;
     size_t plane = 0, layers = (size_t)config->layers, pointers = (2 * layers * sizeof(void *) + 63) / 64 * 64;
     size_t total = 0;
-    if (!cm3_mul_size((size_t)capacity * (size_t)config->kv_heads, (size_t)config->head_dim * cm3_dtype_size(dtype), &plane) ||
+    if (!cm3_mul_size((size_t)capacity * (size_t)config->kv_heads, (size_t)config->head_dim * cm3_dtype_size(dtype),
+                      &plane) ||
         !cm3_mul_size(plane, 2 * layers, &total) || !cm3_add_size(total, pointers + 64 * 2 * layers, &total)) {
         return cm3_fail_memory(context, SIZE_MAX, "KV cache");
     }
@@ -21,8 +22,13 @@ cm3_status cm3_cache_create(cm3_context *context, const cm3_lm_config *config, c
         cm3_free(context, c);
         return cm3_fail_memory(context, total, "KV cache");
     }
-    *c = (cm3_kv_cache){.dtype = dtype, .layers = config->layers, .kv_heads = config->kv_heads, .head_dim = config->head_dim,
-                        .capacity = capacity, .k = (void **)block, .v = (void **)block + layers};
+    *c = (cm3_kv_cache){.dtype = dtype,
+                        .layers = config->layers,
+                        .kv_heads = config->kv_heads,
+                        .head_dim = config->head_dim,
+                        .capacity = capacity,
+                        .k = (void **)block,
+                        .v = (void **)block + layers};
     for (size_t i = 0; i < layers; i++) {
         c->k[i] = block + pointers + 2 * i * plane;
         c->v[i] = block + pointers + (2 * i + 1) * plane;
@@ -38,7 +44,8 @@ void cm3_cache_destroy(cm3_context *context, cm3_kv_cache *cache) {
 }
 
 void cm3_cache_copy(cm3_kv_cache *to, const cm3_kv_cache *from) {
-    size_t element = cm3_dtype_size(from->dtype), d = (size_t)from->head_dim, filled = (size_t)from->length * d * element;
+    size_t element = cm3_dtype_size(from->dtype), d = (size_t)from->head_dim,
+           filled = (size_t)from->length * d * element;
     for (int32_t layer = 0; layer < from->layers; layer++) {
         for (int32_t head = 0; head < from->kv_heads; head++) {
             size_t source = (size_t)head * (size_t)from->capacity * d * element;

@@ -29,8 +29,8 @@ static cm3_status push_event(cm3_request *request, const cm3_candidate *candidat
 }
 
 static cm3_status add_piece(cm3_request *request, cm3_candidate *candidate, cm3_piece piece) {
-    cm3_status status = cm3_grow(request->context, &candidate->pieces, &candidate->piece_capacity, candidate->piece_count + 1,
-                                 sizeof *candidate->pieces, "result");
+    cm3_status status = cm3_grow(request->context, &candidate->pieces, &candidate->piece_capacity,
+                                 candidate->piece_count + 1, sizeof *candidate->pieces, "result");
     if (status != CM3_OK) {
         cm3_free(request->context, piece.text);
         cm3_free(request->context, piece.codes);
@@ -41,7 +41,8 @@ static cm3_status add_piece(cm3_request *request, cm3_candidate *candidate, cm3_
     return CM3_OK;
 }
 
-/* --- text ---------------------------------------------------------------------------------------------------------- */
+/* --- text ----------------------------------------------------------------------------------------------------------
+ */
 
 /** Bytes at the end of `bytes` that begin a code point without finishing it. */
 static size_t unfinished(const char *bytes, size_t count) {
@@ -63,7 +64,8 @@ static cm3_status tell_text(cm3_request *request, cm3_candidate *candidate, bool
                            &candidate->text_capacity));
     candidate->byte_count -= ready;
     memmove(candidate->bytes, candidate->bytes + ready, candidate->byte_count);
-    cm3_event event = {.kind = CM3_EVENT_TEXT, .text = candidate->text + before, .text_size = candidate->text_count - before};
+    cm3_event event = {
+        .kind = CM3_EVENT_TEXT, .text = candidate->text + before, .text_size = candidate->text_count - before};
     return push_event(request, candidate, &event);
 }
 
@@ -78,7 +80,8 @@ static cm3_status close_text(cm3_request *request, cm3_candidate *candidate) {
     return add_piece(request, candidate, piece);
 }
 
-/* --- pictures ------------------------------------------------------------------------------------------------------ */
+/* --- pictures ------------------------------------------------------------------------------------------------------
+ */
 
 /** Decodes the rows of codes that are there and tells the picture; the rows still missing are black. */
 static cm3_status tell_rows(cm3_request *request, cm3_candidate *candidate, int32_t rows, int32_t new_rows) {
@@ -100,7 +103,8 @@ static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, bo
     cm3_piece piece = {.code_count = candidate->codes.count};
     if (whole) {
         uint64_t start = cm3_clock_ns();
-        CM3_TRY(cm3_vq_decode_image(request->model->tokenizer->vq, candidate->codes.ids, request->options.compute, &piece.image));
+        CM3_TRY(cm3_vq_decode_image(request->model->tokenizer->vq, candidate->codes.ids, request->options.compute,
+                                    &piece.image));
         request->timings.image_decode += cm3_clock_since(start);
         event.image = piece.image;
     }
@@ -116,10 +120,12 @@ static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, bo
     return whole ? push_event(request, candidate, &event) : CM3_OK;
 }
 
-static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary, int32_t token) {
+static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
+                            int32_t token) {
     const cm3_tokenizer *tokenizer = request->model->tokenizer;
     CM3_TRY(cm3_ids_push(request->context, &candidate->codes, tokenizer->special.image_code[token]));
-    int32_t count = (int32_t)candidate->codes.count, every = request->options.preview_rows, side = cm3_vq_grid(tokenizer->vq);
+    int32_t count = (int32_t)candidate->codes.count, every = request->options.preview_rows,
+            side = cm3_vq_grid(tokenizer->vq);
     if (count < vocabulary->image_tokens) {
         bool preview = every > 0 && count % (side * every) == 0;
         return preview ? tell_rows(request, candidate, count / side, every) : CM3_OK;
@@ -133,7 +139,8 @@ static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, cons
     return CM3_OK;
 }
 
-/* --- one token ----------------------------------------------------------------------------------------------------- */
+/* --- one token -----------------------------------------------------------------------------------------------------
+ */
 
 /** Guidance's stream begins anew with each picture: its prompt knows nothing of what was said. */
 static cm3_status restart_unconditional(cm3_request *request, cm3_candidate *candidate) {
@@ -156,7 +163,8 @@ static cm3_status feed(cm3_request *request, cm3_candidate *candidate, int32_t t
     return CM3_OK;
 }
 
-static cm3_status take_text(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary, int32_t token) {
+static cm3_status take_text(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
+                            int32_t token) {
     uint8_t kind = vocabulary->kind[token];
     if (kind == 3) {
         CM3_TRY(close_text(request, candidate));
@@ -167,17 +175,20 @@ static cm3_status take_text(cm3_request *request, cm3_candidate *candidate, cons
         candidate->in_image = true;
         return restart_unconditional(request, candidate);
     }
-    CM3_TRY(cm3_bpe_decode_raw(request->model->tokenizer->bpe, &token, 1, true, &candidate->bytes, &candidate->byte_count,
-                               &candidate->byte_capacity));
+    CM3_TRY(cm3_bpe_decode_raw(request->model->tokenizer->bpe, &token, 1, true, &candidate->bytes,
+                               &candidate->byte_count, &candidate->byte_capacity));
     return tell_text(request, candidate, false);
 }
 
-cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary, int32_t token) {
+cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
+                              int32_t token) {
     bool was_image = candidate->in_image;
     CM3_TRY(cm3_ids_push(request->context, &candidate->history, token));
     request->timings.new_tokens++;
     size_t made = candidate->history.count - candidate->prompt_count;
-    cm3_event event = {.kind = CM3_EVENT_TOKEN, .token = token, .index = (int32_t)(made - 1),
+    cm3_event event = {.kind = CM3_EVENT_TOKEN,
+                       .token = token,
+                       .index = (int32_t)(made - 1),
                        .modality = was_image ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT};
     CM3_TRY(push_event(request, candidate, &event));
     if (candidate->closing) {

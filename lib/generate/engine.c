@@ -1,7 +1,7 @@
 /*
- * The engine's loop. It lives on the compute thread as a task that asks to be run again while there is work. A step gathers the
- * pending tokens of all streams of all requests into one batch, runs the model once, and gives each candidate its next
- * token. Requests that compute in another type form a batch of their own.
+ * The engine's loop. It lives on the compute thread as a task that asks to be run again while there is work. A step
+ * gathers the pending tokens of all streams of all requests into one batch, runs the model once, and gives each
+ * candidate its next token. Requests that compute in another type form a batch of their own.
  */
 #include "generate/engine.h"
 
@@ -94,7 +94,8 @@ void cm3_engine_interrupt(cm3_engine *engine) {
     atomic_store(&engine->interrupt, 1);
 }
 
-/* --- a request's beginning and end ---------------------------------------------------------------------------------- */
+/* --- a request's beginning and end ----------------------------------------------------------------------------------
+ */
 
 /** The last thing the engine does with a request: after this it may be freed at any moment. */
 static void finish(cm3_request *request, cm3_status status) {
@@ -124,16 +125,21 @@ static void end_all(cm3_request *request, cm3_status why) {
 }
 
 static cm3_status too_long(const cm3_request *request, size_t needed) {
-    return cm3_fail(request->context, CM3_ERROR_TOO_LONG,
-                    "the prompt has %zu tokens; with what is to be generated that makes %zu, and the model's context has %d",
-                    request->prompt_ids.count, needed, request->model->lm->config.max_positions);
+    return cm3_fail(
+        request->context, CM3_ERROR_TOO_LONG,
+        "the prompt has %zu tokens; with what is to be generated that makes %zu, and the model's context has %d",
+        request->prompt_ids.count, needed, request->model->lm->config.max_positions);
 }
 
-/** Tokens of the prompt and the room they leave. Runs on the compute thread: pictures in the prompt are encoded here. */
+/** Tokens of the prompt and the room they leave. Runs on the compute thread: pictures in the prompt are encoded here.
+ */
 static cm3_status tokenise(cm3_engine *engine, cm3_request *request) {
     const cm3_tokenizer *tokenizer = request->model->tokenizer;
-    cm3_encoder encoder = {.context = request->context, .bpe = tokenizer->bpe, .special = &tokenizer->special,
-                           .vq = tokenizer->vq, .encode_flags = request->options.encode_flags};
+    cm3_encoder encoder = {.context = request->context,
+                           .bpe = tokenizer->bpe,
+                           .special = &tokenizer->special,
+                           .vq = tokenizer->vq,
+                           .encode_flags = request->options.encode_flags};
     bool image = request->options.modality == CM3_MODALITY_IMAGE;
     CM3_TRY(cm3_prompt_tokens(&encoder, request->prompt, image, &request->prompt_ids));
     size_t context = (size_t)request->model->lm->config.max_positions, prompt = request->prompt_ids.count;
@@ -145,9 +151,10 @@ static cm3_status tokenise(cm3_engine *engine, cm3_request *request) {
                         (request->options.modality == CM3_MODALITY_INTERLEAVED ? tokens + 2 : 0);
         if (wanted < context) request->capacity = (int64_t)wanted;
     }
-    request->total_tokens = (uint64_t)request->options.candidates *
-                            (image ? tokens : request->options.max_tokens ? (uint64_t)request->options.max_tokens
-                                                                          : (uint64_t)(context - prompt));
+    request->total_tokens =
+        (uint64_t)request->options.candidates * (image                         ? tokens
+                                                 : request->options.max_tokens ? (uint64_t)request->options.max_tokens
+                                                                               : (uint64_t)(context - prompt));
     request->timings.prompt_tokens = prompt;
     if (request->options.modality != CM3_MODALITY_TEXT && request->options.guidance_scale != 1) {
         CM3_TRY(cm3_unconditional_tokens(&encoder, &request->unconditional_ids));
@@ -192,17 +199,20 @@ static cm3_status begin(cm3_engine *engine, cm3_request *request) {
     return open_candidates(request);
 }
 
-/* --- the batch ------------------------------------------------------------------------------------------------------ */
+/* --- the batch ------------------------------------------------------------------------------------------------------
+ */
 
 static cm3_status add_stream(cm3_engine *engine, cm3_stream *stream) {
     cm3_batch *batch = &engine->batch;
     cm3_context *context = engine->context;
     if (!stream->cache || !stream->pending.count) return CM3_OK;
-    CM3_TRY(cm3_grow(context, &batch->streams, &batch->stream_capacity, batch->stream_count + 1, sizeof *batch->streams, "batch"));
-    CM3_TRY(cm3_grow(context, &batch->sequences, &batch->sequence_capacity, batch->stream_count + 1, sizeof *batch->sequences,
+    CM3_TRY(cm3_grow(context, &batch->streams, &batch->stream_capacity, batch->stream_count + 1, sizeof *batch->streams,
                      "batch"));
+    CM3_TRY(cm3_grow(context, &batch->sequences, &batch->sequence_capacity, batch->stream_count + 1,
+                     sizeof *batch->sequences, "batch"));
     batch->streams[batch->stream_count] = stream;
-    batch->sequences[batch->stream_count] = (cm3_sequence){stream->cache, (int64_t)batch->ids.count, (int64_t)stream->pending.count};
+    batch->sequences[batch->stream_count] =
+        (cm3_sequence){stream->cache, (int64_t)batch->ids.count, (int64_t)stream->pending.count};
     batch->stream_count++;
     for (size_t i = 0; i < stream->pending.count; i++) {
         CM3_TRY(cm3_ids_push(context, &batch->ids, stream->pending.ids[i]));
@@ -235,9 +245,12 @@ static cm3_status forward(cm3_engine *engine, cm3_compute compute) {
     cm3_graph_reset(*graph);
     const cm3_batch *batch = &engine->batch;
     cm3_lm_batch lm_batch = {
-        .rows = (int64_t)batch->ids.count, .ids = batch->ids.ids, .positions = batch->positions.ids,
+        .rows = (int64_t)batch->ids.count,
+        .ids = batch->ids.ids,
+        .positions = batch->positions.ids,
         .plan = {.sequences = batch->sequences, .sequence_count = (int64_t)batch->stream_count},
-        .logit_rows = batch->logit_rows.ids, .logit_count = (int64_t)batch->logit_rows.count,
+        .logit_rows = batch->logit_rows.ids,
+        .logit_count = (int64_t)batch->logit_rows.count,
     };
     cm3_tensor *logits = cm3_lm_forward(*graph, engine->model->lm, &lm_batch);
     if (!logits) return cm3_graph_status(*graph);
@@ -250,14 +263,16 @@ static cm3_status forward(cm3_engine *engine, cm3_compute compute) {
     return CM3_OK;
 }
 
-/* --- one token for each candidate ----------------------------------------------------------------------------------- */
+/* --- one token for each candidate -----------------------------------------------------------------------------------
+ */
 
 /** Guidance: u + s (c - u) (CM3Leon eq. 2); text goes unguided. */
 static void mix(cm3_engine *engine, const cm3_request *request, const cm3_candidate *candidate) {
     const float *c = candidate->conditional.logits, *u = candidate->unconditional.logits;
     float scale = request->options.guidance_scale;
     bool guided = candidate->in_image && candidate->unconditional.cache && scale != 1;
-    for (int32_t i = 0; i < engine->vocabulary.size; i++) engine->mixed[i] = guided ? u[i] + scale * (c[i] - u[i]) : c[i];
+    for (int32_t i = 0; i < engine->vocabulary.size; i++)
+        engine->mixed[i] = guided ? u[i] + scale * (c[i] - u[i]) : c[i];
 }
 
 static cm3_status next_token(cm3_engine *engine, cm3_request *request, cm3_candidate *candidate) {
@@ -267,9 +282,13 @@ static cm3_status next_token(cm3_engine *engine, cm3_request *request, cm3_candi
         mix(engine, request, candidate);
         cm3_candidate_mask(request, candidate, &engine->vocabulary, room, engine->mixed);
         cm3_sampler_step step = {
-            .struct_size = sizeof step, .logits = engine->mixed, .vocab_size = engine->vocabulary.size,
-            .history = candidate->history.ids, .history_count = candidate->history.count,
-            .prompt_count = candidate->prompt_count, .candidate = candidate->number,
+            .struct_size = sizeof step,
+            .logits = engine->mixed,
+            .vocab_size = engine->vocabulary.size,
+            .history = candidate->history.ids,
+            .history_count = candidate->history.count,
+            .prompt_count = candidate->prompt_count,
+            .candidate = candidate->number,
             .modality = candidate->in_image ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT,
         };
         uint32_t position = (uint32_t)(candidate->history.count - candidate->prompt_count);
@@ -300,13 +319,16 @@ static cm3_status advance(cm3_engine *engine, cm3_request *request, double secon
         cm3_candidate *candidate = &request->candidates[i];
         if (!candidate->ended) CM3_TRY(next_token(engine, request, candidate));
     }
-    cm3_event event = {.kind = CM3_EVENT_PROGRESS, .done = request->timings.new_tokens, .total = request->total_tokens,
+    cm3_event event = {.kind = CM3_EVENT_PROGRESS,
+                       .done = request->timings.new_tokens,
+                       .total = request->total_tokens,
                        .seconds = cm3_clock_since(request->started_at)};
     if (event.total < event.done || !request->active) event.total = event.done;
     return cm3_events_push(&request->events, &event);
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------------------- */
+/* --- the loop -------------------------------------------------------------------------------------------------------
+ */
 
 static void take_in(cm3_engine *engine) {
     pthread_mutex_lock(&engine->lock);

@@ -26,14 +26,15 @@ cm3_status cm3_events_init(cm3_context *context, cm3_event_queue *queue);
 void cm3_events_clear(cm3_event_queue *queue);
 
 /**
- * Appends a copy: the text is copied, a hold on the image is taken. A PROGRESS behind an undelivered PROGRESS takes its place.
- * Errors: NO_MEMORY.
+ * Appends a copy: the text is copied, a hold on the image is taken. A PROGRESS behind an undelivered PROGRESS takes its
+ * place. Errors: NO_MEMORY.
  */
 cm3_status cm3_events_push(cm3_event_queue *queue, const cm3_event *event);
 /** No more events will come; wakes whoever waits. */
 void cm3_events_close(cm3_event_queue *queue);
 
-/** The oldest event, now the caller's; NULL where there is none within `timeout_ns`. *closed: nothing will follow either. */
+/** The oldest event, now the caller's; NULL where there is none within `timeout_ns`. *closed: nothing will follow
+ * either. */
 cm3_event_node *cm3_events_pop(cm3_event_queue *queue, uint64_t timeout_ns, bool *closed);
 void cm3_event_free(cm3_context *context, cm3_event_node *node);
 

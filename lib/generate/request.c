@@ -10,8 +10,15 @@
 #include "generate/engine.h"
 
 static const cm3_generate_options defaults = {
-    .struct_size = sizeof defaults, .modality = CM3_MODALITY_IMAGE, .candidates = 1, .guidance_scale = 3, .temperature = 1,
-    .top_p = 0.9f, .repetition_penalty = 1, .compute = CM3_COMPUTE_AUTO, .encode_flags = CM3_ENCODE_PLAIN,
+    .struct_size = sizeof defaults,
+    .modality = CM3_MODALITY_IMAGE,
+    .candidates = 1,
+    .guidance_scale = 3,
+    .temperature = 1,
+    .top_p = 0.9f,
+    .repetition_penalty = 1,
+    .compute = CM3_COMPUTE_AUTO,
+    .encode_flags = CM3_ENCODE_PLAIN,
 };
 
 void cm3_generate_options_init(cm3_generate_options *options) {
@@ -33,10 +40,12 @@ static cm3_status check_options(cm3_model *model, const cm3_generate_options *o)
         {o->max_tokens >= 0, "max_tokens must be 0 or more"},
         {o->preview_rows >= 0, "preview_rows must be 0 or more"},
         {o->compute >= CM3_COMPUTE_AUTO && o->compute <= CM3_COMPUTE_BF16, "compute is none of auto, f32, bf16"},
-        {(o->encode_flags & ~(uint32_t)(CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE)) == 0, "encode_flags has unknown bits"},
+        {(o->encode_flags & ~(uint32_t)(CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE)) == 0,
+         "encode_flags has unknown bits"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-        if (!rules[i].fits) return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "generate options: %s", rules[i].rule);
+        if (!rules[i].fits)
+            return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "generate options: %s", rules[i].rule);
     }
     if (!model->lm || !model->tokenizer->bpe) {
         return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no language model or no tokenizer");
@@ -83,7 +92,8 @@ cm3_status cm3_request_start(cm3_model *model, const cm3_document *prompt, const
                              cm3_request **request) {
     if (request) *request = NULL;
     if (!model || !prompt || !request) {
-        return cm3_fail(model ? model->context : NULL, CM3_ERROR_INVALID_ARGUMENT, "cm3_request_start: an argument is NULL");
+        return cm3_fail(model ? model->context : NULL, CM3_ERROR_INVALID_ARGUMENT,
+                        "cm3_request_start: an argument is NULL");
     }
     cm3_generate_options own = defaults;
     CM3_TRY(cm3_options_read(model->context, &own, sizeof own, options, "cm3_generate_options"));
@@ -198,7 +208,8 @@ const char *cm3_request_message(const cm3_request *request) {
 
 cm3_status cm3_request_timings(const cm3_request *request, cm3_timings *timings) {
     if (!request) return CM3_ERROR_INVALID_ARGUMENT;
-    if (!cm3_request_done(request)) return cm3_fail(request->context, CM3_ERROR_BUSY, "the request is still being computed");
+    if (!cm3_request_done(request))
+        return cm3_fail(request->context, CM3_ERROR_BUSY, "the request is still being computed");
     return cm3_options_write(request->context, timings, &request->timings, sizeof request->timings, "cm3_timings");
 }
 

@@ -27,15 +27,15 @@ typedef struct cm3_piece {
 typedef struct cm3_candidate {
     int32_t number;
     cm3_stream conditional, unconditional;
-    cm3_ids history;      /**< prompt and new tokens */
+    cm3_ids history; /**< prompt and new tokens */
     size_t prompt_count;
-    bool in_image;        /**< the next token must be an image code */
-    bool closing;         /**< the image is whole: the next token is forced, its end or a break */
-    cm3_ids codes;        /**< of the picture being made */
+    bool in_image; /**< the next token must be an image code */
+    bool closing;  /**< the image is whole: the next token is forced, its end or a break */
+    cm3_ids codes; /**< of the picture being made */
     int32_t image_index;
-    char *bytes;          /**< of text, not yet whole code points */
+    char *bytes; /**< of text, not yet whole code points */
     size_t byte_count, byte_capacity;
-    char *text;           /**< of the text piece being made */
+    char *text; /**< of the text piece being made */
     size_t text_count, text_capacity;
     cm3_piece *pieces;
     size_t piece_count, piece_capacity;
@@ -80,7 +80,8 @@ void cm3_candidate_mask(const cm3_request *request, const cm3_candidate *candida
 /** A token that needs no sampling (the end of an image), or -1. */
 int32_t cm3_candidate_forced(const cm3_candidate *candidate, const cm3_vocabulary *vocabulary);
 /** Takes the token: history, events, mode, pictures, end; queues it for the streams. */
-cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary, int32_t token);
+cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
+                              int32_t token);
 /** Ends it: flushes text, keeps half a picture's codes, tells END. */
 cm3_status cm3_candidate_end(cm3_request *request, cm3_candidate *candidate, cm3_end_reason reason, cm3_status why);
 void cm3_candidate_clear(cm3_request *request, cm3_candidate *candidate);

@@ -10,7 +10,8 @@
 
 cm3_status cm3_sampler_create(cm3_context *context, cm3_sampler **sampler) {
     if (sampler) *sampler = NULL;
-    if (!context || !sampler) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_sampler_create: an argument is NULL");
+    if (!context || !sampler)
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_sampler_create: an argument is NULL");
     cm3_sampler *s = cm3_calloc(context, 1, sizeof *s);
     if (!s) return cm3_fail_memory(context, sizeof *s, "sampler");
     s->context = context;
@@ -47,7 +48,8 @@ static cm3_status add(cm3_sampler *sampler, const cm3_rule *rule) {
 cm3_status cm3_sampler_add_temperature(cm3_sampler *sampler, float temperature) {
     if (!sampler) return CM3_ERROR_INVALID_ARGUMENT;
     if (!(temperature >= 0 && temperature <= 100)) {
-        return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "temperature is %g, not in 0..100", (double)temperature);
+        return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "temperature is %g, not in 0..100",
+                        (double)temperature);
     }
     return add(sampler, &(cm3_rule){.kind = CM3_RULE_TEMPERATURE, .value = temperature});
 }
@@ -61,7 +63,8 @@ cm3_status cm3_sampler_add_top_k(cm3_sampler *sampler, int32_t k) {
 cm3_status cm3_sampler_add_top_p(cm3_sampler *sampler, float p) {
     if (!sampler) return CM3_ERROR_INVALID_ARGUMENT;
     if (!(p > 0 && p <= 1)) {
-        return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "top_p is %g, not above 0 and at most 1", (double)p);
+        return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "top_p is %g, not above 0 and at most 1",
+                        (double)p);
     }
     return add(sampler, &(cm3_rule){.kind = CM3_RULE_TOP_P, .value = p});
 }
@@ -69,14 +72,16 @@ cm3_status cm3_sampler_add_top_p(cm3_sampler *sampler, float p) {
 cm3_status cm3_sampler_add_repetition_penalty(cm3_sampler *sampler, float penalty) {
     if (!sampler) return CM3_ERROR_INVALID_ARGUMENT;
     if (!(penalty > 0 && penalty <= 1e6f)) {
-        return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "repetition_penalty is %g, not above 0", (double)penalty);
+        return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "repetition_penalty is %g, not above 0",
+                        (double)penalty);
     }
     return add(sampler, &(cm3_rule){.kind = CM3_RULE_REPETITION, .value = penalty});
 }
 
 cm3_status cm3_sampler_add_rule(cm3_sampler *sampler, const cm3_sampler_rule *rule) {
     if (!sampler || !rule) {
-        return cm3_fail(sampler ? sampler->context : NULL, CM3_ERROR_INVALID_ARGUMENT, "cm3_sampler_add_rule: an argument is NULL");
+        return cm3_fail(sampler ? sampler->context : NULL, CM3_ERROR_INVALID_ARGUMENT,
+                        "cm3_sampler_add_rule: an argument is NULL");
     }
     cm3_rule own = {.kind = CM3_RULE_USER, .user = {.struct_size = sizeof own.user}};
     cm3_status status = cm3_options_read(sampler->context, &own.user, sizeof own.user, rule, "cm3_sampler_rule");
@@ -102,7 +107,8 @@ cm3_status cm3_sampler_from_options(cm3_context *context, const cm3_generate_opt
     return status;
 }
 
-/* --- rules --------------------------------------------------------------------------------------------------------- */
+/* --- rules ---------------------------------------------------------------------------------------------------------
+ */
 
 static void repetition(const cm3_sampler_step *step, float penalty, cm3_sampler_scratch *scratch) {
     /* A token in the history several times is penalised once: mark first. */
@@ -143,7 +149,8 @@ static int ascending_rank(const void *a, const void *b) {
     return (x->token > y->token) - (x->token < y->token);
 }
 
-/* Removes the tail whose probabilities, summed from the least likely up, stay within 1 - p; at least one token is kept. */
+/* Removes the tail whose probabilities, summed from the least likely up, stay within 1 - p; at least one token is kept.
+ */
 static void top_p(const cm3_sampler_step *step, float p, cm3_sampler_scratch *scratch) {
     cm3_ranked *ranked = (cm3_ranked *)scratch->values;
     size_t count = 0;
@@ -189,7 +196,8 @@ static int32_t draw(const cm3_sampler_step *step, int32_t best, uint64_t seed, u
     }
     uint32_t words[4];
     cm3_philox(seed, position, (uint64_t)(uint32_t)step->candidate, words);
-    double uniform = (double)((((uint64_t)words[0] << 32) | words[1]) >> 11) * 0x1p-53, target = uniform * sum, passed = 0;
+    double uniform = (double)((((uint64_t)words[0] << 32) | words[1]) >> 11) * 0x1p-53, target = uniform * sum,
+           passed = 0;
     int32_t last = best;
     for (int32_t i = 0; i < step->vocab_size; i++) {
         if (step->logits[i] == -INFINITY) continue;
@@ -229,17 +237,20 @@ cm3_status cm3_sampler_draw(const cm3_sampler *sampler, const cm3_sampler_step *
         }
     }
     int32_t best = most_likely(step);
-    if (best < 0) return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "the sampler's rules left no token to draw");
+    if (best < 0)
+        return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "the sampler's rules left no token to draw");
     *token = greedy ? best : draw(step, best, seed, position);
     return CM3_OK;
 }
 
 cm3_status cm3_sampler_sample(const cm3_sampler *sampler, float *logits, int32_t vocab_size, const int32_t *history,
-                              size_t history_count, uint64_t seed, uint32_t candidate, uint32_t position, int32_t *token) {
+                              size_t history_count, uint64_t seed, uint32_t candidate, uint32_t position,
+                              int32_t *token) {
     if (token) *token = -1;
     if (!sampler) return CM3_ERROR_INVALID_ARGUMENT;
     if (!logits || !token || vocab_size < 1 || (!history && history_count)) {
-        return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_sampler_sample: an argument is NULL or out of range");
+        return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT,
+                        "cm3_sampler_sample: an argument is NULL or out of range");
     }
     cm3_sampler_scratch scratch = {
         .order = cm3_calloc(sampler->context, (size_t)vocab_size, sizeof(int32_t)),
@@ -247,8 +258,13 @@ cm3_status cm3_sampler_sample(const cm3_sampler *sampler, float *logits, int32_t
     };
     cm3_status status = CM3_ERROR_NO_MEMORY;
     if (scratch.order && scratch.values) {
-        cm3_sampler_step step = {.struct_size = sizeof step, .logits = logits, .vocab_size = vocab_size, .history = history,
-                                 .history_count = history_count, .prompt_count = history_count, .candidate = (int32_t)candidate,
+        cm3_sampler_step step = {.struct_size = sizeof step,
+                                 .logits = logits,
+                                 .vocab_size = vocab_size,
+                                 .history = history,
+                                 .history_count = history_count,
+                                 .prompt_count = history_count,
+                                 .candidate = (int32_t)candidate,
                                  .modality = CM3_MODALITY_TEXT};
         status = cm3_sampler_draw(sampler, &step, seed, position, &scratch, token);
     } else {

@@ -6,7 +6,8 @@ cm3_status cm3_vocabulary_create(cm3_model *model, cm3_vocabulary *vocabulary) {
     const cm3_tokenizer *tokenizer = model->tokenizer;
     const cm3_special_tokens *special = &tokenizer->special;
     int32_t size = model->lm->config.vocab_size;
-    *vocabulary = (cm3_vocabulary){.size = size, .image_tokens = tokenizer->vq ? (int32_t)cm3_vq_tokens(tokenizer->vq) : 0};
+    *vocabulary =
+        (cm3_vocabulary){.size = size, .image_tokens = tokenizer->vq ? (int32_t)cm3_vq_tokens(tokenizer->vq) : 0};
     vocabulary->opener = special->begin_image >= 0 ? special->begin_image : special->break_;
     vocabulary->closer = special->end_image >= 0 ? special->end_image : special->break_;
     vocabulary->kind = cm3_calloc(model->context, (size_t)size, 1);

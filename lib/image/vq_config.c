@@ -18,9 +18,19 @@ static cm3_status read_lists(const cm3_json_object *object, cm3_vq_config *confi
 
 cm3_status cm3_vq_config_parse(const cm3_json_object *object, cm3_vq_config *config) {
     *config = (cm3_vq_config){
-        .resolution = 512, .in_channels = 3, .out_channels = 3, .base_channels = 128, .levels = 5,
-        .channel_multiplier = {1, 1, 2, 2, 4}, .num_res_blocks = 2, .mid_attention = true, .latent_channels = 256,
-        .embed_dim = 256, .num_embeddings = 8192, .norm_groups = 32, .patch_size = 1,
+        .resolution = 512,
+        .in_channels = 3,
+        .out_channels = 3,
+        .base_channels = 128,
+        .levels = 5,
+        .channel_multiplier = {1, 1, 2, 2, 4},
+        .num_res_blocks = 2,
+        .mid_attention = true,
+        .latent_channels = 256,
+        .embed_dim = 256,
+        .num_embeddings = 8192,
+        .norm_groups = 32,
+        .patch_size = 1,
     };
     bool double_latent = false;
     const char *attention = "vanilla";
@@ -53,13 +63,13 @@ static json_t *int_list(const int32_t *values, int32_t count) {
 }
 
 cm3_status cm3_vq_config_format(cm3_context *context, const cm3_vq_config *c, json_t **value) {
-    *value = json_pack("{s:i,s:i,s:i,s:i,s:o,s:i,s:o,s:s,s:i,s:i,s:i,s:i,s:i,s:b}", "resolution", c->resolution, "in_channels",
-                       c->in_channels, "out_channels", c->out_channels, "base_channels", c->base_channels,
-                       "channel_multiplier", int_list(c->channel_multiplier, c->levels), "num_res_blocks", c->num_res_blocks,
-                       "attn_resolutions", int_list(c->attn_resolutions, c->attn_count), "attn_type",
-                       c->mid_attention ? "vanilla" : "none", "latent_channels", c->latent_channels, "embed_dim",
-                       c->embed_dim, "num_embeddings", c->num_embeddings, "norm_groups", c->norm_groups, "patch_size", c->patch_size,
-                       "double_latent", 0);
+    *value = json_pack(
+        "{s:i,s:i,s:i,s:i,s:o,s:i,s:o,s:s,s:i,s:i,s:i,s:i,s:i,s:b}", "resolution", c->resolution, "in_channels",
+        c->in_channels, "out_channels", c->out_channels, "base_channels", c->base_channels, "channel_multiplier",
+        int_list(c->channel_multiplier, c->levels), "num_res_blocks", c->num_res_blocks, "attn_resolutions",
+        int_list(c->attn_resolutions, c->attn_count), "attn_type", c->mid_attention ? "vanilla" : "none",
+        "latent_channels", c->latent_channels, "embed_dim", c->embed_dim, "num_embeddings", c->num_embeddings,
+        "norm_groups", c->norm_groups, "patch_size", c->patch_size, "double_latent", 0);
     return *value ? CM3_OK : cm3_fail_memory(context, 0, "JSON");
 }
 
@@ -67,7 +77,8 @@ cm3_status cm3_vq_config_check(cm3_context *context, const cm3_vq_config *c) {
     bool levels = c->levels >= 1 && c->levels <= CM3_VQ_MAX_LEVELS;
     bool groups = c->norm_groups >= 1;
     for (int32_t i = 0; levels && groups && i < c->levels; i++) {
-        groups = c->channel_multiplier[i] >= 1 && (int64_t)c->base_channels * c->channel_multiplier[i] <= CM3_MAX_CHANNELS &&
+        groups = c->channel_multiplier[i] >= 1 &&
+                 (int64_t)c->base_channels * c->channel_multiplier[i] <= CM3_MAX_CHANNELS &&
                  c->base_channels * c->channel_multiplier[i] % c->norm_groups == 0;
     }
     const struct {

@@ -69,7 +69,8 @@ cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, int32_t
     return cm3_context_run(vq->context, run_encode, &call);
 }
 
-cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t rows, cm3_compute compute, cm3_image **image) {
+cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t rows, cm3_compute compute,
+                              cm3_image **image) {
     *image = NULL;
     cm3_picture_call call = {.vq = vq, .codes = (int32_t *)(uintptr_t)codes, .rows = rows, .compute = compute};
     cm3_status status = cm3_context_run(vq->context, run_decode, &call);

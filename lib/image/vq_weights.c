@@ -13,7 +13,8 @@ typedef struct cm3_vq_declaration {
     bool place, failed;
 } cm3_vq_declaration;
 
-static cm3_tensor *declare(cm3_vq_declaration *d, const char *name, const char *suffix, int rank, const int64_t *shape) {
+static cm3_tensor *declare(cm3_vq_declaration *d, const char *name, const char *suffix, int rank,
+                           const int64_t *shape) {
     size_t index = d->count++;
     if (!d->place) return NULL;
     char full[160];
@@ -90,7 +91,8 @@ static void declare_encoder(cm3_vq_declaration *d, cm3_vq_half *half) {
     half->conv_in = conv(d, (int64_t)c->in_channels * c->patch_size * c->patch_size, in, 3, "encoder.conv_in");
     for (int32_t i = 0; i < c->levels; i++) {
         int64_t out = (int64_t)c->base_channels * c->channel_multiplier[i];
-        level(d, &half->levels[i], "encoder.down", i, in, out, c->num_res_blocks, attends(c, c->resolution / c->patch_size >> i));
+        level(d, &half->levels[i], "encoder.down", i, in, out, c->num_res_blocks,
+              attends(c, c->resolution / c->patch_size >> i));
         in = out;
         if (i == c->levels - 1) continue;
         snprintf(name, sizeof name, "encoder.down.%d.downsample.conv", i);
@@ -109,7 +111,8 @@ static void declare_decoder(cm3_vq_declaration *d, cm3_vq_half *half) {
     middle(d, half, in, "decoder");
     for (int32_t i = c->levels - 1; i >= 0; i--) {
         int64_t out = (int64_t)c->base_channels * c->channel_multiplier[i];
-        level(d, &half->levels[i], "decoder.up", i, in, out, c->num_res_blocks + 1, attends(c, c->resolution / c->patch_size >> i));
+        level(d, &half->levels[i], "decoder.up", i, in, out, c->num_res_blocks + 1,
+              attends(c, c->resolution / c->patch_size >> i));
         in = out;
         if (i == 0) continue;
         snprintf(name, sizeof name, "decoder.up.%d.upsample.conv", i);
@@ -124,7 +127,8 @@ static void declare_all(cm3_vq_declaration *d) {
     cm3_vq_layers *layers = d->vq->layers;
     declare_encoder(d, &layers->encoder);
     layers->quant_conv = conv(d, c->latent_channels, c->embed_dim, 1, "quant_conv");
-    layers->codebook = declare(d, "quantize.embedding", "weight", 2, (const int64_t[]){c->num_embeddings, c->embed_dim});
+    layers->codebook =
+        declare(d, "quantize.embedding", "weight", 2, (const int64_t[]){c->num_embeddings, c->embed_dim});
     layers->post_quant_conv = conv(d, c->embed_dim, c->latent_channels, 1, "post_quant_conv");
     declare_decoder(d, &layers->decoder);
 }
@@ -185,7 +189,8 @@ static cm3_status allocate(cm3_vq *vq) {
             size_t size = ((size_t)p->tensor.count * sizeof(float) + 63) / 64 * 64;
             if (p->tensor.data || !p->present) continue;
             if (round == 0) {
-                if (!cm3_add_size(bytes, size, &bytes)) return cm3_fail_memory(vq->context, SIZE_MAX, "image tokenizer");
+                if (!cm3_add_size(bytes, size, &bytes))
+                    return cm3_fail_memory(vq->context, SIZE_MAX, "image tokenizer");
                 continue;
             }
             p->tensor.data = place;
@@ -206,7 +211,8 @@ cm3_tensor *cm3_vq_find(const cm3_vq *vq, const char *name) {
     return NULL;
 }
 
-/* --- fresh --------------------------------------------------------------------------------------------------------- */
+/* --- fresh ---------------------------------------------------------------------------------------------------------
+ */
 
 /** Values of one parameter. A bias is bounded by its convolution's fan-in: the parameter before it. */
 static void draw(cm3_vq *vq, size_t index, uint64_t seed) {
@@ -244,7 +250,8 @@ cm3_status cm3_vq_create_random(cm3_context *context, const cm3_vq_config *confi
     return CM3_OK;
 }
 
-/* --- from a file --------------------------------------------------------------------------------------------------- */
+/* --- from a file ---------------------------------------------------------------------------------------------------
+ */
 
 static cm3_status check_entry(const cm3_vq *vq, const cm3_entry *entry, const cm3_tensor *tensor, const char *file,
                               bool check_weights) {
@@ -254,7 +261,8 @@ static cm3_status check_entry(const cm3_vq *vq, const cm3_entry *entry, const cm
         char expected[96] = "", found[128] = "";
         size_t e = 0, f = 0;
         for (int i = 0; i < tensor->rank; i++) {
-            e += (size_t)snprintf(expected + e, sizeof expected - e, "%s%lld", i ? ", " : "", (long long)tensor->shape[i]);
+            e += (size_t)snprintf(expected + e, sizeof expected - e, "%s%lld", i ? ", " : "",
+                                  (long long)tensor->shape[i]);
         }
         for (int i = 0; i < entry->rank && f < sizeof found - 24; i++) {
             f += (size_t)snprintf(found + f, sizeof found - f, "%s%lld", i ? ", " : "", (long long)entry->shape[i]);
@@ -263,15 +271,16 @@ static cm3_status check_entry(const cm3_vq *vq, const cm3_entry *entry, const cm
                         entry->name, expected, found);
     }
     if (entry->dtype != CM3_F32 && entry->dtype != CM3_BF16 && entry->dtype != CM3_F16) {
-        return cm3_fail(vq->context, CM3_ERROR_FORMAT, "%s: tensor '%s' is of type %s; F32, BF16 or F16 is expected", file,
-                        entry->name, cm3_dtype_name(entry->dtype));
+        return cm3_fail(vq->context, CM3_ERROR_FORMAT, "%s: tensor '%s' is of type %s; F32, BF16 or F16 is expected",
+                        file, entry->name, cm3_dtype_name(entry->dtype));
     }
     for (int64_t i = 0; check_weights && i < entry->count; i++) {
         float value;
-        cm3_convert(&value, CM3_F32, (const char *)entry->data + (size_t)i * cm3_dtype_size(entry->dtype), entry->dtype, 1);
+        cm3_convert(&value, CM3_F32, (const char *)entry->data + (size_t)i * cm3_dtype_size(entry->dtype), entry->dtype,
+                    1);
         if (!isfinite(value)) {
-            return cm3_fail(vq->context, CM3_ERROR_FORMAT, "%s: tensor '%s' holds a value that is not a number or infinite",
-                            file, entry->name);
+            return cm3_fail(vq->context, CM3_ERROR_FORMAT,
+                            "%s: tensor '%s' holds a value that is not a number or infinite", file, entry->name);
         }
     }
     return CM3_OK;
@@ -293,7 +302,8 @@ static cm3_status attach(cm3_vq *vq, const cm3_safetensors *tensors, const char 
         }
         if (!entries[i]) return cm3_fail(vq->context, CM3_ERROR_FORMAT, "%s: tensor '%s' is missing", file, name);
         CM3_TRY(check_entry(vq, entries[i], &p->tensor, file, check_weights));
-        bool in_place = !copy && p->tensor.rank == 4 && entries[i]->dtype != CM3_F16 && (uintptr_t)entries[i]->data % 64 == 0;
+        bool in_place =
+            !copy && p->tensor.rank == 4 && entries[i]->dtype != CM3_F16 && (uintptr_t)entries[i]->data % 64 == 0;
         if (!in_place) continue;
         p->tensor.dtype = entries[i]->dtype;
         p->tensor.data = (void *)(uintptr_t)entries[i]->data;

@@ -1,6 +1,7 @@
 /*
- * The transformer's forward pass, written once: training, plain forward, prefill and decode differ only in the graph and in the
- * batch they are given. Both families are settings of the configuration (CM3Leon section 2.3; Chameleon section 2).
+ * The transformer's forward pass, written once: training, plain forward, prefill and decode differ only in the graph
+ * and in the batch they are given. Both families are settings of the configuration (CM3Leon section 2.3; Chameleon
+ * section 2).
  */
 #include "model/lm.h"
 
@@ -75,7 +76,6 @@ static cm3_tensor *embed(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch 
     return cm3_nn_add(graph, x, cm3_nn_embedding(graph, lm->positions, rows, batch->rows));
 }
 
-
 /** Wanted rows of the last hidden state. */
 static cm3_tensor *select_rows(cm3_graph *graph, cm3_tensor *x, const int32_t *rows, int64_t count) {
     if (!rows || !x) return x;
@@ -85,8 +85,8 @@ static cm3_tensor *select_rows(cm3_graph *graph, cm3_tensor *x, const int32_t *r
 static bool positions_fit(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch *batch) {
     for (int64_t i = 0; i < batch->rows; i++) {
         if (batch->positions[i] < 0 || batch->positions[i] >= lm->config.max_positions) {
-            cm3_graph_fail(graph, CM3_ERROR_TOO_LONG, "position %d is outside the context of %d tokens", batch->positions[i],
-                           lm->config.max_positions);
+            cm3_graph_fail(graph, CM3_ERROR_TOO_LONG, "position %d is outside the context of %d tokens",
+                           batch->positions[i], lm->config.max_positions);
             return false;
         }
     }
@@ -98,7 +98,8 @@ cm3_tensor *cm3_lm_forward(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batc
     cm3_rope_table table, *rope = NULL;
     if (lm->config.position == CM3_POSITION_ROPE) {
         rope = &table;
-        if (!cm3_nn_rope_table(graph, batch->positions, batch->rows, lm->config.head_dim, lm->config.rope_theta, rope)) return NULL;
+        if (!cm3_nn_rope_table(graph, batch->positions, batch->rows, lm->config.head_dim, lm->config.rope_theta, rope))
+            return NULL;
     }
     cm3_tensor *x = embed(graph, lm, batch);
     if (batch->hidden) batch->hidden[0] = x;

@@ -11,7 +11,8 @@ typedef struct cm3_lm_layer {
     cm3_tensor *input_norm, *post_norm; /**< NULL for norms without parameters */
     cm3_tensor *q, *k, *v, *o, *q_bias, *k_bias, *v_bias, *o_bias;
     cm3_tensor *q_norm, *q_norm_bias, *k_norm, *k_norm_bias; /**< [heads, head_dim] */
-    cm3_tensor *gate, *up, *down, *gate_bias, *up_bias, *down_bias; /**< gate is NULL but for SwiGLU; fc1 is up, fc2 is down */
+    cm3_tensor *gate, *up, *down, *gate_bias, *up_bias,
+        *down_bias; /**< gate is NULL but for SwiGLU; fc1 is up, fc2 is down */
 } cm3_lm_layer;
 
 /** A parameter and its name in files, without the prefix `lm.` */
@@ -34,9 +35,9 @@ typedef struct cm3_lm {
 /** Fresh weights in f32 (training): normal of config.init_std cut at 3 std, norms 1 and 0. */
 cm3_status cm3_lm_create_random(cm3_context *context, const cm3_lm_config *config, uint64_t seed, cm3_lm **lm);
 /**
- * From a file's tensors named prefix + name; matrices stay where they lie (f32 or bf16), vectors become f32 copies. `copy`:
- * everything becomes f32 of its own (to train it further). Missing, superfluous (under the prefix) or misshapen tensors, and with
- * check_weights NaN or infinity: FORMAT, naming the tensor.
+ * From a file's tensors named prefix + name; matrices stay where they lie (f32 or bf16), vectors become f32 copies.
+ * `copy`: everything becomes f32 of its own (to train it further). Missing, superfluous (under the prefix) or misshapen
+ * tensors, and with check_weights NaN or infinity: FORMAT, naming the tensor.
  */
 cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const cm3_safetensors *tensors,
                        const char *prefix, bool copy, bool check_weights, cm3_lm **lm);
@@ -51,7 +52,8 @@ typedef struct cm3_lm_batch {
     /** Rows whose logits are wanted, increasing; NULL: all. */
     const int32_t *logit_rows;
     int64_t logit_count;
-    /** Where not NULL, [layers + 2] pointers that receive the hidden states: embeddings, after each layer, after the final norm. */
+    /** Where not NULL, [layers + 2] pointers that receive the hidden states: embeddings, after each layer, after the
+     * final norm. */
     cm3_tensor **hidden;
 } cm3_lm_batch;
 

@@ -14,20 +14,38 @@ typedef struct cm3_choice {
 static const cm3_choice norms[] = {{"rms", CM3_NORM_RMS}, {"layer_plain", CM3_NORM_LAYER_PLAIN}, {NULL, 0}};
 static const cm3_choice places[] = {{"pre", CM3_NORM_PRE}, {"swin", CM3_NORM_SWIN}, {NULL, 0}};
 static const cm3_choice positions[] = {{"rope", CM3_POSITION_ROPE}, {"learned", CM3_POSITION_LEARNED}, {NULL, 0}};
-static const cm3_choice ffns[] = {{"swiglu", CM3_FFN_SWIGLU}, {"gelu", CM3_FFN_GELU}, {"relu", CM3_FFN_RELU}, {NULL, 0}};
+static const cm3_choice ffns[] = {
+    {"swiglu", CM3_FFN_SWIGLU}, {"gelu", CM3_FFN_GELU}, {"relu", CM3_FFN_RELU}, {NULL, 0}};
 
 #define CM3_LIMIT (1 << 24)
 
-/** CM3Leon (paper section 2.3, table 3): no bias, norms without parameters, learned positions. Heads and ffn are metaseq's GPT-3 sizes. */
+/** CM3Leon (paper section 2.3, table 3): no bias, norms without parameters, learned positions. Heads and ffn are
+ * metaseq's GPT-3 sizes. */
 static const cm3_lm_config cm3leon = {
-    .vocab_size = 65536, .max_positions = 4096, .norm = CM3_NORM_LAYER_PLAIN, .norm_place = CM3_NORM_PRE,
-    .norm_epsilon = 1e-5f, .position = CM3_POSITION_LEARNED, .position_offset = 2, .rope_theta = 10000,
-    .ffn = CM3_FFN_RELU, .tied = true, .init_std = 0.006f,
+    .vocab_size = 65536,
+    .max_positions = 4096,
+    .norm = CM3_NORM_LAYER_PLAIN,
+    .norm_place = CM3_NORM_PRE,
+    .norm_epsilon = 1e-5f,
+    .position = CM3_POSITION_LEARNED,
+    .position_offset = 2,
+    .rope_theta = 10000,
+    .ffn = CM3_FFN_RELU,
+    .tied = true,
+    .init_std = 0.006f,
 };
 /** Chameleon (its config.json): RMSNorm, SwiGLU, rotary positions, norms of q and k. */
 static const cm3_lm_config chameleon = {
-    .vocab_size = 65536, .max_positions = 4096, .norm = CM3_NORM_RMS, .norm_place = CM3_NORM_PRE, .norm_epsilon = 1e-5f,
-    .position = CM3_POSITION_ROPE, .rope_theta = 10000, .ffn = CM3_FFN_SWIGLU, .qk_norm = true, .init_std = 0.02f,
+    .vocab_size = 65536,
+    .max_positions = 4096,
+    .norm = CM3_NORM_RMS,
+    .norm_place = CM3_NORM_PRE,
+    .norm_epsilon = 1e-5f,
+    .position = CM3_POSITION_ROPE,
+    .rope_theta = 10000,
+    .ffn = CM3_FFN_SWIGLU,
+    .qk_norm = true,
+    .init_std = 0.02f,
 };
 
 static void size(cm3_lm_config *config, int32_t layers, int32_t hidden, int32_t heads, int32_t kv_heads, int32_t ffn) {
@@ -62,10 +80,11 @@ cm3_status cm3_lm_config_preset(cm3_context *context, const char *name, cm3_lm_c
         size(config, 48, 8192, 64, 8, 22016);
         config->norm_place = CM3_NORM_SWIN;
     } else {
-        return cm3_fail(context, CM3_ERROR_NOT_FOUND,
-                        "there is no preset '%s'; there are toybox, cm3leon-350m, cm3leon-760m, cm3leon-7b, chameleon-7b, "
-                        "chameleon-34b",
-                        name);
+        return cm3_fail(
+            context, CM3_ERROR_NOT_FOUND,
+            "there is no preset '%s'; there are toybox, cm3leon-350m, cm3leon-760m, cm3leon-7b, chameleon-7b, "
+            "chameleon-34b",
+            name);
     }
     return CM3_OK;
 }
@@ -80,8 +99,8 @@ static cm3_status parse_choice(const cm3_json_object *object, const char *key, c
             return CM3_OK;
         }
     }
-    return cm3_fail(object->context, CM3_ERROR_FORMAT, "%s: %s is '%s', which this library does not know", object->where,
-                    key, name);
+    return cm3_fail(object->context, CM3_ERROR_FORMAT, "%s: %s is '%s', which this library does not know",
+                    object->where, key, name);
 }
 
 static const char *choice_name(const cm3_choice *choices, int value) {
@@ -96,9 +115,10 @@ cm3_status cm3_lm_config_parse(const cm3_json_object *object, cm3_lm_config *con
         int32_t *value;
         int32_t minimum;
     } sizes[] = {
-        {"vocab_size", &config->vocab_size, 1}, {"hidden_size", &config->hidden_size, 1}, {"layers", &config->layers, 1},
-        {"heads", &config->heads, 1}, {"kv_heads", &config->kv_heads, 1}, {"head_dim", &config->head_dim, 1},
-        {"ffn_size", &config->ffn_size, 1}, {"max_positions", &config->max_positions, 1},
+        {"vocab_size", &config->vocab_size, 1}, {"hidden_size", &config->hidden_size, 1},
+        {"layers", &config->layers, 1},         {"heads", &config->heads, 1},
+        {"kv_heads", &config->kv_heads, 1},     {"head_dim", &config->head_dim, 1},
+        {"ffn_size", &config->ffn_size, 1},     {"max_positions", &config->max_positions, 1},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         *sizes[i].value = -1;
@@ -128,14 +148,14 @@ cm3_status cm3_lm_config_parse(const cm3_json_object *object, cm3_lm_config *con
 }
 
 cm3_status cm3_lm_config_format(cm3_context *context, const cm3_lm_config *c, json_t **value) {
-    *value = json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:f,s:s,s:i,s:f,s:s,s:b,s:b,s:b,s:f}", "vocab_size",
-                       c->vocab_size, "hidden_size", c->hidden_size, "layers", c->layers, "heads", c->heads, "kv_heads",
-                       c->kv_heads, "head_dim", c->head_dim, "ffn_size", c->ffn_size, "max_positions", c->max_positions,
-                       "norm", choice_name(norms, c->norm), "norm_place", choice_name(places, c->norm_place),
-                       "norm_epsilon", (double)c->norm_epsilon, "position", choice_name(positions, c->position),
-                       "position_offset", c->position_offset, "rope_theta", (double)c->rope_theta, "ffn",
-                       choice_name(ffns, c->ffn), "bias", c->bias, "qk_norm", c->qk_norm, "tied", c->tied, "init_std",
-                       (double)c->init_std);
+    *value =
+        json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:f,s:s,s:i,s:f,s:s,s:b,s:b,s:b,s:f}", "vocab_size",
+                  c->vocab_size, "hidden_size", c->hidden_size, "layers", c->layers, "heads", c->heads, "kv_heads",
+                  c->kv_heads, "head_dim", c->head_dim, "ffn_size", c->ffn_size, "max_positions", c->max_positions,
+                  "norm", choice_name(norms, c->norm), "norm_place", choice_name(places, c->norm_place), "norm_epsilon",
+                  (double)c->norm_epsilon, "position", choice_name(positions, c->position), "position_offset",
+                  c->position_offset, "rope_theta", (double)c->rope_theta, "ffn", choice_name(ffns, c->ffn), "bias",
+                  c->bias, "qk_norm", c->qk_norm, "tied", c->tied, "init_std", (double)c->init_std);
     return *value ? CM3_OK : cm3_fail_memory(context, 0, "JSON");
 }
 
@@ -156,7 +176,8 @@ cm3_status cm3_lm_config_check(cm3_context *context, const cm3_lm_config *c) {
         {c->norm_epsilon > 0, "norm_epsilon must be above 0"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-        if (!rules[i].fits) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "model configuration: %s", rules[i].rule);
+        if (!rules[i].fits)
+            return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "model configuration: %s", rules[i].rule);
     }
     return CM3_OK;
 }

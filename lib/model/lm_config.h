@@ -28,19 +28,21 @@ typedef struct cm3_lm_config {
     int32_t position_offset;
     float rope_theta;
     cm3_ffn_kind ffn;
-    bool bias;    /**< of all linear layers */
-    bool qk_norm; /**< layer norm of each head of q and k, eps 1e-5, before the rotation */
-    bool tied;    /**< the head is the embedding table */
+    bool bias;      /**< of all linear layers */
+    bool qk_norm;   /**< layer norm of each head of q and k, eps 1e-5, before the rotation */
+    bool tied;      /**< the head is the embedding table */
     float init_std; /**< of fresh weights; the residual's output projections start scaled by 1/sqrt(2 layers) */
 } cm3_lm_config;
 
-/** Fills a named preset: "toybox", "cm3leon-350m", "cm3leon-760m", "cm3leon-7b", "chameleon-7b", "chameleon-34b". NOT_FOUND otherwise. */
+/** Fills a named preset: "toybox", "cm3leon-350m", "cm3leon-760m", "cm3leon-7b", "chameleon-7b", "chameleon-34b".
+ * NOT_FOUND otherwise. */
 cm3_status cm3_lm_config_preset(cm3_context *context, const char *name, cm3_lm_config *config);
 /** Our own spelling, the `lm` object of a `.cm3` file's config. Every size is checked against the others. */
 cm3_status cm3_lm_config_parse(const cm3_json_object *object, cm3_lm_config *config);
 /** A new JSON object in that spelling. */
 cm3_status cm3_lm_config_format(cm3_context *context, const cm3_lm_config *config, json_t **value);
-/** INVALID_ARGUMENT with the field where one does not fit the others (heads * head_dim = hidden_size, kv_heads divides heads, ...). */
+/** INVALID_ARGUMENT with the field where one does not fit the others (heads * head_dim = hidden_size, kv_heads divides
+ * heads, ...). */
 cm3_status cm3_lm_config_check(cm3_context *context, const cm3_lm_config *config);
 /** Parameters of such a model. */
 uint64_t cm3_lm_config_parameters(const cm3_lm_config *config);

@@ -18,8 +18,8 @@ typedef struct cm3_declaration {
     bool failed;
 } cm3_declaration;
 
-static cm3_tensor *declare(cm3_declaration *d, cm3_init init, int rank, int64_t rows, int64_t columns, const char *format,
-                           int32_t layer) {
+static cm3_tensor *declare(cm3_declaration *d, cm3_init init, int rank, int64_t rows, int64_t columns,
+                           const char *format, int32_t layer) {
     size_t index = d->count++;
     if (!d->place) return NULL;
     char name[96];
@@ -199,7 +199,8 @@ cm3_status cm3_lm_create_random(cm3_context *context, const cm3_lm_config *confi
         if (inits[i] == CM3_INIT_POSITION) std = config->init_std / 30; /* 0.0002 for CM3Leon's 0.006 */
         for (int64_t j = 0; j < tensor->count; j++) {
             bool constant = inits[i] == CM3_INIT_ONE || inits[i] == CM3_INIT_ZERO;
-            cm3_f32(tensor)[j] = constant ? (inits[i] == CM3_INIT_ONE ? 1.0f : 0.0f) : (float)(std * truncated_normal(&random));
+            cm3_f32(tensor)[j] =
+                constant ? (inits[i] == CM3_INIT_ONE ? 1.0f : 0.0f) : (float)(std * truncated_normal(&random));
         }
     }
     cm3_free(context, inits);
@@ -211,7 +212,8 @@ cm3_status cm3_lm_create_random(cm3_context *context, const cm3_lm_config *confi
     return CM3_OK;
 }
 
-/* --- from a file --------------------------------------------------------------------------------------------------- */
+/* --- from a file ---------------------------------------------------------------------------------------------------
+ */
 
 static bool finite_values(const cm3_entry *entry) {
     bool finite = true;
@@ -235,8 +237,8 @@ static void shape_text(char *text, size_t size, int rank, const int64_t *shape) 
 }
 
 /** Finds the entry of a tensor and checks type, shape and values. A [head_dim] q/k-norm serves all heads. */
-static cm3_status find_entry(const cm3_lm *lm, const cm3_safetensors *tensors, const char *name, const cm3_tensor *tensor,
-                             bool check_weights, const cm3_entry **out) {
+static cm3_status find_entry(const cm3_lm *lm, const cm3_safetensors *tensors, const char *name,
+                             const cm3_tensor *tensor, bool check_weights, const cm3_entry **out) {
     const cm3_entry *entry = cm3_safetensors_find(tensors, name);
     const char *file = cm3_safetensors_name(tensors);
     if (!entry) return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' is missing", file, name);
@@ -246,16 +248,16 @@ static cm3_status find_entry(const cm3_lm *lm, const cm3_safetensors *tensors, c
         char expected[128], found[128];
         shape_text(expected, sizeof expected, tensor->rank, tensor->shape);
         shape_text(found, sizeof found, entry->rank, entry->shape);
-        return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' should have the shape %s and has %s", file, name,
-                        expected, found);
+        return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' should have the shape %s and has %s", file,
+                        name, expected, found);
     }
     if (entry->dtype != CM3_F32 && entry->dtype != CM3_BF16 && entry->dtype != CM3_F16) {
-        return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' is of type %s; F32, BF16 or F16 is expected", file,
-                        name, cm3_dtype_name(entry->dtype));
+        return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' is of type %s; F32, BF16 or F16 is expected",
+                        file, name, cm3_dtype_name(entry->dtype));
     }
     if (check_weights && !finite_values(entry)) {
-        return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' holds a value that is not a number or infinite", file,
-                        name);
+        return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' holds a value that is not a number or infinite",
+                        file, name);
     }
     *out = entry;
     return CM3_OK;
@@ -287,8 +289,8 @@ cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const 
         snprintf(name, sizeof name, "%s%s", prefix, lm->parameters[i].name);
         status = find_entry(lm, tensors, name, tensor, check_weights, &entries[i]);
         if (status != CM3_OK) break;
-        bool in_place = !copy && lm->parameters[i].decay && entries[i]->dtype != CM3_F16 &&
-                        (uintptr_t)entries[i]->data % 64 == 0;
+        bool in_place =
+            !copy && lm->parameters[i].decay && entries[i]->dtype != CM3_F16 && (uintptr_t)entries[i]->data % 64 == 0;
         tensor->dtype = in_place ? entries[i]->dtype : CM3_DTYPE_NONE;
         if (in_place) tensor->data = (void *)(uintptr_t)entries[i]->data;
     }
@@ -309,7 +311,8 @@ cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const 
 }
 
 uint64_t cm3_lm_config_parameters(const cm3_lm_config *c) {
-    uint64_t d = (uint64_t)c->hidden_size, kv = (uint64_t)c->kv_heads * (uint64_t)c->head_dim, ffn = (uint64_t)c->ffn_size;
+    uint64_t d = (uint64_t)c->hidden_size, kv = (uint64_t)c->kv_heads * (uint64_t)c->head_dim,
+             ffn = (uint64_t)c->ffn_size;
     uint64_t matrices = c->ffn == CM3_FFN_SWIGLU ? 3 : 2;
     uint64_t layer = 2 * d * d + 2 * d * kv + matrices * d * ffn;
     if (c->bias) layer += 2 * d + 2 * kv + (matrices - 1) * ffn + d;

@@ -6,13 +6,15 @@
 #include "base/options.h"
 #include "files/hash.h"
 
-static const cm3_load_options load_defaults = {.struct_size = sizeof load_defaults, .mode = CM3_LOAD_MAP, .check_weights = 1};
+static const cm3_load_options load_defaults = {
+    .struct_size = sizeof load_defaults, .mode = CM3_LOAD_MAP, .check_weights = 1};
 
 void cm3_load_options_init(cm3_load_options *options) {
     if (options) *options = load_defaults;
 }
 
-/* --- end ----------------------------------------------------------------------------------------------------------- */
+/* --- end -----------------------------------------------------------------------------------------------------------
+ */
 
 static cm3_status take_engine_down(void *arg) {
     cm3_model *model = arg;
@@ -30,7 +32,8 @@ void cm3_model_destroy(cm3_model *model) {
     if (!model || atomic_fetch_sub(&model->references, 1) != 1) return;
     cm3_context *context = model->context;
     /* The engine's task may be in its last lines on the compute thread: it is taken down behind it. */
-    if (model->engine && cm3_context_run(context, take_engine_down, model) != CM3_OK) model->engine_destroy(model->engine);
+    if (model->engine && cm3_context_run(context, take_engine_down, model) != CM3_OK)
+        model->engine_destroy(model->engine);
     pthread_mutex_destroy(&model->engine_lock);
     cm3_tokenizer_destroy(model->tokenizer);
     cm3_lm_destroy(model->lm);
@@ -41,18 +44,20 @@ void cm3_model_destroy(cm3_model *model) {
     cm3_context_release(context);
 }
 
-/* --- loading ------------------------------------------------------------------------------------------------------- */
+/* --- loading -------------------------------------------------------------------------------------------------------
+ */
 
 static cm3_status check_format(const cm3_model *model) {
     const char *name = model->file->name, *format = cm3_safetensors_metadata(model->tensors, "format");
     const char *version = cm3_safetensors_metadata(model->tensors, "version");
     if (!format || strcmp(format, "cm3") != 0) {
-        return cm3_fail(model->context, CM3_ERROR_FORMAT, "%s: __metadata__.format is '%s'; a .cm3 file has 'cm3'", name,
-                        format ? format : "missing");
+        return cm3_fail(model->context, CM3_ERROR_FORMAT, "%s: __metadata__.format is '%s'; a .cm3 file has 'cm3'",
+                        name, format ? format : "missing");
     }
     if (!version || strcmp(version, CM3_FILE_VERSION) != 0) {
-        return cm3_fail(model->context, CM3_ERROR_VERSION, "%s: the file is of version '%s'; this library reads version '%s'",
-                        name, version ? version : "missing", CM3_FILE_VERSION);
+        return cm3_fail(model->context, CM3_ERROR_VERSION,
+                        "%s: the file is of version '%s'; this library reads version '%s'", name,
+                        version ? version : "missing", CM3_FILE_VERSION);
     }
     if (!cm3_safetensors_metadata(model->tensors, "config")) {
         return cm3_fail(model->context, CM3_ERROR_FORMAT, "%s: __metadata__.config is missing", name);
@@ -69,8 +74,8 @@ static cm3_status check_sum(const cm3_model *model) {
     cm3_safetensors_data(model->tensors, &data, &size);
     snprintf(found, sizeof found, "%016llx", (unsigned long long)cm3_hash(data, size));
     if (strcmp(sum, found) == 0) return CM3_OK;
-    return cm3_fail(model->context, CM3_ERROR_CHECKSUM, "%s: the data's checksum is %s; the file says %s", model->file->name,
-                    found, sum);
+    return cm3_fail(model->context, CM3_ERROR_CHECKSUM, "%s: the data's checksum is %s; the file says %s",
+                    model->file->name, found, sum);
 }
 
 static cm3_status load_lm(cm3_model *model, const cm3_json_object *config, bool check_weights) {
@@ -92,7 +97,8 @@ static cm3_status load_tokenizer(cm3_model *model, const cm3_json_object *config
     cm3_tokenizer *t = cm3_calloc(model->context, 1, sizeof *t);
     if (!t) return cm3_fail_memory(model->context, sizeof *t, "tokenizer");
     t->context = model->context;
-    t->special = (cm3_special_tokens){.eod = -1, .pad = -1, .break_ = -1, .begin_image = -1, .end_image = -1, .end_span = -1};
+    t->special =
+        (cm3_special_tokens){.eod = -1, .pad = -1, .break_ = -1, .begin_image = -1, .end_image = -1, .end_span = -1};
     atomic_init(&t->references, 1);
     cm3_context_retain(model->context);
     model->tokenizer = t;
@@ -120,7 +126,8 @@ static cm3_status check_parts(const cm3_model *model) {
     const cm3_tokenizer *t = model->tokenizer;
     const char *name = model->file->name;
     if (model->lm && t->bpe && cm3_bpe_vocab_size(t->bpe) > model->lm->config.vocab_size) {
-        return cm3_fail(model->context, CM3_ERROR_FORMAT, "%s: the tokenizer has ids up to %d, the model's vocabulary is %d", name,
+        return cm3_fail(model->context, CM3_ERROR_FORMAT,
+                        "%s: the tokenizer has ids up to %d, the model's vocabulary is %d", name,
                         cm3_bpe_vocab_size(t->bpe) - 1, model->lm->config.vocab_size);
     }
     if (t->vq && t->bpe && t->special.image_count != t->vq->config.num_embeddings) {
@@ -141,7 +148,8 @@ static cm3_status load_parts(cm3_model *model, const cm3_load_options *options) 
     CM3_TRY(cm3_json_parse(model->context, model->file->name, config, strlen(config), &json));
     cm3_json_object object = {model->context, model->file->name, json};
     cm3_status status = CM3_OK;
-    if (!json_is_object(json)) status = cm3_fail(model->context, CM3_ERROR_FORMAT, "%s: config is not an object", model->file->name);
+    if (!json_is_object(json))
+        status = cm3_fail(model->context, CM3_ERROR_FORMAT, "%s: config is not an object", model->file->name);
     if (status == CM3_OK) status = load_lm(model, &object, options->check_weights != 0);
     if (status == CM3_OK) status = load_tokenizer(model, &object, options->check_weights != 0);
     json_decref(json);
@@ -207,7 +215,8 @@ cm3_status cm3_model_load_memory(cm3_context *context, const void *data, size_t 
     return load(context, file, &own, model);
 }
 
-cm3_status cm3_model_load_io(cm3_context *context, const cm3_io *io, const cm3_load_options *options, cm3_model **model) {
+cm3_status cm3_model_load_io(cm3_context *context, const cm3_io *io, const cm3_load_options *options,
+                             cm3_model **model) {
     if (model) *model = NULL;
     if (!context || !io || !model) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_model_load_io: an argument is NULL");
@@ -219,7 +228,8 @@ cm3_status cm3_model_load_io(cm3_context *context, const cm3_io *io, const cm3_l
     return load(context, file, &own, model);
 }
 
-/* --- description --------------------------------------------------------------------------------------------------- */
+/* --- description ---------------------------------------------------------------------------------------------------
+ */
 
 cm3_status cm3_model_get_info(const cm3_model *model, cm3_model_info *info) {
     if (!model) return CM3_ERROR_INVALID_ARGUMENT;
@@ -249,7 +259,8 @@ cm3_status cm3_model_config_json(const cm3_model *model, const char **json) {
 cm3_status cm3_model_tokenizer(const cm3_model *model, cm3_tokenizer **tokenizer) {
     if (tokenizer) *tokenizer = NULL;
     if (!model) return CM3_ERROR_INVALID_ARGUMENT;
-    if (!tokenizer) return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_model_tokenizer: tokenizer is NULL");
+    if (!tokenizer)
+        return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_model_tokenizer: tokenizer is NULL");
     if (!model->tokenizer->bpe && !model->tokenizer->vq) {
         return cm3_fail(model->context, CM3_ERROR_NOT_FOUND, "%s: the file holds no tokenizer", model->file->name);
     }
@@ -258,7 +269,8 @@ cm3_status cm3_model_tokenizer(const cm3_model *model, cm3_tokenizer **tokenizer
     return CM3_OK;
 }
 
-/* --- the plain forward pass ---------------------------------------------------------------------------------------- */
+/* --- the plain forward pass ----------------------------------------------------------------------------------------
+ */
 
 typedef struct cm3_logits_call {
     const cm3_model *model;
@@ -280,7 +292,8 @@ static cm3_status compute_logits(void *arg) {
             positions[i] = (int32_t)i;
             first[i] = 0;
         }
-        cm3_lm_batch batch = {.rows = (int64_t)call->count, .ids = call->ids, .positions = positions, .plan = {.first = first}};
+        cm3_lm_batch batch = {
+            .rows = (int64_t)call->count, .ids = call->ids, .positions = positions, .plan = {.first = first}};
         logits = cm3_lm_forward(graph, call->model->lm, &batch);
     }
     if (logits) memcpy(call->logits, logits->data, (size_t)logits->count * sizeof(float));
@@ -289,10 +302,12 @@ static cm3_status compute_logits(void *arg) {
     return status;
 }
 
-cm3_status cm3_model_logits(const cm3_model *model, const int32_t *ids, size_t count, cm3_compute compute, float *logits) {
+cm3_status cm3_model_logits(const cm3_model *model, const int32_t *ids, size_t count, cm3_compute compute,
+                            float *logits) {
     if (!model) return CM3_ERROR_INVALID_ARGUMENT;
     if (!ids || !count || !logits) {
-        return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_model_logits: an argument is NULL or count is 0");
+        return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT,
+                        "cm3_model_logits: an argument is NULL or count is 0");
     }
     if (!model->lm) return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no language model");
     if (count > (size_t)model->lm->config.max_positions) {

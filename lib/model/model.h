@@ -35,7 +35,8 @@ struct cm3_model {
 };
 
 void cm3_tokenizer_retain(cm3_tokenizer *tokenizer);
-/** A text-only tokenizer over `bpe`, which it takes over, also on failure; its special tokens are the caller's to fill. */
+/** A text-only tokenizer over `bpe`, which it takes over, also on failure; its special tokens are the caller's to fill.
+ */
 cm3_status cm3_tokenizer_create(cm3_context *context, cm3_bpe *bpe, cm3_tokenizer **tokenizer);
 
 /** What goes into a `.cm3` file; any part may be NULL. */

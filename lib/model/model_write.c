@@ -12,13 +12,17 @@ typedef struct cm3_contents {
     size_t count, capacity;
 } cm3_contents;
 
-static cm3_status add(cm3_contents *contents, const char *prefix, const char *name, const cm3_tensor *tensor, cm3_dtype dtype) {
+static cm3_status add(cm3_contents *contents, const char *prefix, const char *name, const cm3_tensor *tensor,
+                      cm3_dtype dtype) {
     CM3_TRY(cm3_grow(contents->context, &contents->entries, &contents->capacity, contents->count + 1,
                      sizeof *contents->entries, "file"));
     char full[256];
     int length = snprintf(full, sizeof full, "%s%s", prefix, name);
-    cm3_save_entry entry = {.name = cm3_strndup(contents->context, full, (size_t)length), .dtype = dtype,
-                            .source_dtype = tensor->dtype, .rank = tensor->rank, .data = tensor->data};
+    cm3_save_entry entry = {.name = cm3_strndup(contents->context, full, (size_t)length),
+                            .dtype = dtype,
+                            .source_dtype = tensor->dtype,
+                            .rank = tensor->rank,
+                            .data = tensor->data};
     if (!entry.name) return cm3_fail_memory(contents->context, (size_t)length, "file");
     for (int i = 0; i < tensor->rank; i++) entry.shape[i] = tensor->shape[i];
     contents->entries[contents->count++] = entry;
@@ -73,7 +77,8 @@ cm3_status cm3_model_write(cm3_context *context, const char *path, const cm3_mod
     if (status == CM3_OK) {
         const char *keys[] = {"format", "version", "config", "tokenizer"};
         const char *values[] = {"cm3", CM3_FILE_VERSION, config, tokenizer};
-        status = cm3_safetensors_write(context, path, contents.entries, contents.count, keys, values, tokenizer ? 4 : 3);
+        status =
+            cm3_safetensors_write(context, path, contents.entries, contents.count, keys, values, tokenizer ? 4 : 3);
     }
     for (size_t i = 0; i < contents.count; i++) cm3_free(context, (void *)(uintptr_t)contents.entries[i].name);
     cm3_free(context, contents.entries);

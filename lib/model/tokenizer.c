@@ -110,7 +110,8 @@ cm3_status cm3_tokenizer_decode(const cm3_tokenizer *tokenizer, const int32_t *i
     CM3_TRY(need_text(tokenizer));
     char *raw = NULL, *clean = NULL;
     size_t raw_count = 0, raw_capacity = 0, clean_count = 0, clean_capacity = 0;
-    cm3_status status = cm3_bpe_decode_raw(tokenizer->bpe, ids, count, skip_special != 0, &raw, &raw_count, &raw_capacity);
+    cm3_status status =
+        cm3_bpe_decode_raw(tokenizer->bpe, ids, count, skip_special != 0, &raw, &raw_count, &raw_capacity);
     if (status == CM3_OK) status = cm3_utf8_lossy(context, raw, raw_count, &clean, &clean_count, &clean_capacity);
     if (status == CM3_OK) {
         *size = clean_count;
@@ -139,11 +140,15 @@ cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_token_role 
     if (id) *id = -1;
     if (!tokenizer) return CM3_ERROR_INVALID_ARGUMENT;
     if (!id || index < 0) {
-        return cm3_fail(tokenizer->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_tokenizer_special: id is NULL or index below 0");
+        return cm3_fail(tokenizer->context, CM3_ERROR_INVALID_ARGUMENT,
+                        "cm3_tokenizer_special: id is NULL or index below 0");
     }
     const cm3_special_tokens *s = &tokenizer->special;
-    const int32_t single[] = {[CM3_TOKEN_EOD] = s->eod, [CM3_TOKEN_PAD] = s->pad, [CM3_TOKEN_BREAK] = s->break_,
-                              [CM3_TOKEN_BEGIN_IMAGE] = s->begin_image, [CM3_TOKEN_END_IMAGE] = s->end_image,
+    const int32_t single[] = {[CM3_TOKEN_EOD] = s->eod,
+                              [CM3_TOKEN_PAD] = s->pad,
+                              [CM3_TOKEN_BREAK] = s->break_,
+                              [CM3_TOKEN_BEGIN_IMAGE] = s->begin_image,
+                              [CM3_TOKEN_END_IMAGE] = s->end_image,
                               [CM3_TOKEN_END_SPAN] = s->end_span};
     int32_t found = -1;
     if (role == CM3_TOKEN_SENTINEL) {
@@ -153,10 +158,12 @@ cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_token_role 
     } else if (role >= CM3_TOKEN_EOD && role <= CM3_TOKEN_END_SPAN) {
         if (index == 0) found = single[role];
     } else {
-        return cm3_fail(tokenizer->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_tokenizer_special: role %d is unknown", (int)role);
+        return cm3_fail(tokenizer->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_tokenizer_special: role %d is unknown",
+                        (int)role);
     }
     if (found < 0) {
-        return cm3_fail(tokenizer->context, CM3_ERROR_NOT_FOUND, "there is no special token of role %d, index %d", (int)role, index);
+        return cm3_fail(tokenizer->context, CM3_ERROR_NOT_FOUND, "there is no special token of role %d, index %d",
+                        (int)role, index);
     }
     *id = found;
     return CM3_OK;
@@ -173,7 +180,8 @@ cm3_status cm3_tokenizer_encode_image(const cm3_tokenizer *tokenizer, const cm3_
     if (!tokenizer->vq) return cm3_fail(context, CM3_ERROR_UNSUPPORTED, "the tokenizer has no part for images");
     size_t tokens = (size_t)cm3_vq_tokens(tokenizer->vq);
     if (capacity < tokens) {
-        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "a picture has %zu codes; there is room for %zu", tokens, capacity);
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "a picture has %zu codes; there is room for %zu", tokens,
+                        capacity);
     }
     CM3_TRY(cm3_vq_encode_image(tokenizer->vq, image, codes));
     *count = tokens;

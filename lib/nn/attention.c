@@ -1,6 +1,6 @@
 /*
- * Causal attention, one head and one run of rows at a time: over the rows of the same call (training, plain forward) or over a
- * KV cache (prefill, decode). Grouped heads share a kv head.
+ * Causal attention, one head and one run of rows at a time: over the rows of the same call (training, plain forward) or
+ * over a KV cache (prefill, decode). Grouped heads share a kv head.
  */
 #include <math.h>
 
@@ -25,10 +25,20 @@ typedef struct cm3_attention_call {
 static cm3_attention_args head_args(const cm3_attention_call *c, int64_t head) {
     int64_t kv_head = head / (c->heads / c->kv_heads), d = c->head_dim;
     return (cm3_attention_args){
-        .rows = c->rows, .head_dim = d, .scale = 1.0f / sqrtf((float)d), .q = cm3_f32(c->q) + head * d,
-        .q_stride = c->heads * d, .out = cm3_f32(c->y) + head * d, .out_stride = c->heads * d,
-        .k = cm3_f32(c->k) + kv_head * d, .v = cm3_f32(c->v) + kv_head * d, .kv_stride = c->kv_heads * d,
-        .kv_dtype = CM3_F32, .first = c->first, .last = c->last, .lse = c->lse ? c->lse + head * c->rows : NULL,
+        .rows = c->rows,
+        .head_dim = d,
+        .scale = 1.0f / sqrtf((float)d),
+        .q = cm3_f32(c->q) + head * d,
+        .q_stride = c->heads * d,
+        .out = cm3_f32(c->y) + head * d,
+        .out_stride = c->heads * d,
+        .k = cm3_f32(c->k) + kv_head * d,
+        .v = cm3_f32(c->v) + kv_head * d,
+        .kv_stride = c->kv_heads * d,
+        .kv_dtype = CM3_F32,
+        .first = c->first,
+        .last = c->last,
+        .lse = c->lse ? c->lse + head * c->rows : NULL,
     };
 }
 
@@ -47,8 +57,11 @@ static void backward_kv_heads(void *arg, int64_t begin, int64_t end, int member)
     for (int64_t head = begin * group; head < end * group; head++) {
         cm3_attention_args args = head_args(c, head);
         cm3_attention_grads grads = {
-            .out = cm3_f32(c->y) + head * d, .dout = c->y->grad + head * d, .dq = c->dq + head * d,
-            .dk = c->dk + head / group * d, .dv = c->dv + head / group * d,
+            .out = cm3_f32(c->y) + head * d,
+            .dout = c->y->grad + head * d,
+            .dq = c->dq + head * d,
+            .dk = c->dk + head / group * d,
+            .dv = c->dv + head / group * d,
         };
         c->graph->kernels->attention_backward(&args, &grads, c->scratch + member * c->scratch_size);
     }
@@ -86,7 +99,8 @@ static bool plain_limits(cm3_attention_call *c, const cm3_attention_plan *plan, 
         c->first[i] = plan->first[i];
         c->last[i] = (int32_t)i;
         if (plan->first[i] < 0 || plan->first[i] > i) {
-            cm3_graph_fail(c->graph, CM3_ERROR_INTERNAL, "attention: row %lld begins at %d", (long long)i, plan->first[i]);
+            cm3_graph_fail(c->graph, CM3_ERROR_INTERNAL, "attention: row %lld begins at %d", (long long)i,
+                           plan->first[i]);
             return false;
         }
         if (i - plan->first[i] + 1 > *keys) *keys = i - plan->first[i] + 1;
@@ -113,7 +127,8 @@ static cm3_tensor *attend_rows(cm3_attention_call *c, const cm3_attention_plan *
     return graph->status == CM3_OK ? c->y : NULL;
 }
 
-/* --- with caches --------------------------------------------------------------------------------------------------- */
+/* --- with caches ---------------------------------------------------------------------------------------------------
+ */
 
 /** Puts the new keys or values of one sequence behind those it has. */
 static void append(const cm3_attention_call *c, const cm3_sequence *sequence, const cm3_tensor *from, void *to) {
@@ -142,11 +157,19 @@ static void cached_heads(void *arg, int64_t begin, int64_t end, int member) {
         int64_t head = item % c->heads, row = sequence->first_row;
         size_t plane = (size_t)(head / group * cache->capacity * d) * cm3_dtype_size(cache->dtype);
         cm3_attention_args args = {
-            .rows = sequence->rows, .head_dim = d, .scale = 1.0f / sqrtf((float)d),
-            .q = cm3_f32(c->q) + (row * c->heads + head) * d, .q_stride = c->heads * d,
-            .out = cm3_f32(c->y) + (row * c->heads + head) * d, .out_stride = c->heads * d,
-            .k = (const char *)cache->k[c->layer] + plane, .v = (const char *)cache->v[c->layer] + plane, .kv_stride = d,
-            .kv_dtype = cache->dtype, .first = c->first + row, .last = c->last + row,
+            .rows = sequence->rows,
+            .head_dim = d,
+            .scale = 1.0f / sqrtf((float)d),
+            .q = cm3_f32(c->q) + (row * c->heads + head) * d,
+            .q_stride = c->heads * d,
+            .out = cm3_f32(c->y) + (row * c->heads + head) * d,
+            .out_stride = c->heads * d,
+            .k = (const char *)cache->k[c->layer] + plane,
+            .v = (const char *)cache->v[c->layer] + plane,
+            .kv_stride = d,
+            .kv_dtype = cache->dtype,
+            .first = c->first + row,
+            .last = c->last + row,
         };
         c->graph->kernels->attention(&args, c->scratch + member * c->scratch_size);
     }
@@ -187,8 +210,14 @@ cm3_tensor *cm3_nn_attention(cm3_graph *graph, cm3_tensor *q, cm3_tensor *k, cm3
                              int64_t kv_heads, const cm3_attention_plan *plan, int32_t layer) {
     if (!q || !k || !v || !cm3_graph_alive(graph)) return NULL;
     int64_t width = q->shape[q->rank - 1];
-    cm3_attention_call call = {.graph = graph, .q = q, .k = k, .v = v, .heads = heads, .kv_heads = kv_heads,
-                               .head_dim = width / heads, .rows = q->count / width};
+    cm3_attention_call call = {.graph = graph,
+                               .q = q,
+                               .k = k,
+                               .v = v,
+                               .heads = heads,
+                               .kv_heads = kv_heads,
+                               .head_dim = width / heads,
+                               .rows = q->count / width};
     if (k->count != call.rows * kv_heads * call.head_dim || v->count != k->count || width % heads || heads % kv_heads) {
         return cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "attention: shapes do not fit");
     }

@@ -22,8 +22,9 @@ static void forward_rows(void *arg, int64_t begin, int64_t end, int member) {
 static void backward_rows(void *arg, int64_t begin, int64_t end, int member) {
     (void)member;
     cm3_ce_call *c = arg;
-    c->graph->kernels->cross_entropy_backward(c->dlogits + begin * c->n, c->accumulate, cm3_f32(c->logits) + begin * c->n,
-                                              c->lse + begin, c->targets + begin, c->scale + begin, end - begin, c->n);
+    c->graph->kernels->cross_entropy_backward(c->dlogits + begin * c->n, c->accumulate,
+                                              cm3_f32(c->logits) + begin * c->n, c->lse + begin, c->targets + begin,
+                                              c->scale + begin, end - begin, c->n);
 }
 
 static void backward(cm3_graph *graph, void *saved) {
@@ -50,8 +51,8 @@ cm3_tensor *cm3_nn_cross_entropy(cm3_graph *graph, cm3_tensor *logits, const int
     double weight_sum = 0;
     for (int64_t i = 0; i < call.rows; i++) {
         if (targets[i] >= call.n) {
-            return cm3_graph_fail(graph, CM3_ERROR_INVALID_ARGUMENT, "target %lld: id %d is not below %lld", (long long)i,
-                                  targets[i], (long long)call.n);
+            return cm3_graph_fail(graph, CM3_ERROR_INVALID_ARGUMENT, "target %lld: id %d is not below %lld",
+                                  (long long)i, targets[i], (long long)call.n);
         }
         call.targets[i] = targets[i];
         call.scale[i] = targets[i] < 0 ? 0 : weights ? weights[i] : 1;

@@ -27,8 +27,8 @@ cm3_tensor *cm3_nn_embedding(cm3_graph *graph, cm3_tensor *table, const int32_t 
     if (!y || !copy) return NULL;
     for (int64_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= vocab) {
-            return cm3_graph_fail(graph, CM3_ERROR_INVALID_ARGUMENT, "token %lld: id %d is not in 0..%lld", (long long)i,
-                                  ids[i], (long long)vocab - 1);
+            return cm3_graph_fail(graph, CM3_ERROR_INVALID_ARGUMENT, "token %lld: id %d is not in 0..%lld",
+                                  (long long)i, ids[i], (long long)vocab - 1);
         }
         copy[i] = ids[i];
         if (table->dtype == CM3_BF16) {

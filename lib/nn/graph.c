@@ -31,7 +31,8 @@ cm3_status cm3_graph_create(cm3_context *context, const cm3_graph_options *optio
     g->record = options->record;
     g->tape = (struct cm3_tape *)(g + 1);
     cm3_context_retain(context);
-    cm3_status status = cm3_arena_create(context, options->arena_block ? options->arena_block : (size_t)1 << 20, &g->arena);
+    cm3_status status =
+        cm3_arena_create(context, options->arena_block ? options->arena_block : (size_t)1 << 20, &g->arena);
 #ifdef CM3_WITH_ONEDNN
     if (status == CM3_OK) status = cm3_dnn_create(context, &g->dnn);
 #endif

@@ -1,12 +1,13 @@
 /*
- * Matrix products with weights. Few rows (decode) go to the kernels that read each weight once; many rows to oneDNN, or, where
- * it has nothing, to the portable product.
+ * Matrix products with weights. Few rows (decode) go to the kernels that read each weight once; many rows to oneDNN,
+ * or, where it has nothing, to the portable product.
  */
 #include "nn/onednn/onednn.h"
 #include "nn/ops.h"
 #include "nn/parallel_rows.h"
 
-/* Up to this many rows the decode kernels win: they take eight rows at a time over a stretch of weights that stays in cache. */
+/* Up to this many rows the decode kernels win: they take eight rows at a time over a stretch of weights that stays in
+ * cache. */
 #define CM3_FEW_ROWS 32
 #define CM3_ROWS_AT_ONCE 8
 
@@ -32,8 +33,8 @@ static void product_rows(void *arg, int64_t begin, int64_t end, int member) {
     const cm3_product *p = range->product;
     int64_t a_row = p->trans_a ? 1 : p->k, a_column = p->trans_a ? p->m : 1;
     int64_t b_row = p->trans_b ? 1 : p->n, b_column = p->trans_b ? p->k : 1;
-    range->graph->kernels->gemm_f32(p->c + begin * p->n, p->n, range->a + begin * a_row, a_row, a_column, range->b, b_row,
-                                    b_column, end - begin, p->n, p->k, p->accumulate);
+    range->graph->kernels->gemm_f32(p->c + begin * p->n, p->n, range->a + begin * a_row, a_row, a_column, range->b,
+                                    b_row, b_column, end - begin, p->n, p->k, p->accumulate);
 }
 
 /** f32 values of bf16 data, in the arena. */
@@ -50,9 +51,22 @@ static void add_bias(cm3_graph *graph, float *c, const float *bias, int64_t m, i
 static void product(cm3_graph *graph, const cm3_product *p) {
     if (graph->dnn) {
         cm3_dnn_matmul_args args = {
-            .batch = 1, .m = p->m, .n = p->n, .k = p->k, .ab_dtype = p->dtype, .c_dtype = CM3_F32,
-            .trans_a = p->trans_a, .trans_b = p->trans_b, .accumulate = p->accumulate, .a = p->a, .b = p->b, .c = p->c,
-            .bias = p->bias, .lda = p->trans_a ? p->m : p->k, .ldb = p->trans_b ? p->k : p->n, .ldc = p->n,
+            .batch = 1,
+            .m = p->m,
+            .n = p->n,
+            .k = p->k,
+            .ab_dtype = p->dtype,
+            .c_dtype = CM3_F32,
+            .trans_a = p->trans_a,
+            .trans_b = p->trans_b,
+            .accumulate = p->accumulate,
+            .a = p->a,
+            .b = p->b,
+            .c = p->c,
+            .bias = p->bias,
+            .lda = p->trans_a ? p->m : p->k,
+            .ldb = p->trans_b ? p->k : p->n,
+            .ldc = p->n,
         };
         cm3_status status = cm3_dnn_matmul(graph->dnn, &args);
         if (status == CM3_OK) return;
@@ -99,7 +113,8 @@ static const uint16_t *weights_bf16(cm3_graph *graph, const cm3_tensor *w) {
     return cm3_nn_round(graph, w->data, w->count);
 }
 
-/* --- few rows ------------------------------------------------------------------------------------------------------ */
+/* --- few rows ------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct cm3_few {
     const cm3_kernels *kernels;
@@ -129,8 +144,16 @@ static void few_columns(void *arg, int64_t begin, int64_t end, int member) {
 }
 
 static void linear_few(cm3_graph *graph, const cm3_tensor *x, const cm3_tensor *w, const float *bias, cm3_tensor *y) {
-    cm3_few few = {.kernels = graph->kernels, .y = y->data, .x = x->data, .w = w->data, .bias = bias,
-                   .rows = (int)y->shape[0], .n = w->shape[0], .k = w->shape[1], .x_dtype = CM3_F32, .w_dtype = w->dtype};
+    cm3_few few = {.kernels = graph->kernels,
+                   .y = y->data,
+                   .x = x->data,
+                   .w = w->data,
+                   .bias = bias,
+                   .rows = (int)y->shape[0],
+                   .n = w->shape[0],
+                   .k = w->shape[1],
+                   .x_dtype = CM3_F32,
+                   .w_dtype = w->dtype};
     if (graph->compute == CM3_COMPUTE_BF16 && w->dtype == CM3_BF16) {
         few.x_dtype = CM3_BF16;
         few.x = cm3_nn_round(graph, x->data, y->shape[0] * few.k);
@@ -141,7 +164,8 @@ static void linear_few(cm3_graph *graph, const cm3_tensor *x, const cm3_tensor *
     cm3_parallel_for(graph->team, few.n, (grain + 15) / 16 * 16, few_columns, &few);
 }
 
-/* --- many rows, and the gradient ----------------------------------------------------------------------------------- */
+/* --- many rows, and the gradient -----------------------------------------------------------------------------------
+ */
 
 typedef struct cm3_linear_saved {
     cm3_tensor *x, *w, *bias, *y;
@@ -191,8 +215,15 @@ cm3_tensor *cm3_nn_linear(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_te
         linear_few(graph, x, w, bias_data, y);
         return graph->status == CM3_OK ? y : NULL;
     }
-    cm3_product p = {.m = m, .n = n, .k = k, .trans_b = true, .dtype = CM3_F32, .a = x->data, .b = w->data,
-                     .c = y->data, .bias = bias_data};
+    cm3_product p = {.m = m,
+                     .n = n,
+                     .k = k,
+                     .trans_b = true,
+                     .dtype = CM3_F32,
+                     .a = x->data,
+                     .b = w->data,
+                     .c = y->data,
+                     .bias = bias_data};
     if (graph->compute == CM3_COMPUTE_BF16) {
         p.dtype = CM3_BF16;
         p.a = cm3_nn_round(graph, x->data, m * k);
@@ -208,7 +239,8 @@ cm3_tensor *cm3_nn_linear(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_te
     return graph->status == CM3_OK ? y : NULL;
 }
 
-/* --- products of activations --------------------------------------------------------------------------------------- */
+/* --- products of activations ---------------------------------------------------------------------------------------
+ */
 
 typedef struct cm3_matmul_saved {
     cm3_tensor *a, *b, *y;
@@ -220,10 +252,24 @@ typedef struct cm3_matmul_saved {
 static void batched(cm3_graph *graph, int64_t batch, const cm3_product *p) {
     if (graph->dnn) {
         cm3_dnn_matmul_args args = {
-            .batch = batch, .m = p->m, .n = p->n, .k = p->k, .ab_dtype = CM3_F32, .c_dtype = CM3_F32,
-            .trans_a = p->trans_a, .trans_b = p->trans_b, .accumulate = p->accumulate, .a = p->a, .b = p->b, .c = p->c,
-            .lda = p->trans_a ? p->m : p->k, .ldb = p->trans_b ? p->k : p->n, .ldc = p->n,
-            .a_stride = p->m * p->k, .b_stride = p->k * p->n, .c_stride = p->m * p->n,
+            .batch = batch,
+            .m = p->m,
+            .n = p->n,
+            .k = p->k,
+            .ab_dtype = CM3_F32,
+            .c_dtype = CM3_F32,
+            .trans_a = p->trans_a,
+            .trans_b = p->trans_b,
+            .accumulate = p->accumulate,
+            .a = p->a,
+            .b = p->b,
+            .c = p->c,
+            .lda = p->trans_a ? p->m : p->k,
+            .ldb = p->trans_b ? p->k : p->n,
+            .ldc = p->n,
+            .a_stride = p->m * p->k,
+            .b_stride = p->k * p->n,
+            .c_stride = p->m * p->n,
         };
         cm3_status status = cm3_dnn_matmul(graph->dnn, &args);
         if (status == CM3_OK) return;
@@ -235,7 +281,8 @@ static void batched(cm3_graph *graph, int64_t batch, const cm3_product *p) {
     for (int64_t i = 0; i < batch; i++) {
         cm3_product one = *p;
         one.c = p->c + i * p->m * p->n;
-        cm3_product_range range = {graph, &one, (const float *)p->a + i * p->m * p->k, (const float *)p->b + i * p->k * p->n};
+        cm3_product_range range = {graph, &one, (const float *)p->a + i * p->m * p->k,
+                                   (const float *)p->b + i * p->k * p->n};
         cm3_parallel_for(graph->team, p->m, 1 + (1 << 18) / (p->n * p->k + 1), product_rows, &range);
     }
 }
@@ -247,18 +294,22 @@ static void matmul_backward(cm3_graph *graph, void *saved) {
     cm3_product p = {.dtype = CM3_F32};
     float *da = cm3_graph_grad(graph, s->a, &p.accumulate);
     if (da && !s->trans_a) { /* da [m, k] = dy [m, n] op(b)^T */
-        p.m = s->m, p.n = s->k, p.k = s->n, p.a = dy, p.trans_a = false, p.b = s->b->data, p.trans_b = !s->trans_b, p.c = da;
+        p.m = s->m, p.n = s->k, p.k = s->n, p.a = dy, p.trans_a = false, p.b = s->b->data, p.trans_b = !s->trans_b,
+        p.c = da;
         batched(graph, s->batch, &p);
     } else if (da) { /* da [k, m] = op(b) dy^T */
-        p.m = s->k, p.n = s->m, p.k = s->n, p.a = s->b->data, p.trans_a = s->trans_b, p.b = dy, p.trans_b = true, p.c = da;
+        p.m = s->k, p.n = s->m, p.k = s->n, p.a = s->b->data, p.trans_a = s->trans_b, p.b = dy, p.trans_b = true,
+        p.c = da;
         batched(graph, s->batch, &p);
     }
     float *db = cm3_graph_grad(graph, s->b, &p.accumulate);
     if (db && !s->trans_b) { /* db [k, n] = op(a)^T dy */
-        p.m = s->k, p.n = s->n, p.k = s->m, p.a = s->a->data, p.trans_a = !s->trans_a, p.b = dy, p.trans_b = false, p.c = db;
+        p.m = s->k, p.n = s->n, p.k = s->m, p.a = s->a->data, p.trans_a = !s->trans_a, p.b = dy, p.trans_b = false,
+        p.c = db;
         batched(graph, s->batch, &p);
     } else if (db) { /* db [n, k] = dy^T op(a) */
-        p.m = s->n, p.n = s->k, p.k = s->m, p.a = dy, p.trans_a = true, p.b = s->a->data, p.trans_b = s->trans_a, p.c = db;
+        p.m = s->n, p.n = s->k, p.k = s->m, p.a = dy, p.trans_a = true, p.b = s->a->data, p.trans_b = s->trans_a,
+        p.c = db;
         batched(graph, s->batch, &p);
     }
 }
@@ -272,8 +323,15 @@ cm3_tensor *cm3_nn_matmul(cm3_graph *graph, cm3_tensor *a, bool trans_a, cm3_ten
     }
     cm3_tensor *y = cm3_graph_tensor(graph, CM3_F32, 3, (const int64_t[]){batch, m, n});
     if (!y) return NULL;
-    cm3_product p = {.m = m, .n = n, .k = k, .trans_a = trans_a, .trans_b = trans_b, .dtype = CM3_F32, .a = a->data,
-                     .b = b->data, .c = y->data};
+    cm3_product p = {.m = m,
+                     .n = n,
+                     .k = k,
+                     .trans_a = trans_a,
+                     .trans_b = trans_b,
+                     .dtype = CM3_F32,
+                     .a = a->data,
+                     .b = b->data,
+                     .c = y->data};
     batched(graph, batch, &p);
     const cm3_tensor *inputs[] = {a, b};
     cm3_matmul_saved *saved = cm3_graph_record(graph, y, inputs, 2, matmul_backward, sizeof *saved);

@@ -79,11 +79,18 @@ static void norm_backward(cm3_graph *graph, void *saved) {
     add_partial_sums(c, c->beta, c->dbeta);
 }
 
-static cm3_tensor *norm(cm3_graph *graph, cm3_tensor *x, cm3_tensor *gamma, cm3_tensor *beta, float epsilon, bool centred) {
+static cm3_tensor *norm(cm3_graph *graph, cm3_tensor *x, cm3_tensor *gamma, cm3_tensor *beta, float epsilon,
+                        bool centred) {
     if (!x || !cm3_graph_alive(graph)) return NULL;
     int64_t n = gamma ? gamma->shape[gamma->rank - 1] : x->shape[x->rank - 1];
-    cm3_norm_call call = {.graph = graph, .x = x, .gamma = gamma, .beta = beta, .epsilon = epsilon, .n = n,
-                          .rows = x->count / n, .period = gamma ? gamma->count / n : 1};
+    cm3_norm_call call = {.graph = graph,
+                          .x = x,
+                          .gamma = gamma,
+                          .beta = beta,
+                          .epsilon = epsilon,
+                          .n = n,
+                          .rows = x->count / n,
+                          .period = gamma ? gamma->count / n : 1};
     if (call.rows * n != x->count) return cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "norm: shapes do not fit");
     call.y = cm3_graph_like(graph, x);
     call.rstd = cm3_graph_scratch(graph, (size_t)call.rows * sizeof(float));

@@ -3,65 +3,158 @@
 
 #include "nn/ops.h"
 
-typedef struct cm3_error_call {
+typedef enum cm3_loss_kind { CM3_LOSS_ABSOLUTE, CM3_LOSS_SQUARED, CM3_LOSS_PLAIN, CM3_LOSS_HINGE } cm3_loss_kind;
+
+typedef struct cm3_loss_call {
     cm3_tensor *x, *loss;
     const float *target;
-    int power;  /**< 1: absolute, 2: squared, 0: plain mean, 3: hinge */
-    float sign;
-} cm3_error_call;
+    cm3_loss_kind kind;
+    float sign;   /**< of the hinge */
+    double *sums; /**< one a block */
+    /* backward */
+    float *dx;
+    float factor;
+    bool accumulate;
+} cm3_loss_call;
 
-static float value_of(const cm3_error_call *e, int64_t i) {
-    float x = cm3_f32(e->x)[i];
-    if (e->power == 0) return x;
-    if (e->power == 3) return 1 + e->sign * x > 0 ? 1 + e->sign * x : 0;
-    float difference = x - e->target[i];
-    return e->power == 1 ? fabsf(difference) : difference * difference;
+/** Elements summed at a time: blocks do not depend on the team, so the sum of their sums does not either. */
+#define CM3_LOSS_BLOCK 4096
+
+static inline __attribute__((always_inline)) float value_of(cm3_loss_kind kind, float x, float target, float sign) {
+    float difference = x - target, reach = 1 + sign * x;
+    switch (kind) {
+    case CM3_LOSS_ABSOLUTE:
+        return fabsf(difference);
+    case CM3_LOSS_SQUARED:
+        return difference * difference;
+    case CM3_LOSS_PLAIN:
+        return x;
+    default:
+        return reach > 0 ? reach : 0;
+    }
 }
 
-static float slope_of(const cm3_error_call *e, int64_t i) {
-    float x = cm3_f32(e->x)[i];
-    if (e->power == 0) return 1;
-    if (e->power == 3) return 1 + e->sign * x > 0 ? e->sign : 0;
-    float difference = x - e->target[i];
-    if (e->power == 2) return 2 * difference;
-    return (float)((difference > 0) - (difference < 0));
+static inline __attribute__((always_inline)) float slope_of(cm3_loss_kind kind, float x, float target, float sign) {
+    float difference = x - target;
+    switch (kind) {
+    case CM3_LOSS_ABSOLUTE:
+        return (float)((difference > 0) - (difference < 0));
+    case CM3_LOSS_SQUARED:
+        return 2 * difference;
+    case CM3_LOSS_PLAIN:
+        return 1;
+    default:
+        return 1 + sign * x > 0 ? sign : 0;
+    }
 }
 
-static void error_backward(cm3_graph *graph, void *saved) {
-    cm3_error_call *e = saved;
-    float *dx = e->loss->grad ? cm3_graph_grad_add(graph, e->x) : NULL;
-    if (!dx) return;
-    float factor = e->loss->grad[0] / (float)e->x->count;
-    for (int64_t i = 0; i < e->x->count; i++) dx[i] += factor * slope_of(e, i);
-}
+/** Sixteen sums side by side become vectors. */
+#define CM3_LANES 16
 
-static cm3_tensor *mean_of(cm3_graph *graph, cm3_error_call call) {
-    if (!call.x || !cm3_graph_alive(graph)) return NULL;
-    call.loss = cm3_graph_tensor(graph, CM3_F32, 1, (const int64_t[]){1});
-    if (!call.loss) return NULL;
+static inline __attribute__((always_inline)) double sum_range(const cm3_loss_call *l, cm3_loss_kind kind, int64_t begin,
+                                                              int64_t end) {
+    const float *x = cm3_f32(l->x), *target = l->target ? l->target : x;
+    float lanes[CM3_LANES] = {0};
     double sum = 0;
-    for (int64_t i = 0; i < call.x->count; i++) sum += (double)value_of(&call, i);
+    int64_t i = begin;
+    for (; i + CM3_LANES <= end; i += CM3_LANES) {
+        for (int64_t k = 0; k < CM3_LANES; k++) lanes[k] += value_of(kind, x[i + k], target[i + k], l->sign);
+    }
+    for (; i < end; i++) sum += (double)value_of(kind, x[i], target[i], l->sign);
+    for (int64_t k = 0; k < CM3_LANES; k++) sum += (double)lanes[k];
+    return sum;
+}
+
+static inline __attribute__((always_inline)) void slope_range(const cm3_loss_call *l, cm3_loss_kind kind, int64_t begin,
+                                                              int64_t end) {
+    const float *x = cm3_f32(l->x), *target = l->target ? l->target : x;
+    float *dx = l->dx, factor = l->factor, sign = l->sign;
+    if (l->accumulate) {
+        for (int64_t i = begin; i < end; i++) dx[i] += factor * slope_of(kind, x[i], target[i], sign);
+    } else {
+        for (int64_t i = begin; i < end; i++) dx[i] = factor * slope_of(kind, x[i], target[i], sign);
+    }
+}
+
+/** The kind is a constant inside each loop. */
+static double sum_block(const cm3_loss_call *l, int64_t begin, int64_t end) {
+    switch (l->kind) {
+    case CM3_LOSS_ABSOLUTE:
+        return sum_range(l, CM3_LOSS_ABSOLUTE, begin, end);
+    case CM3_LOSS_SQUARED:
+        return sum_range(l, CM3_LOSS_SQUARED, begin, end);
+    case CM3_LOSS_PLAIN:
+        return sum_range(l, CM3_LOSS_PLAIN, begin, end);
+    default:
+        return sum_range(l, CM3_LOSS_HINGE, begin, end);
+    }
+}
+
+static void slopes(void *arg, int64_t begin, int64_t end, int member) {
+    (void)member;
+    const cm3_loss_call *l = arg;
+    switch (l->kind) {
+    case CM3_LOSS_ABSOLUTE:
+        slope_range(l, CM3_LOSS_ABSOLUTE, begin, end);
+        break;
+    case CM3_LOSS_SQUARED:
+        slope_range(l, CM3_LOSS_SQUARED, begin, end);
+        break;
+    case CM3_LOSS_PLAIN:
+        slope_range(l, CM3_LOSS_PLAIN, begin, end);
+        break;
+    default:
+        slope_range(l, CM3_LOSS_HINGE, begin, end);
+    }
+}
+
+static void sum_blocks(void *arg, int64_t begin, int64_t end, int member) {
+    (void)member;
+    const cm3_loss_call *l = arg;
+    for (int64_t block = begin; block < end; block++) {
+        int64_t first = block * CM3_LOSS_BLOCK, last = first + CM3_LOSS_BLOCK;
+        l->sums[block] = sum_block(l, first, last < l->x->count ? last : l->x->count);
+    }
+}
+
+static void loss_backward(cm3_graph *graph, void *saved) {
+    cm3_loss_call *l = saved;
+    l->dx = l->loss->grad ? cm3_graph_grad(graph, l->x, &l->accumulate) : NULL;
+    if (!l->dx) return;
+    l->factor = l->loss->grad[0] / (float)l->x->count;
+    cm3_parallel_for(graph->team, l->x->count, 4 * CM3_LOSS_BLOCK, slopes, l);
+}
+
+static cm3_tensor *mean_of(cm3_graph *graph, cm3_loss_call call) {
+    if (!call.x || !cm3_graph_alive(graph)) return NULL;
+    int64_t blocks = (call.x->count + CM3_LOSS_BLOCK - 1) / CM3_LOSS_BLOCK;
+    call.loss = cm3_graph_tensor(graph, CM3_F32, 1, (const int64_t[]){1});
+    call.sums = cm3_graph_scratch(graph, (size_t)blocks * sizeof *call.sums);
+    if (graph->status != CM3_OK) return NULL;
+    cm3_parallel_for(graph->team, blocks, 4, sum_blocks, &call);
+    double sum = 0;
+    for (int64_t i = 0; i < blocks; i++) sum += call.sums[i];
     *cm3_f32(call.loss) = (float)(sum / (double)call.x->count);
     const cm3_tensor *inputs[] = {call.x};
-    cm3_error_call *saved = cm3_graph_record(graph, call.loss, inputs, 1, error_backward, sizeof *saved);
+    cm3_loss_call *saved = cm3_graph_record(graph, call.loss, inputs, 1, loss_backward, sizeof *saved);
     if (saved) *saved = call;
-    return call.loss;
+    return graph->status == CM3_OK ? call.loss : NULL;
 }
 
 cm3_tensor *cm3_nn_mean_absolute_error(cm3_graph *graph, cm3_tensor *x, const float *target) {
-    return mean_of(graph, (cm3_error_call){.x = x, .target = target, .power = 1});
+    return mean_of(graph, (cm3_loss_call){.x = x, .target = target, .kind = CM3_LOSS_ABSOLUTE});
 }
 
 cm3_tensor *cm3_nn_mean_squared_error(cm3_graph *graph, cm3_tensor *x, const float *target) {
-    return mean_of(graph, (cm3_error_call){.x = x, .target = target, .power = 2});
+    return mean_of(graph, (cm3_loss_call){.x = x, .target = target, .kind = CM3_LOSS_SQUARED});
 }
 
 cm3_tensor *cm3_nn_mean(cm3_graph *graph, cm3_tensor *x) {
-    return mean_of(graph, (cm3_error_call){.x = x});
+    return mean_of(graph, (cm3_loss_call){.x = x, .kind = CM3_LOSS_PLAIN});
 }
 
 cm3_tensor *cm3_nn_mean_hinge(cm3_graph *graph, cm3_tensor *x, float sign) {
-    return mean_of(graph, (cm3_error_call){.x = x, .power = 3, .sign = sign});
+    return mean_of(graph, (cm3_loss_call){.x = x, .kind = CM3_LOSS_HINGE, .sign = sign});
 }
 
 typedef struct cm3_through_saved {

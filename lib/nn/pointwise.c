@@ -36,7 +36,8 @@ static cm3_tensor *pointwise(const cm3_pointwise *template, cm3_range_fn forward
     return graph->status == CM3_OK ? p.y : NULL;
 }
 
-/* --- sum ----------------------------------------------------------------------------------------------------------- */
+/* --- sum -----------------------------------------------------------------------------------------------------------
+ */
 
 static void add_forward(void *arg, int64_t begin, int64_t end, int member) {
     (void)member;
@@ -44,7 +45,8 @@ static void add_forward(void *arg, int64_t begin, int64_t end, int member) {
     p->graph->kernels->add(cm3_f32(p->y) + begin, cm3_f32(p->a) + begin, cm3_f32(p->b) + begin, end - begin);
 }
 
-static void pass(const cm3_kernels *kernels, float *to, bool accumulate, const float *from, int64_t begin, int64_t end) {
+static void pass(const cm3_kernels *kernels, float *to, bool accumulate, const float *from, int64_t begin,
+                 int64_t end) {
     if (!to) return;
     if (accumulate) {
         kernels->add(to + begin, to + begin, from + begin, end - begin);
@@ -71,7 +73,8 @@ cm3_tensor *cm3_nn_add(cm3_graph *graph, cm3_tensor *a, cm3_tensor *b) {
     return pointwise(&(cm3_pointwise){.graph = graph, .a = a, .b = b}, add_forward, add_backward);
 }
 
-/* --- scale --------------------------------------------------------------------------------------------------------- */
+/* --- scale ---------------------------------------------------------------------------------------------------------
+ */
 
 static void scale_forward(void *arg, int64_t begin, int64_t end, int member) {
     (void)member;
@@ -93,7 +96,8 @@ cm3_tensor *cm3_nn_scale(cm3_graph *graph, cm3_tensor *x, float factor) {
     return pointwise(&(cm3_pointwise){.graph = graph, .a = x, .factor = factor}, scale_forward, scale_backward);
 }
 
-/* --- activations --------------------------------------------------------------------------------------------------- */
+/* --- activations ---------------------------------------------------------------------------------------------------
+ */
 
 static void activation_forward(void *arg, int64_t begin, int64_t end, int member) {
     (void)member;
@@ -110,7 +114,8 @@ static void activation_backward_range(void *arg, int64_t begin, int64_t end, int
 
 static void activation_backward(cm3_graph *graph, void *saved) {
     cm3_pointwise *p = saved;
-    if (prepare_gradients(graph, p)) cm3_parallel_for(graph->team, p->y->count, CM3_GRAIN, activation_backward_range, p);
+    if (prepare_gradients(graph, p))
+        cm3_parallel_for(graph->team, p->y->count, CM3_GRAIN, activation_backward_range, p);
 }
 
 cm3_tensor *cm3_nn_activation(cm3_graph *graph, cm3_tensor *x, cm3_activation kind) {
@@ -126,8 +131,8 @@ static void swiglu_forward(void *arg, int64_t begin, int64_t end, int member) {
 static void swiglu_backward_range(void *arg, int64_t begin, int64_t end, int member) {
     (void)member;
     cm3_pointwise *p = arg;
-    p->graph->kernels->swiglu_backward(p->da + begin, p->accumulate_a, p->db + begin, p->accumulate_b, p->y->grad + begin,
-                                       cm3_f32(p->a) + begin, cm3_f32(p->b) + begin, end - begin);
+    p->graph->kernels->swiglu_backward(p->da + begin, p->accumulate_a, p->db + begin, p->accumulate_b,
+                                       p->y->grad + begin, cm3_f32(p->a) + begin, cm3_f32(p->b) + begin, end - begin);
 }
 
 static void swiglu_backward(cm3_graph *graph, void *saved) {
@@ -146,7 +151,8 @@ cm3_tensor *cm3_nn_swiglu(cm3_graph *graph, cm3_tensor *gate, cm3_tensor *up) {
     return pointwise(&(cm3_pointwise){.graph = graph, .a = gate, .b = up}, swiglu_forward, swiglu_backward);
 }
 
-/* --- softmax ------------------------------------------------------------------------------------------------------- */
+/* --- softmax -------------------------------------------------------------------------------------------------------
+ */
 
 static void softmax_forward_rows(void *arg, int64_t begin, int64_t end, int member) {
     (void)member;
@@ -178,7 +184,8 @@ cm3_tensor *cm3_nn_softmax(cm3_graph *graph, cm3_tensor *x) {
     return graph->status == CM3_OK ? p.y : NULL;
 }
 
-/* --- reshape ------------------------------------------------------------------------------------------------------- */
+/* --- reshape -------------------------------------------------------------------------------------------------------
+ */
 
 cm3_tensor *cm3_nn_reshape(cm3_graph *graph, cm3_tensor *x, int rank, const int64_t *shape) {
     if (!x || !cm3_graph_alive(graph)) return NULL;

@@ -60,8 +60,13 @@ cm3_tensor *cm3_nn_rope(cm3_graph *graph, cm3_tensor *x, const cm3_rope_table *t
     int64_t width = x->count / table->rows;
     cm3_tensor *y = cm3_graph_like(graph, x);
     if (!y) return NULL;
-    cm3_rope_call call = {.graph = graph, .x = x, .y = y, .table = *table, .heads = width / table->head_dim,
-                          .to = cm3_f32(y), .from = cm3_f32(x)};
+    cm3_rope_call call = {.graph = graph,
+                          .x = x,
+                          .y = y,
+                          .table = *table,
+                          .heads = width / table->head_dim,
+                          .to = cm3_f32(y),
+                          .from = cm3_f32(x)};
     cm3_parallel_for(graph->team, table->rows, cm3_row_grain(width), rope_rows, &call);
     const cm3_tensor *inputs[] = {x};
     cm3_rope_call *saved = cm3_graph_record(graph, y, inputs, 1, rope_backward, sizeof *saved);

@@ -3,13 +3,14 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "cm3leon/train.h"
 #include "files/file.h"
 #include "model/model.h"
 #include "text/special_names.h"
 #include "train/dataset.h"
-#include "cm3leon/train.h"
 
-static const cm3_train_bpe_options defaults = {.struct_size = sizeof defaults, .vocab_size = 1024, .sentinels = 16, .min_frequency = 2};
+static const cm3_train_bpe_options defaults = {
+    .struct_size = sizeof defaults, .vocab_size = 1024, .sentinels = 16, .min_frequency = 2};
 
 void cm3_train_bpe_options_init(cm3_train_bpe_options *options) {
     if (options) *options = defaults;
@@ -82,8 +83,10 @@ static cm3_status add_records(cm3_context *context, const char *path, cm3_bpe_tr
 }
 
 static cm3_status learn(cm3_context *context, const cm3_train_bpe_options *o, const cm3_names *names, cm3_bpe **bpe) {
-    cm3_bpe_train_options options = {.vocab_size = o->vocab_size + (int32_t)names->count, .min_frequency = o->min_frequency,
-                                     .specials = names->list, .special_count = names->count};
+    cm3_bpe_train_options options = {.vocab_size = o->vocab_size + (int32_t)names->count,
+                                     .min_frequency = o->min_frequency,
+                                     .specials = names->list,
+                                     .special_count = names->count};
     cm3_bpe_trainer *trainer = NULL;
     CM3_TRY(cm3_bpe_trainer_create(context, &options, &trainer));
     cm3_status status = CM3_OK;

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "files/json.h"
 #include "files/shard.h"
+#include "text/utf8.h"
 
 /** Copies into the dataset's memory. */
 static void *keep(cm3_dataset *dataset, const void *data, size_t size) {
@@ -20,7 +21,8 @@ static cm3_status keep_captions(cm3_dataset *dataset, const char *where, const j
     for (size_t i = 0; i < count; i++) {
         const json_t *caption = json_is_array(text) ? json_array_get(text, i) : text;
         if (!json_is_string(caption)) {
-            return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'text' is neither a string nor a list of strings", where);
+            return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'text' is neither a string nor a list of strings",
+                            where);
         }
         bytes += json_string_length(caption) + 1;
     }
@@ -67,6 +69,23 @@ static cm3_status keep_json(cm3_dataset *dataset, const char *where, const cm3_r
     return status;
 }
 
+/** A caption from key.txt; those from JSON are UTF-8 already. */
+static cm3_status keep_text(cm3_dataset *dataset, const char *where, const cm3_record *record, cm3_sample *sample) {
+    size_t size = record->text_size, length;
+    while (size && (record->text[size - 1] == '\n' || record->text[size - 1] == '\r')) size--;
+    for (size_t i = 0; i < size; i += length) {
+        if (record->text[i] && cm3_utf8_look(record->text + i, size - i, &length) == CM3_UTF8_GOOD) continue;
+        return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: the caption is not UTF-8 text (byte %zu)", where, i);
+    }
+    char *text = cm3_arena_alloc(dataset->memory, size + 1);
+    if (!text) return cm3_fail_memory(dataset->context, size, "captions");
+    if (size) memcpy(text, record->text, size);
+    text[size] = 0;
+    sample->captions = text;
+    sample->caption_count = 1;
+    return CM3_OK;
+}
+
 static cm3_status keep_record(cm3_dataset *dataset, const char *path, const cm3_record *record, bool want_images) {
     cm3_sample sample = {0};
     char where[512];
@@ -74,23 +93,14 @@ static cm3_status keep_record(cm3_dataset *dataset, const char *path, const cm3_
     sample.name = keep(dataset, where, strlen(where) + 1);
     if (!sample.name) return cm3_fail_memory(dataset->context, strlen(where), "records");
     if (record->json) CM3_TRY(keep_json(dataset, where, record, &sample));
-    if (!sample.captions && record->text) {
-        size_t size = record->text_size;
-        while (size && (record->text[size - 1] == '\n' || record->text[size - 1] == '\r')) size--;
-        char *text = cm3_arena_alloc(dataset->memory, size + 1);
-        if (!text) return cm3_fail_memory(dataset->context, size, "captions");
-        memcpy(text, record->text, size);
-        text[size] = 0;
-        sample.captions = text;
-        sample.caption_count = 1;
-    }
+    if (!sample.captions && record->text) CM3_TRY(keep_text(dataset, where, record, &sample));
     if (record->image && want_images && !sample.codes) {
         sample.image = keep(dataset, record->image, record->image_size);
         sample.image_size = record->image_size;
         if (!sample.image) return cm3_fail_memory(dataset->context, record->image_size, "pictures");
     }
-    CM3_TRY(cm3_grow(dataset->context, &dataset->samples, &dataset->capacity, dataset->count + 1, sizeof *dataset->samples,
-                     "records"));
+    CM3_TRY(cm3_grow(dataset->context, &dataset->samples, &dataset->capacity, dataset->count + 1,
+                     sizeof *dataset->samples, "records"));
     dataset->samples[dataset->count++] = sample;
     return CM3_OK;
 }

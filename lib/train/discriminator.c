@@ -22,7 +22,8 @@ static int32_t level_count(int32_t resolution) {
     return levels;
 }
 
-/* --- parameters ----------------------------------------------------------------------------------------------------- */
+/* --- parameters -----------------------------------------------------------------------------------------------------
+ */
 
 /** The shapes of all layers; data are laid later. */
 static int64_t shape_layers(cm3_discriminator *d, int32_t resolution, int32_t channels) {
@@ -71,12 +72,12 @@ static cm3_status make_graph(void *arg) {
     return cm3_graph_create(d->context, &(cm3_graph_options){.record = true, .compute = d->options.compute}, &d->graph);
 }
 
-cm3_status cm3_discriminator_create(cm3_context *context, const cm3_train_options *options, int64_t from, int32_t resolution,
-                                    int32_t channels, cm3_discriminator **discriminator) {
+cm3_status cm3_discriminator_create(cm3_context *context, const cm3_train_options *options, int64_t from,
+                                    int32_t resolution, int32_t channels, cm3_discriminator **discriminator) {
     *discriminator = NULL;
     if (resolution < 4) {
-        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "the discriminator needs pictures of 4 x 4 or more, not of %d",
-                        (int)resolution);
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
+                        "the discriminator needs pictures of 4 x 4 or more, not of %d", (int)resolution);
     }
     cm3_discriminator *d = cm3_calloc(context, 1, sizeof *d);
     if (!d) return cm3_fail_memory(context, sizeof *d, "discriminator");
@@ -112,7 +113,8 @@ void cm3_discriminator_destroy(cm3_discriminator *discriminator) {
     cm3_free(context, discriminator);
 }
 
-/* --- forward -------------------------------------------------------------------------------------------------------- */
+/* --- forward --------------------------------------------------------------------------------------------------------
+ */
 
 cm3_tensor *cm3_discriminator_scores(cm3_graph *graph, cm3_discriminator *discriminator, cm3_tensor *x) {
     cm3_conv_options options = {.stride = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
@@ -122,8 +124,8 @@ cm3_tensor *cm3_discriminator_scores(cm3_graph *graph, cm3_discriminator *discri
         x = cm3_nn_conv2d(graph, x, &layer->weight, layer->bias.data ? &layer->bias : NULL, &options);
         if (i == discriminator->levels) return x;
         if (layer->gamma.data) {
-            x = cm3_nn_group_norm(graph, x, &layer->gamma, &layer->beta, CM3_DISCRIMINATOR_GROUPS, CM3_DISCRIMINATOR_EPSILON,
-                                  false);
+            x = cm3_nn_group_norm(graph, x, &layer->gamma, &layer->beta, CM3_DISCRIMINATOR_GROUPS,
+                                  CM3_DISCRIMINATOR_EPSILON, false);
         }
         x = cm3_nn_activation(graph, x, CM3_ACT_LEAKY_RELU);
     }
@@ -135,9 +137,11 @@ static void set_learning(cm3_discriminator *d, bool learning) {
     for (size_t i = 0; i < d->optimizer.count; i++) d->optimizer.parameters[i].tensor->wants_grad = learning;
 }
 
-/* --- the generator's side ------------------------------------------------------------------------------------------- */
+/* --- the generator's side -------------------------------------------------------------------------------------------
+ */
 
-/** The decoder's last layer once more, on the own tape: of its parameters only the convolution's weight gathers a gradient. */
+/** The decoder's last layer once more, on the own tape: of its parameters only the convolution's weight gathers a
+ * gradient. */
 typedef struct cm3_last_layer {
     cm3_tensor *weight, *others[3]; /**< `others` are the norm's and the bias */
     bool wanted[3];
@@ -219,7 +223,8 @@ cm3_status cm3_discriminator_judge(cm3_discriminator *discriminator, const cm3_d
     return status;
 }
 
-/* --- its own side --------------------------------------------------------------------------------------------------- */
+/* --- its own side ---------------------------------------------------------------------------------------------------
+ */
 
 /** Scores of pictures as they are: no gradient reaches them. */
 static cm3_tensor *scores_of(cm3_discriminator *d, const cm3_tensor *pictures) {
@@ -229,7 +234,8 @@ static cm3_tensor *scores_of(cm3_discriminator *d, const cm3_tensor *pictures) {
     return cm3_discriminator_scores(d->graph, d, leaf);
 }
 
-cm3_status cm3_discriminator_learn(cm3_discriminator *discriminator, const cm3_discriminator_input *input, double *loss) {
+cm3_status cm3_discriminator_learn(cm3_discriminator *discriminator, const cm3_discriminator_input *input,
+                                   double *loss) {
     cm3_graph *graph = discriminator->graph;
     cm3_graph_reset(graph);
     graph->cancel = input->cancel;

@@ -13,9 +13,9 @@ typedef struct cm3_discriminator_layer {
 } cm3_discriminator_layer;
 
 /**
- * 4 x 4 convolutions of stride 2 with leaky ReLU, group norm from the second on, and one of stride 1 to a score a patch. Channels
- * are c, 2c, 4c with c = 64 from 256 pixels a side on and proportionally fewer below (16 at least); the third, and then the second,
- * is left out where a map would become smaller than 4 x 4.
+ * 4 x 4 convolutions of stride 2 with leaky ReLU, group norm from the second on, and one of stride 1 to a score a
+ * patch. Channels are c, 2c, 4c with c = 64 from 256 pixels a side on and proportionally fewer below (16 at least); the
+ * third, and then the second, is left out where a map would become smaller than 4 x 4.
  */
 typedef struct cm3_discriminator {
     cm3_context *context;
@@ -28,9 +28,10 @@ typedef struct cm3_discriminator {
     cm3_graph *graph; /**< its own tape beside the trainer's */
 } cm3_discriminator;
 
-/** Fresh weights (normal of 0.02, as in pix2pix). `from`: the run's step at which it begins. Errors: INVALID_ARGUMENT, NO_MEMORY. */
-cm3_status cm3_discriminator_create(cm3_context *context, const cm3_train_options *options, int64_t from, int32_t resolution,
-                                    int32_t channels, cm3_discriminator **discriminator);
+/** Fresh weights (normal of 0.02, as in pix2pix). `from`: the run's step at which it begins. Errors: INVALID_ARGUMENT,
+ * NO_MEMORY. */
+cm3_status cm3_discriminator_create(cm3_context *context, const cm3_train_options *options, int64_t from,
+                                    int32_t resolution, int32_t channels, cm3_discriminator **discriminator);
 /** NULL is allowed. Any thread. */
 void cm3_discriminator_destroy(cm3_discriminator *discriminator);
 
@@ -47,12 +48,14 @@ typedef struct cm3_discriminator_input {
 } cm3_discriminator_input;
 
 /**
- * The generator's side: *loss is -mean(scores of y), *weight the adaptive weight |d rec / d w| / (|d gan / d w| + 1e-4), in 0..1e4, w
- * the weight of the decoder's last convolution (Esser et al. 2021, eq. 7), and dy [y->count] gets the gradient of *loss at y.
+ * The generator's side: *loss is -mean(scores of y), *weight the adaptive weight |d rec / d w| / (|d gan / d w| +
+ * 1e-4), in 0..1e4, w the weight of the decoder's last convolution (Esser et al. 2021, eq. 7), and dy [y->count] gets
+ * the gradient of *loss at y.
  */
 cm3_status cm3_discriminator_judge(cm3_discriminator *discriminator, const cm3_discriminator_input *input, double *loss,
                                    double *weight, float *dy);
 /** Its own side: the hinge loss of x against y; adds to the gradients of its parameters. */
-cm3_status cm3_discriminator_learn(cm3_discriminator *discriminator, const cm3_discriminator_input *input, double *loss);
+cm3_status cm3_discriminator_learn(cm3_discriminator *discriminator, const cm3_discriminator_input *input,
+                                   double *loss);
 
 #endif

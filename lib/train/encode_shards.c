@@ -1,4 +1,5 @@
-/* Shards of pictures to shards of codes, so that language-model training need not encode the pictures again and again. */
+/* Shards of pictures to shards of codes, so that language-model training need not encode the pictures again and again.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +30,8 @@ typedef struct cm3_encode_run {
 static cm3_status encode_batch(void *arg) {
     cm3_encode_run *run = arg;
     int64_t side = run->vq->config.resolution, tokens = cm3_vq_tokens(run->vq);
-    if (!run->graph) CM3_TRY(cm3_graph_create(run->context, &(cm3_graph_options){.compute = CM3_COMPUTE_F32}, &run->graph));
+    if (!run->graph)
+        CM3_TRY(cm3_graph_create(run->context, &(cm3_graph_options){.compute = CM3_COMPUTE_F32}, &run->graph));
     cm3_graph_reset(run->graph);
     cm3_tensor x = cm3_tensor_over(run->pixels, CM3_F32, 4, (const int64_t[]){run->count, side, side, 3});
     cm3_tensor *z = cm3_vq_encode(run->graph, run->vq, &x);
@@ -59,7 +61,8 @@ static cm3_status write_record(cm3_encode_run *run, const cm3_record *record, co
     for (int32_t i = 0; i < cm3_vq_tokens(run->vq); i++) json_array_append_new(list, json_integer(codes[i]));
     snprintf(name, sizeof name, "%s.json", record->key);
     if (list && json_object_set_new(json, "codes", list) == 0) text = json_dumps(json, JSON_COMPACT);
-    cm3_status status = text ? cm3_shard_writer_add(run->writer, name, text, strlen(text)) : cm3_fail_memory(run->context, 0, "record");
+    cm3_status status =
+        text ? cm3_shard_writer_add(run->writer, name, text, strlen(text)) : cm3_fail_memory(run->context, 0, "record");
     free(text);
     json_decref(json);
     return status;
@@ -69,7 +72,8 @@ static cm3_status flush(cm3_encode_run *run) {
     if (!run->count) return CM3_OK;
     cm3_status status = cm3_context_run(run->context, encode_batch, run);
     for (int i = 0; i < run->count; i++) {
-        if (status == CM3_OK) status = write_record(run, &run->records[i], run->codes + (int64_t)i * cm3_vq_tokens(run->vq));
+        if (status == CM3_OK)
+            status = write_record(run, &run->records[i], run->codes + (int64_t)i * cm3_vq_tokens(run->vq));
         cm3_record_clear(run->context, &run->records[i]);
     }
     run->count = 0;
@@ -81,10 +85,12 @@ static cm3_status take(cm3_encode_run *run, cm3_record *record) {
     int32_t side = run->vq->config.resolution;
     cm3_image *image = NULL;
     cm3_status status = CM3_OK;
-    if (!record->image) status = cm3_fail(run->context, CM3_ERROR_FORMAT, "%s: record %s has no picture", run->path, record->key);
+    if (!record->image)
+        status = cm3_fail(run->context, CM3_ERROR_FORMAT, "%s: record %s has no picture", run->path, record->key);
     if (status == CM3_OK) status = cm3_image_load_memory(run->context, record->image, record->image_size, &image);
     if (status == CM3_OK) {
-        status = cm3_preprocess(run->context, image, CM3_PREPROCESS_META, side, run->pixels + (size_t)run->count * 3 * (size_t)side * (size_t)side);
+        status = cm3_preprocess(run->context, image, CM3_PREPROCESS_META, side,
+                                run->pixels + (size_t)run->count * 3 * (size_t)side * (size_t)side);
     }
     cm3_image_destroy(image);
     if (status != CM3_OK && record->image && status != CM3_ERROR_NO_MEMORY) {
@@ -129,7 +135,8 @@ static cm3_status drop_graph(void *arg) {
     return CM3_OK;
 }
 
-/** The file's name without folders; the length of it that stays: shards are written as .tar whatever they were read from. */
+/** The file's name without folders; the length of it that stays: shards are written as .tar whatever they were read
+ * from. */
 static const char *base_name(const char *path, size_t *length) {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     *length = strlen(name);
@@ -137,7 +144,8 @@ static const char *base_name(const char *path, size_t *length) {
     return name;
 }
 
-static cm3_status output_path(const cm3_encode_run *run, const char *path, const char *out_dir, char *out, size_t size) {
+static cm3_status output_path(const cm3_encode_run *run, const char *path, const char *out_dir, char *out,
+                              size_t size) {
     size_t length;
     const char *name = base_name(path, &length);
     int used = snprintf(out, size, "%s/%.*s%s", out_dir, (int)length, name, name[length] ? ".tar" : "");
@@ -146,14 +154,16 @@ static cm3_status output_path(const cm3_encode_run *run, const char *path, const
 }
 
 /** Two shards of one name would overwrite each other, or rather: the second would be taken for done. */
-static cm3_status check_names(const cm3_encode_run *run, const char *const *data, size_t data_count, const char *out_dir) {
+static cm3_status check_names(const cm3_encode_run *run, const char *const *data, size_t data_count,
+                              const char *out_dir) {
     char one[4096], other[4096];
     for (size_t i = 0; i < data_count; i++) {
         CM3_TRY(output_path(run, data[i], out_dir, one, sizeof one));
         for (size_t j = 0; j < i; j++) {
             CM3_TRY(output_path(run, data[j], out_dir, other, sizeof other));
             if (strcmp(one, other) == 0) {
-                return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT, "%s and %s would both become %s", data[j], data[i], one);
+                return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT, "%s and %s would both become %s", data[j],
+                                data[i], one);
             }
         }
     }
@@ -167,7 +177,8 @@ static cm3_status encode_all(cm3_encode_run *run, const char *const *data, size_
         char out[4096];
         CM3_TRY(output_path(run, data[i], out_dir, out, sizeof out));
         if (access(out, F_OK) != 0) CM3_TRY(encode_shard(run, data[i], out));
-        if (progress && progress(user, i + 1, data_count)) return cm3_fail(run->context, CM3_ERROR_CANCELLED, "stopped by the caller");
+        if (progress && progress(user, i + 1, data_count))
+            return cm3_fail(run->context, CM3_ERROR_CANCELLED, "stopped by the caller");
     }
     return CM3_OK;
 }
@@ -178,11 +189,12 @@ cm3_status cm3_train_encode_shards(cm3_context *context, const char *image_token
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_train_encode_shards: an argument is NULL");
     }
     for (size_t i = 0; i < data_count; i++) {
-        if (!data[i]) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_train_encode_shards: data[%zu] is NULL", i);
+        if (!data[i])
+            return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_train_encode_shards: data[%zu] is NULL", i);
     }
     cm3_model *model = NULL;
     CM3_TRY(cm3_model_load(context, image_tokenizer, NULL, &model));
-    cm3_encode_run run = {.context = context, .vq = model->tokenizer->vq};
+    cm3_encode_run run = {.context = context, .vq = model->tokenizer ? model->tokenizer->vq : NULL};
     cm3_status status = CM3_OK;
     if (!run.vq) status = cm3_fail(context, CM3_ERROR_FORMAT, "%s: there is no image tokenizer in it", image_tokenizer);
     if (status == CM3_OK && mkdir(out_dir, 0777) && errno != EEXIST) {
@@ -192,7 +204,8 @@ cm3_status cm3_train_encode_shards(cm3_context *context, const char *image_token
         size_t side = (size_t)run.vq->config.resolution;
         run.pixels = cm3_calloc(context, CM3_ENCODE_BATCH * 3 * side * side, sizeof(float));
         run.codes = cm3_calloc(context, CM3_ENCODE_BATCH * (size_t)cm3_vq_tokens(run.vq), sizeof(int32_t));
-        if (!run.pixels || !run.codes) status = cm3_fail_memory(context, CM3_ENCODE_BATCH * 3 * side * side * 4, "pictures");
+        if (!run.pixels || !run.codes)
+            status = cm3_fail_memory(context, CM3_ENCODE_BATCH * 3 * side * side * 4, "pictures");
     }
     if (status == CM3_OK) status = encode_all(&run, data, data_count, out_dir, progress, user);
     if (cm3_context_run(context, drop_graph, &run) != CM3_OK) drop_graph(&run);

@@ -15,12 +15,15 @@ typedef struct cm3_lm_run {
     cm3_tokenizer *tokenizer; /**< text, and the roles */
     cm3_model *image_model;   /**< holds the image tokenizer; NULL: text only */
     cm3_lm *lm;
-    float *losses;   /**< [rows] of the last batch */
+    float *losses;      /**< [rows] of the last batch */
     cm3_ids scratch[2]; /**< of the loader's thread, and of validation beside it */
 } cm3_lm_run;
 
 static const cm3_train_lm_options defaults = {
-    .struct_size = sizeof defaults, .block_size = 1024, .caption_dropout = 0.1f, .attend = CM3_ATTEND_DOCUMENT,
+    .struct_size = sizeof defaults,
+    .block_size = 1024,
+    .caption_dropout = 0.1f,
+    .attend = CM3_ATTEND_DOCUMENT,
 };
 
 void cm3_train_lm_options_init(cm3_train_lm_options *options) {
@@ -32,10 +35,11 @@ static cm3_lm_run *run_of(const cm3_trainer *trainer) {
 }
 
 static const cm3_vq *vq_of(const cm3_lm_run *run) {
-    return run->image_model ? run->image_model->tokenizer->vq : NULL;
+    return run->image_model && run->image_model->tokenizer ? run->image_model->tokenizer->vq : NULL;
 }
 
-/* --- documents ----------------------------------------------------------------------------------------------------- */
+/* --- documents -----------------------------------------------------------------------------------------------------
+ */
 
 /** The sample at a position as ids; which caption, and whether it is dropped, hangs on (seed, position) alone. */
 static cm3_status make_document(cm3_trainer *trainer, cm3_dataset *dataset, uint64_t position, cm3_ids *ids) {
@@ -52,10 +56,11 @@ static cm3_status make_document(cm3_trainer *trainer, cm3_dataset *dataset, uint
                         sample->code_count, CM3_MAX_CODES);
     }
     for (int32_t i = 0; i < sample->code_count; i++) codes[i] = sample->codes[i];
-    cm3_encoder encoder = {.context = trainer->context, .bpe = run->tokenizer->bpe, .special = &run->tokenizer->special,
-                           .vq = vq_of(run)};
+    cm3_encoder encoder = {
+        .context = trainer->context, .bpe = run->tokenizer->bpe, .special = &run->tokenizer->special, .vq = vq_of(run)};
     ids->count = 0;
-    return cm3_training_tokens(&encoder, caption, strlen(caption), codes, (size_t)sample->code_count, drop || !*caption, ids);
+    return cm3_training_tokens(&encoder, caption, strlen(caption), codes, (size_t)sample->code_count, drop || !*caption,
+                               ids);
 }
 
 static int64_t rows_of(const cm3_trainer *trainer) {
@@ -71,6 +76,7 @@ static cm3_status make_batch(void *arg, cm3_dataset *dataset, uint64_t *position
     cm3_packed_lay(packed, rows_of(trainer));
     cm3_packer_begin(&packer, packed, run->options.block_size, run->options.attend == CM3_ATTEND_BLOCK,
                      run->tokenizer->special.pad);
+    if (packer.longest > run->lm->config.max_positions) packer.longest = run->lm->config.max_positions;
     for (;; ++*position) {
         if (dataset == trainer->validation && *position >= dataset->count) return CM3_OK;
         CM3_TRY(make_document(trainer, dataset, *position, ids));
@@ -78,7 +84,8 @@ static cm3_status make_batch(void *arg, cm3_dataset *dataset, uint64_t *position
     }
 }
 
-/* --- the step ------------------------------------------------------------------------------------------------------ */
+/* --- the step ------------------------------------------------------------------------------------------------------
+ */
 
 /** Means of the rows' losses over text and over image targets. */
 static void split_losses(const cm3_lm_run *run, const cm3_packed *packed, cm3_train_report *report) {
@@ -95,7 +102,8 @@ static void split_losses(const cm3_lm_run *run, const cm3_packed *packed, cm3_tr
 
 static cm3_tensor *loss_of(cm3_trainer *trainer, const cm3_packed *packed, cm3_train_report *report) {
     cm3_lm_run *run = run_of(trainer);
-    cm3_lm_batch batch = {.rows = packed->rows, .ids = packed->ids, .positions = packed->positions, .plan = {.first = packed->first}};
+    cm3_lm_batch batch = {
+        .rows = packed->rows, .ids = packed->ids, .positions = packed->positions, .plan = {.first = packed->first}};
     cm3_tensor *logits = cm3_lm_forward(trainer->graph, run->lm, &batch);
     cm3_tensor *loss = cm3_nn_cross_entropy(trainer->graph, logits, packed->targets, packed->weights, run->losses);
     if (!loss) return NULL;
@@ -119,8 +127,12 @@ static cm3_status measure(cm3_trainer *trainer, const void *batch, cm3_train_rep
 
 static cm3_status export_to(const cm3_trainer *trainer, const char *path, cm3_dtype dtype) {
     const cm3_lm_run *run = run_of(trainer);
-    cm3_model_content content = {.lm = run->lm, .vq = vq_of(run), .bpe = run->tokenizer->bpe, .special = &run->tokenizer->special,
-                                 .lm_dtype = dtype, .vq_dtype = CM3_F32};
+    cm3_model_content content = {.lm = run->lm,
+                                 .vq = vq_of(run),
+                                 .bpe = run->tokenizer->bpe,
+                                 .special = &run->tokenizer->special,
+                                 .lm_dtype = dtype,
+                                 .vq_dtype = CM3_F32};
     if (content.vq) content.vq_dtype = cm3_vq_find(content.vq, "encoder.conv_in.weight")->dtype;
     return cm3_model_write(trainer->context, path, &content);
 }
@@ -137,19 +149,27 @@ static void destroy(cm3_trainer *trainer) {
 }
 
 static const cm3_trainer_kind lm_kind = {
-    .name = "lm", .micro_step = micro_step, .measure = measure, .export_to = export_to, .destroy = destroy, .maker = make_batch,
+    .name = "lm",
+    .micro_step = micro_step,
+    .measure = measure,
+    .export_to = export_to,
+    .destroy = destroy,
+    .maker = make_batch,
 };
 
-/* --- creation ------------------------------------------------------------------------------------------------------ */
+/* --- creation ------------------------------------------------------------------------------------------------------
+ */
 
 static cm3_status check_options(cm3_context *context, const cm3_train_lm_options *o) {
     if (!o->config_json || !o->tokenizer) {
-        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "language model training: config_json or tokenizer is NULL");
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
+                        "language model training: config_json or tokenizer is NULL");
     }
     if (o->block_size < 2 || o->block_size > 1 << 20 || !(o->caption_dropout >= 0 && o->caption_dropout <= 1) ||
         (o->attend != CM3_ATTEND_DOCUMENT && o->attend != CM3_ATTEND_BLOCK)) {
-        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
-                        "language model training: block_size must be 2..1048576, caption_dropout 0..1, attend one of the two");
+        return cm3_fail(
+            context, CM3_ERROR_INVALID_ARGUMENT,
+            "language model training: block_size must be 2..1048576, caption_dropout 0..1, attend one of the two");
     }
     return CM3_OK;
 }
@@ -192,7 +212,8 @@ static cm3_status make_settings(cm3_trainer *trainer, const json_t *config) {
     json_t *own = json_pack("{s:O,s:i,s:f,s:i}", "config", config, "block_size", o->block_size, "caption_dropout",
                             (double)o->caption_dropout, "attend", o->attend);
     char *text = NULL;
-    if (settings && own && json_object_update(settings, own) == 0) text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
+    if (settings && own && json_object_update(settings, own) == 0)
+        text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(settings);
     json_decref(own);
     trainer->settings = text ? cm3_strndup(trainer->context, text, strlen(text)) : NULL;
@@ -207,7 +228,8 @@ static cm3_status make_weights(cm3_trainer *trainer, const cm3_lm_config *config
     cm3_model *model = NULL;
     CM3_TRY(cm3_model_load(trainer->context, init, NULL, &model));
     cm3_status status = CM3_OK;
-    if (!model->lm) status = cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: there is no language model to begin with", init);
+    if (!model->lm)
+        status = cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: there is no language model to begin with", init);
     if (status == CM3_OK) status = cm3_lm_load(trainer->context, config, model->tensors, "lm.", true, true, &run->lm);
     cm3_model_destroy(model);
     return status;
@@ -215,19 +237,20 @@ static cm3_status make_weights(cm3_trainer *trainer, const cm3_lm_config *config
 
 static cm3_status check_record(const cm3_trainer *trainer, const cm3_sample *sample) {
     const cm3_lm_run *run = run_of(trainer);
-    int32_t tokens = vq_of(run) ? cm3_vq_tokens(vq_of(run)) : sample->code_count, codes = run->tokenizer->special.image_count;
+    int32_t tokens = vq_of(run) ? cm3_vq_tokens(vq_of(run)) : sample->code_count,
+            codes = run->tokenizer->special.image_count;
     if (sample->image && !sample->codes) {
         return cm3_fail(trainer->context, CM3_ERROR_FORMAT,
                         "%s holds a picture without codes; encode the shards first (cm3 train encode)", sample->name);
     }
     if (sample->codes && sample->code_count != tokens) {
-        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s has %d codes; the image tokenizer makes %d", sample->name,
-                        sample->code_count, tokens);
+        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s has %d codes; the image tokenizer makes %d",
+                        sample->name, sample->code_count, tokens);
     }
     for (int32_t i = 0; i < sample->code_count; i++) {
         if (sample->codes[i] < codes) continue;
-        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: code %d is %d; the tokenizer names %d image codes", sample->name, i,
-                        sample->codes[i], codes);
+        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: code %d is %d; the tokenizer names %d image codes",
+                        sample->name, i, sample->codes[i], codes);
     }
     return CM3_OK;
 }
@@ -250,9 +273,11 @@ static cm3_status make_run(cm3_trainer *trainer, const cm3_train_lm_options *opt
         return cm3_fail(context, CM3_ERROR_FORMAT, "%s: the tokens <pad> and </s> are needed", options->tokenizer);
     }
     if (options->image_tokenizer) CM3_TRY(cm3_model_load(context, options->image_tokenizer, NULL, &run->image_model));
-    if (options->image_tokenizer && (!vq_of(run) || vq_of(run)->config.num_embeddings != run->tokenizer->special.image_count)) {
-        return cm3_fail(context, CM3_ERROR_FORMAT, "%s: %d image codes, and the tokenizer names %d", options->image_tokenizer,
-                        vq_of(run) ? vq_of(run)->config.num_embeddings : 0, run->tokenizer->special.image_count);
+    if (options->image_tokenizer &&
+        (!vq_of(run) || vq_of(run)->config.num_embeddings != run->tokenizer->special.image_count)) {
+        return cm3_fail(context, CM3_ERROR_FORMAT, "%s: %d image codes, and the tokenizer names %d",
+                        options->image_tokenizer, vq_of(run) ? vq_of(run)->config.num_embeddings : 0,
+                        run->tokenizer->special.image_count);
     }
     CM3_TRY(check_records(trainer, trainer->data));
     CM3_TRY(check_records(trainer, trainer->validation));
@@ -267,8 +292,8 @@ static cm3_status make_run(cm3_trainer *trainer, const cm3_train_lm_options *opt
     if (!run->losses) return cm3_fail_memory(context, (size_t)rows_of(trainer) * sizeof(float), "trainer");
     if (options->block_size > config.max_positions) {
         if (options->attend == CM3_ATTEND_BLOCK) {
-            return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "block_size %d is above max_positions %d", options->block_size,
-                            config.max_positions);
+            return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "block_size %d is above max_positions %d",
+                            options->block_size, config.max_positions);
         }
     }
     for (size_t i = 0; i < run->lm->parameter_count; i++) {

@@ -18,7 +18,8 @@ cm3_status cm3_optimizer_add(cm3_optimizer *optimizer, const char *name, cm3_ten
     CM3_TRY(cm3_grow(context, &optimizer->parameters, &optimizer->capacity, optimizer->count + 1,
                      sizeof *optimizer->parameters, "optimizer"));
     cm3_optimized *p = &optimizer->parameters[optimizer->count++];
-    *p = (cm3_optimized){.name = name, .tensor = tensor, .decay = decay, .m = zeros(context, tensor), .v = zeros(context, tensor)};
+    *p = (cm3_optimized){
+        .name = name, .tensor = tensor, .decay = decay, .m = zeros(context, tensor), .v = zeros(context, tensor)};
     tensor->grad = zeros(context, tensor);
     tensor->wants_grad = tensor->has_grad = true;
     if (shadow) tensor->bf16 = cm3_calloc(context, (size_t)tensor->count, sizeof *tensor->bf16);
@@ -78,9 +79,11 @@ static void update_range(void *arg, int64_t begin, int64_t end, int member) {
     cm3_optimized *p = u->parameter;
     cm3_tensor *t = p->tensor;
     float *data = (float *)t->data + begin;
-    u->kernels->adamw(data, t->bf16 ? t->bf16 + begin : NULL, p->m + begin, p->v + begin, t->grad + begin, end - begin, &u->adamw);
+    u->kernels->adamw(data, t->bf16 ? t->bf16 + begin : NULL, p->m + begin, p->v + begin, t->grad + begin, end - begin,
+                      &u->adamw);
     memset(t->grad + begin, 0, (size_t)(end - begin) * sizeof(float));
-    for (int64_t i = begin; p->average && i < end; i++) p->average[i] += (1 - u->keep) * (((float *)t->data)[i] - p->average[i]);
+    for (int64_t i = begin; p->average && i < end; i++)
+        p->average[i] += (1 - u->keep) * (((float *)t->data)[i] - p->average[i]);
 }
 
 cm3_status cm3_optimizer_step(cm3_optimizer *optimizer, cm3_graph *graph, double *norm) {
@@ -99,8 +102,12 @@ cm3_status cm3_optimizer_step(cm3_optimizer *optimizer, cm3_graph *graph, double
     double clip = o->clip_norm > 0 && *norm > o->clip_norm ? o->clip_norm / *norm : 1;
     cm3_update update = {.kernels = graph->kernels};
     update.adamw = (cm3_adamw){
-        .lr = (float)cm3_learning_rate(o, optimizer->step), .beta1 = o->beta1, .beta2 = o->beta2, .epsilon = o->epsilon,
-        .correction1 = (float)(1 - pow(o->beta1, (double)t)), .correction2 = (float)(1 - pow(o->beta2, (double)t)),
+        .lr = (float)cm3_learning_rate(o, optimizer->step),
+        .beta1 = o->beta1,
+        .beta2 = o->beta2,
+        .epsilon = o->epsilon,
+        .correction1 = (float)(1 - pow(o->beta1, (double)t)),
+        .correction2 = (float)(1 - pow(o->beta2, (double)t)),
         .grad_scale = (float)(share * clip),
     };
     /* An average that begins at the first weights must forget them: its horizon grows with the run. */

@@ -7,12 +7,16 @@ size_t cm3_packed_bytes(int64_t rows) {
 
 void cm3_packed_lay(cm3_packed *packed, int64_t rows) {
     int32_t *place = (int32_t *)((char *)packed + (sizeof *packed + 63) / 64 * 64);
-    *packed = (cm3_packed){.rows = rows, .ids = place, .positions = place + rows, .first = place + 2 * rows,
-                           .targets = place + 3 * rows, .weights = (float *)(place + 4 * rows)};
+    *packed = (cm3_packed){.rows = rows,
+                           .ids = place,
+                           .positions = place + rows,
+                           .first = place + 2 * rows,
+                           .targets = place + 3 * rows,
+                           .weights = (float *)(place + 4 * rows)};
 }
 
 void cm3_packer_begin(cm3_packer *packer, cm3_packed *packed, int64_t size, bool whole_block, int32_t pad) {
-    *packer = (cm3_packer){.packed = packed, .size = size, .whole_block = whole_block};
+    *packer = (cm3_packer){.packed = packed, .size = size, .longest = size, .whole_block = whole_block};
     packed->documents = packed->tokens = 0;
     for (int64_t i = 0; i < packed->rows; i++) {
         packed->ids[i] = pad;
@@ -25,7 +29,7 @@ void cm3_packer_begin(cm3_packer *packer, cm3_packed *packed, int64_t size, bool
 
 bool cm3_packer_add(cm3_packer *packer, const int32_t *ids, int64_t count) {
     cm3_packed *packed = packer->packed;
-    if (count > packer->size) count = packer->size;
+    if (count > packer->longest) count = packer->longest;
     if (packer->used + count > packer->size) {
         if ((packer->block + 2) * packer->size > packed->rows) return false;
         packer->block++;

@@ -21,6 +21,7 @@ void cm3_packed_lay(cm3_packed *packed, int64_t rows);
 typedef struct cm3_packer {
     cm3_packed *packed;
     int64_t size, block, used; /**< rows used of the current block */
+    int64_t longest;           /**< what a document is cut to; the block's size where a caller sets nothing less */
     bool whole_block;          /**< attention and positions run through the block */
 } cm3_packer;
 
@@ -28,7 +29,7 @@ typedef struct cm3_packer {
 void cm3_packer_begin(cm3_packer *packer, cm3_packed *packed, int64_t size, bool whole_block, int32_t pad);
 
 /**
- * Adds a document, cut to the block's size. False, and nothing is added, where neither this block nor a further one has room: the batch is
+ * Adds a document, cut to `longest`. False, and nothing is added, where neither this block nor a further one has room: the batch is
  * full.
  */
 bool cm3_packer_add(cm3_packer *packer, const int32_t *ids, int64_t count);

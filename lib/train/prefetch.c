@@ -2,6 +2,7 @@
 #include "train/prefetch.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/status.h"
@@ -34,14 +35,16 @@ static void *load(void *pointer) {
     cm3_prefetch *p = pointer;
     for (;;) {
         pthread_mutex_lock(&p->lock);
-        while (!p->stop && p->made - p->taken + (uint64_t)p->holding >= (uint64_t)p->count) pthread_cond_wait(&p->changed, &p->lock);
+        while (!p->stop && p->made - p->taken + (uint64_t)p->holding >= (uint64_t)p->count)
+            pthread_cond_wait(&p->changed, &p->lock);
         bool stop = p->stop;
         cm3_slot *slot = &p->slots[p->made % (uint64_t)p->count];
         pthread_mutex_unlock(&p->lock);
         if (stop) return NULL;
         slot->status = p->maker(p->arg, p->dataset, &p->position, slot->batch);
         slot->position = p->position;
-        if (slot->status != CM3_OK) snprintf(slot->message, sizeof slot->message, "%s", cm3_context_message(p->context));
+        if (slot->status != CM3_OK)
+            snprintf(slot->message, sizeof slot->message, "%s", cm3_context_message(p->context));
         pthread_mutex_lock(&p->lock);
         p->made++;
         p->stop = p->stop || slot->status != CM3_OK;
@@ -57,8 +60,8 @@ static void free_all(cm3_prefetch *p) {
     cm3_free(p->context, p);
 }
 
-cm3_status cm3_prefetch_start(cm3_context *context, cm3_dataset *dataset, uint64_t position, cm3_batch_maker maker, void *arg,
-                              size_t batch_bytes, int slots, cm3_prefetch **prefetch) {
+cm3_status cm3_prefetch_start(cm3_context *context, cm3_dataset *dataset, uint64_t position, cm3_batch_maker maker,
+                              void *arg, size_t batch_bytes, int slots, cm3_prefetch **prefetch) {
     *prefetch = NULL;
     cm3_prefetch *p = cm3_calloc(context, 1, sizeof *p);
     if (!p) return cm3_fail_memory(context, sizeof *p, "loader");
@@ -77,7 +80,15 @@ cm3_status cm3_prefetch_start(cm3_context *context, cm3_dataset *dataset, uint64
             return cm3_fail_memory(context, batch_bytes, "loader");
         }
     }
-    if (pthread_create(&p->thread, NULL, load, p)) {
+    /* The host's signals are for the host's threads; a thread's own faults stay its own. */
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    sigset_t all, before;
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&p->thread, NULL, load, p);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error) {
         free_all(p);
         return cm3_fail(context, CM3_ERROR_THREAD, "the loader's thread could not be started");
     }

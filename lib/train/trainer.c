@@ -10,9 +10,22 @@
 #include "base/options.h"
 
 static const cm3_train_options defaults = {
-    .struct_size = sizeof defaults, .resume = 1, .seed = 1, .compute = CM3_COMPUTE_AUTO, .batch_size = 16, .accumulation = 1,
-    .steps = 1000, .warmup = 100, .lr = 1e-3f, .min_lr_ratio = 0.05f, .schedule = CM3_SCHEDULE_COSINE, .beta1 = 0.9f,
-    .beta2 = 0.95f, .epsilon = 1e-8f, .weight_decay = 0.1f, .clip_norm = 1,
+    .struct_size = sizeof defaults,
+    .resume = 1,
+    .seed = 1,
+    .compute = CM3_COMPUTE_AUTO,
+    .batch_size = 16,
+    .accumulation = 1,
+    .steps = 1000,
+    .warmup = 100,
+    .lr = 1e-3f,
+    .min_lr_ratio = 0.05f,
+    .schedule = CM3_SCHEDULE_COSINE,
+    .beta1 = 0.9f,
+    .beta2 = 0.95f,
+    .epsilon = 1e-8f,
+    .weight_decay = 0.1f,
+    .clip_norm = 1,
 };
 
 void cm3_train_options_init(cm3_train_options *options) {
@@ -35,7 +48,8 @@ static cm3_status check_options(cm3_context *context, const cm3_train_options *o
         {o->lr > 0 && o->lr < 10, "lr must be above 0 and below 10"},
         {o->min_lr_ratio >= 0 && o->min_lr_ratio <= 1, "min_lr_ratio must be 0..1"},
         {o->schedule >= CM3_SCHEDULE_COSINE && o->schedule <= CM3_SCHEDULE_CONSTANT, "schedule is unknown"},
-        {o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1, "beta1 and beta2 must be 0 or more and below 1"},
+        {o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1,
+         "beta1 and beta2 must be 0 or more and below 1"},
         {o->epsilon > 0, "epsilon must be above 0"},
         {o->weight_decay >= 0 && o->weight_decay < 100, "weight_decay must be 0 or more"},
         {o->clip_norm >= 0, "clip_norm must be 0 or more"},
@@ -90,18 +104,22 @@ cm3_status cm3_trainer_init(cm3_context *context, const cm3_train_options *optio
 
 json_t *cm3_trainer_settings(const cm3_trainer *trainer) {
     const cm3_train_options *o = &trainer->options;
-    return json_pack("{s:I,s:i,s:i,s:i,s:I,s:I,s:f,s:f,s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:I}", "seed", (json_int_t)o->seed, "compute",
-                     o->compute, "batch_size", o->batch_size, "accumulation", o->accumulation, "steps", (json_int_t)o->steps,
-                     "warmup", (json_int_t)o->warmup, "lr", (double)o->lr, "min_lr_ratio", (double)o->min_lr_ratio, "schedule",
-                     o->schedule, "beta1", (double)o->beta1, "beta2", (double)o->beta2, "epsilon", (double)o->epsilon,
-                     "weight_decay", (double)o->weight_decay, "clip_norm", (double)o->clip_norm, "weight_average",
-                     (double)o->weight_average, "records", (json_int_t)trainer->data->count);
+    return json_pack("{s:I,s:i,s:i,s:i,s:I,s:I,s:f,s:f,s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:I}", "seed", (json_int_t)o->seed,
+                     "compute", o->compute, "batch_size", o->batch_size, "accumulation", o->accumulation, "steps",
+                     (json_int_t)o->steps, "warmup", (json_int_t)o->warmup, "lr", (double)o->lr, "min_lr_ratio",
+                     (double)o->min_lr_ratio, "schedule", o->schedule, "beta1", (double)o->beta1, "beta2",
+                     (double)o->beta2, "epsilon", (double)o->epsilon, "weight_decay", (double)o->weight_decay,
+                     "clip_norm", (double)o->clip_norm, "weight_average", (double)o->weight_average, "records",
+                     (json_int_t)trainer->data->count);
 }
 
 static cm3_checkpoint checkpoint_of(const cm3_trainer *trainer) {
     cm3_trainer *t = (cm3_trainer *)(uintptr_t)trainer;
-    cm3_checkpoint c = {.path = t->checkpoint_path, .kind = t->kind->name, .settings = t->settings,
-                        .optimizers = {&t->optimizer, t->second}, .extra_count = t->extra_count};
+    cm3_checkpoint c = {.path = t->checkpoint_path,
+                        .kind = t->kind->name,
+                        .settings = t->settings,
+                        .optimizers = {&t->optimizer, t->second},
+                        .extra_count = t->extra_count};
     memcpy(c.extra, t->extra, sizeof c.extra);
     c.numbers[c.number_count++] = &t->position;
     c.numbers[c.number_count++] = &t->samples;
@@ -119,7 +137,8 @@ cm3_status cm3_trainer_begin(cm3_trainer *trainer) {
                               trainer->batch_bytes, 3, &trainer->prefetch);
 }
 
-/* --- one step ------------------------------------------------------------------------------------------------------ */
+/* --- one step ------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct cm3_step_call {
     cm3_trainer *trainer;
@@ -137,11 +156,13 @@ static cm3_status compute_step(void *arg) {
         CM3_TRY(trainer->kind->micro_step(trainer, batch, &call->report));
     }
     double share = 1.0 / trainer->options.accumulation, norm = 0;
-    double *terms[] = {&call->report.loss, &call->report.l1, &call->report.l2, &call->report.commitment, &call->report.adversarial,
-                       &call->report.discriminator, &call->report.text_loss, &call->report.image_loss, &call->report.code_usage};
+    double *terms[] = {&call->report.loss,       &call->report.l1,          &call->report.l2,
+                       &call->report.commitment, &call->report.adversarial, &call->report.discriminator,
+                       &call->report.text_loss,  &call->report.image_loss,  &call->report.code_usage};
     for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) *terms[i] *= share;
     if (!isfinite(call->report.loss)) {
-        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "step %lld: the loss is not finite", (long long)trainer->optimizer.step + 1);
+        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "step %lld: the loss is not finite",
+                        (long long)trainer->optimizer.step + 1);
     }
     call->report.lr = cm3_learning_rate(&trainer->options, trainer->optimizer.step);
     CM3_TRY(cm3_optimizer_step(&trainer->optimizer, trainer->graph, &norm));
@@ -163,7 +184,8 @@ static cm3_status end_cancelled(cm3_trainer *trainer, cm3_status status) {
 cm3_status cm3_trainer_step(cm3_trainer *trainer, cm3_train_report *report) {
     if (!trainer) return CM3_ERROR_INVALID_ARGUMENT;
     if (trainer->failed) {
-        return cm3_fail(trainer->context, CM3_ERROR_BUSY, "a step failed midway; make the trainer anew to go on from its checkpoint");
+        return cm3_fail(trainer->context, CM3_ERROR_BUSY,
+                        "a step failed midway; make the trainer anew to go on from its checkpoint");
     }
     uint64_t start = cm3_clock_ns(), samples = trainer->samples, tokens = trainer->tokens;
     cm3_step_call call = {.trainer = trainer};
@@ -182,7 +204,8 @@ cm3_status cm3_trainer_step(cm3_trainer *trainer, cm3_train_report *report) {
     return give_report(trainer, &call.report, report);
 }
 
-/* --- validation, saving -------------------------------------------------------------------------------------------- */
+/* --- validation, saving --------------------------------------------------------------------------------------------
+ */
 
 static cm3_status compute_validation(void *arg) {
     cm3_step_call *call = arg;
@@ -204,8 +227,9 @@ static cm3_status compute_validation(void *arg) {
     cm3_graph_reset(trainer->graph);
     cm3_optimizer_swap_average(&trainer->optimizer, trainer->graph->kernels);
     cm3_free(trainer->context, batch);
-    double *terms[] = {&call->report.loss, &call->report.l1, &call->report.l2, &call->report.commitment, &call->report.text_loss,
-                       &call->report.image_loss, &call->report.code_usage};
+    double *terms[] = {&call->report.loss,       &call->report.l1,        &call->report.l2,
+                       &call->report.commitment, &call->report.text_loss, &call->report.image_loss,
+                       &call->report.code_usage};
     for (size_t i = 0; batches && i < sizeof terms / sizeof *terms; i++) *terms[i] /= (double)batches;
     return status;
 }
@@ -239,7 +263,8 @@ cm3_status cm3_trainer_checkpoint(const cm3_trainer *trainer) {
 cm3_status cm3_trainer_export(const cm3_trainer *trainer, const char *path, cm3_compute weights) {
     if (!trainer) return CM3_ERROR_INVALID_ARGUMENT;
     if (!path || weights < CM3_COMPUTE_AUTO || weights > CM3_COMPUTE_BF16) {
-        return cm3_fail(trainer->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_trainer_export: path is NULL or weights is unknown");
+        return cm3_fail(trainer->context, CM3_ERROR_INVALID_ARGUMENT,
+                        "cm3_trainer_export: path is NULL or weights is unknown");
     }
     cm3_optimizer *optimizer = &((cm3_trainer *)(uintptr_t)trainer)->optimizer;
     cm3_optimizer_swap_average(optimizer, trainer->graph->kernels);

@@ -18,8 +18,13 @@ typedef struct cm3_vq_run {
 } cm3_vq_run;
 
 static const cm3_train_vq_options defaults = {
-    .struct_size = sizeof defaults, .l1_weight = 1, .l2_weight = 1, .commitment = 0.25f, .codebook_decay = 0.99f,
-    .revival_threshold = 0.05f, .quantise_from = 200,
+    .struct_size = sizeof defaults,
+    .l1_weight = 1,
+    .l2_weight = 1,
+    .commitment = 0.25f,
+    .codebook_decay = 0.99f,
+    .revival_threshold = 0.05f,
+    .quantise_from = 200,
 };
 
 void cm3_train_vq_options_init(cm3_train_vq_options *options) {
@@ -30,7 +35,8 @@ static cm3_vq_run *run_of(const cm3_trainer *trainer) {
     return trainer->part;
 }
 
-/* --- batches: pictures as values in -1..1 --------------------------------------------------------------------------- */
+/* --- batches: pictures as values in -1..1 ---------------------------------------------------------------------------
+ */
 
 static size_t picture_values(const cm3_trainer *trainer) {
     size_t side = (size_t)run_of(trainer)->vq->config.resolution;
@@ -72,10 +78,12 @@ static cm3_tensor *pixels(cm3_trainer *trainer, const void *batch) {
     return x;
 }
 
-/* --- the step ------------------------------------------------------------------------------------------------------ */
+/* --- the step ------------------------------------------------------------------------------------------------------
+ */
 
 /** Latents through the codebook: z_q for the decoder, and the loss terms of the bottleneck. */
-static cm3_tensor *bottleneck(cm3_trainer *trainer, cm3_tensor *z, bool learn, cm3_tensor **loss, cm3_train_report *report) {
+static cm3_tensor *bottleneck(cm3_trainer *trainer, cm3_tensor *z, bool learn, cm3_tensor **loss,
+                              cm3_train_report *report) {
     cm3_vq_run *run = run_of(trainer);
     cm3_graph *graph = trainer->graph;
     *loss = NULL;
@@ -100,7 +108,8 @@ static cm3_tensor *bottleneck(cm3_trainer *trainer, cm3_tensor *z, bool learn, c
     cm3_tensor *quantised = cm3_nn_straight_through(graph, z, rows);
     if (learn) {
         int64_t used = (run->options.learned_codebook ? cm3_codebook_revive : cm3_codebook_update)(
-            &run->codebook, cm3_f32(z), codes, count, run->options.codebook_decay, run->options.revival_threshold, &random);
+            &run->codebook, cm3_f32(z), codes, count, run->options.codebook_decay, run->options.revival_threshold,
+            &random);
         report->code_usage += (double)used / (double)run->codebook.entries;
     }
     return quantised;
@@ -111,7 +120,8 @@ typedef struct cm3_vq_pass {
     cm3_tensor *x, *features, *y, *loss;
 } cm3_vq_pass;
 
-static cm3_status forward(cm3_trainer *trainer, const void *batch, bool learn, cm3_train_report *report, cm3_vq_pass *pass) {
+static cm3_status forward(cm3_trainer *trainer, const void *batch, bool learn, cm3_train_report *report,
+                          cm3_vq_pass *pass) {
     cm3_vq_run *run = run_of(trainer);
     cm3_graph *graph = trainer->graph;
     cm3_tensor *bottleneck_loss;
@@ -140,8 +150,12 @@ static bool adversarial(const cm3_trainer *trainer, int64_t step) {
 /** Lays the generator's adversarial gradient on y, where the tape will find it, and lets the discriminator learn. */
 static cm3_status discriminate(cm3_trainer *trainer, const cm3_vq_pass *pass, cm3_train_report *report) {
     cm3_vq_run *run = run_of(trainer);
-    const cm3_discriminator_input input = {.vq = run->vq, .features = pass->features, .x = pass->x, .y = pass->y,
-                                           .l1_weight = run->options.l1_weight, .l2_weight = run->options.l2_weight,
+    const cm3_discriminator_input input = {.vq = run->vq,
+                                           .features = pass->features,
+                                           .x = pass->x,
+                                           .y = pass->y,
+                                           .l1_weight = run->options.l1_weight,
+                                           .l2_weight = run->options.l2_weight,
                                            .cancel = &trainer->cancelled};
     float *slope = cm3_graph_scratch(trainer->graph, (size_t)pass->y->count * sizeof *slope);
     float *dy = slope ? cm3_graph_grad_add(trainer->graph, pass->y) : NULL;
@@ -193,10 +207,17 @@ static void destroy(cm3_trainer *trainer) {
 }
 
 static const cm3_trainer_kind vq_kind = {
-    .name = "vq", .micro_step = micro_step, .after_step = after_step, .measure = measure, .export_to = export_to, .destroy = destroy, .maker = make_batch,
+    .name = "vq",
+    .micro_step = micro_step,
+    .after_step = after_step,
+    .measure = measure,
+    .export_to = export_to,
+    .destroy = destroy,
+    .maker = make_batch,
 };
 
-/* --- creation ------------------------------------------------------------------------------------------------------ */
+/* --- creation ------------------------------------------------------------------------------------------------------
+ */
 
 static cm3_status check_options(cm3_context *context, const cm3_train_vq_options *o) {
     const struct {
@@ -204,15 +225,18 @@ static cm3_status check_options(cm3_context *context, const cm3_train_vq_options
         const char *rule;
     } rules[] = {
         {o->config_json != NULL, "config_json is NULL"},
-        {o->l1_weight >= 0 && o->l2_weight >= 0 && o->l1_weight + o->l2_weight > 0, "l1_weight and l2_weight must not both be 0"},
+        {o->l1_weight >= 0 && o->l2_weight >= 0 && o->l1_weight + o->l2_weight > 0,
+         "l1_weight and l2_weight must not both be 0"},
         {o->commitment >= 0, "commitment must be 0 or more"},
         {o->codebook_decay > 0 && o->codebook_decay < 1, "codebook_decay must be between 0 and 1"},
         {o->revival_threshold >= 0, "revival_threshold must be 0 or more"},
         {o->quantise_from >= 0, "quantise_from must be 0 or more"},
-        {o->adversarial_weight >= 0 && o->adversarial_from >= 0, "adversarial_weight and adversarial_from must be 0 or more"},
+        {o->adversarial_weight >= 0 && o->adversarial_weight <= 1e6f && o->adversarial_from >= 0,
+         "adversarial_weight must be 0..1e6 and adversarial_from 0 or more"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-        if (!rules[i].fits) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "image tokenizer training: %s", rules[i].rule);
+        if (!rules[i].fits)
+            return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "image tokenizer training: %s", rules[i].rule);
     }
     return CM3_OK;
 }
@@ -220,13 +244,15 @@ static cm3_status check_options(cm3_context *context, const cm3_train_vq_options
 static cm3_status make_settings(cm3_trainer *trainer, const json_t *config) {
     const cm3_train_vq_options *o = &run_of(trainer)->options;
     json_t *settings = cm3_trainer_settings(trainer);
-    json_t *own = json_pack("{s:O,s:f,s:f,s:f,s:i,s:f,s:f,s:I,s:f,s:I}", "config", config, "l1_weight", (double)o->l1_weight,
-                            "l2_weight", (double)o->l2_weight, "commitment", (double)o->commitment, "learned_codebook",
-                            o->learned_codebook, "codebook_decay", (double)o->codebook_decay, "revival_threshold",
-                            (double)o->revival_threshold, "quantise_from", (json_int_t)o->quantise_from, "adversarial_weight",
-                            (double)o->adversarial_weight, "adversarial_from", (json_int_t)o->adversarial_from);
+    json_t *own =
+        json_pack("{s:O,s:f,s:f,s:f,s:i,s:f,s:f,s:I,s:f,s:I}", "config", config, "l1_weight", (double)o->l1_weight,
+                  "l2_weight", (double)o->l2_weight, "commitment", (double)o->commitment, "learned_codebook",
+                  o->learned_codebook, "codebook_decay", (double)o->codebook_decay, "revival_threshold",
+                  (double)o->revival_threshold, "quantise_from", (json_int_t)o->quantise_from, "adversarial_weight",
+                  (double)o->adversarial_weight, "adversarial_from", (json_int_t)o->adversarial_from);
     char *text = NULL;
-    if (settings && own && json_object_update(settings, own) == 0) text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
+    if (settings && own && json_object_update(settings, own) == 0)
+        text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(settings);
     json_decref(own);
     trainer->settings = text ? cm3_strndup(trainer->context, text, strlen(text)) : NULL;
@@ -269,7 +295,8 @@ static cm3_status make_run(cm3_trainer *trainer, const cm3_train_vq_options *opt
     CM3_TRY(check_records(trainer, trainer->validation));
     json_t *json = NULL;
     cm3_vq_config config;
-    CM3_TRY(cm3_json_parse(context, "image tokenizer configuration", options->config_json, strlen(options->config_json), &json));
+    CM3_TRY(cm3_json_parse(context, "image tokenizer configuration", options->config_json, strlen(options->config_json),
+                           &json));
     cm3_json_object object = {context, "image tokenizer configuration", json};
     cm3_status status = cm3_vq_config_parse(&object, &config);
     if (status == CM3_OK) status = make_settings(trainer, json);

@@ -330,7 +330,10 @@ START_TEST(entries_that_cannot_be) {
     ck_assert_int_eq(cm3_safetensors_write(t.context, path, twice, 1, bad, ok, 1), CM3_ERROR_INVALID_ARGUMENT);
     ck_assert_int_eq(cm3_safetensors_write(t.context, path, twice, 1, ok, null, 1), CM3_ERROR_INVALID_ARGUMENT);
     ck_assert_int_eq(cm3_safetensors_write(t.context, path, twice, 1, same, same, 2), CM3_ERROR_INVALID_ARGUMENT);
-    ck_assert_int_eq(cm3_safetensors_write(t.context, "/dev/full", twice, 1, NULL, NULL, 0), CM3_ERROR_NO_SPACE);
+    const char *full = test_dev_full(&t);
+    if (full != NULL) {
+        ck_assert_int_eq(cm3_safetensors_write(t.context, full, twice, 1, NULL, NULL, 0), CM3_ERROR_NO_SPACE);
+    }
     char *kept = test_get(path, NULL);
     ck_assert_str_eq(kept, "old");
     free(kept);

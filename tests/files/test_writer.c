@@ -174,14 +174,16 @@ START_TEST(read_only_file_is_kept) {
 END_TEST
 
 START_TEST(devices_are_written_through) {
-    ck_assert_int_eq(cm3_write_file(t.context, "/dev/null", "gone", 4), CM3_OK);
+    const char *null = test_dev_null(&t), *full = test_dev_full(&t);
+    if (null == NULL || full == NULL) return;
+    ck_assert_int_eq(cm3_write_file(t.context, null, "gone", 4), CM3_OK);
     struct stat info;
-    ck_assert_int_eq(stat("/dev/null", &info), 0);
+    ck_assert_int_eq(stat(null, &info), 0);
     ck_assert(S_ISCHR(info.st_mode));
-    ck_assert_int_eq(cm3_write_file(t.context, "/dev/full", "gone", 4), CM3_ERROR_NO_SPACE);
-    ck_assert(test_says(&t, "/dev/full"));
+    ck_assert_int_eq(cm3_write_file(t.context, full, "gone", 4), CM3_ERROR_NO_SPACE);
+    ck_assert(test_says(&t, full));
     cm3_writer *writer;
-    ck_assert_int_eq(cm3_writer_open(t.context, "/dev/full", &writer), CM3_OK);
+    ck_assert_int_eq(cm3_writer_open(t.context, full, &writer), CM3_OK);
     static const char much[200000];
     ck_assert_int_eq(cm3_writer_write(writer, much, sizeof much), CM3_ERROR_NO_SPACE);
     ck_assert_int_eq(cm3_writer_write(writer, "x", 1), CM3_ERROR_NO_SPACE);

@@ -11,6 +11,7 @@ static Suite *(*const suites[])(void) = {
     conv_suite,
     group_norm_suite,
     onednn_suite,
+    ops_suite,
     pixel_loss_suite,
     res_block_suite,
 };

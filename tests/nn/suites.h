@@ -11,6 +11,7 @@ Suite *kernels_maps_suite(void);
 Suite *conv_suite(void);
 Suite *group_norm_suite(void);
 Suite *onednn_suite(void);
+Suite *ops_suite(void);
 Suite *pixel_loss_suite(void);
 Suite *res_block_suite(void);
 

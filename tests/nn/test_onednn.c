@@ -10,15 +10,18 @@ static cm3_dnn_matmul_args random_args(numbers_state *numbers) {
     args.m = next_size(numbers);
     args.n = next_size(numbers);
     args.k = next_size(numbers);
+    /* Squares of one size, which differ in nothing but their flags. */
+    bool square = next_below(numbers, 3) == 0;
+    if (square) args.m = args.n = args.k = 8;
     args.ab_dtype = next_below(numbers, 2) ? CM3_BF16 : CM3_F32;
     args.c_dtype = args.ab_dtype == CM3_BF16 && next_below(numbers, 4) == 0 ? CM3_BF16 : CM3_F32;
     args.trans_a = next_below(numbers, 2);
     args.trans_b = next_below(numbers, 2);
     args.accumulate = args.c_dtype == CM3_F32 && next_below(numbers, 2);
-    args.lda = (args.trans_a ? args.m : args.k) + next_below(numbers, 3);
-    args.ldb = (args.trans_b ? args.k : args.n) + next_below(numbers, 3);
-    args.ldc = args.n + next_below(numbers, 3);
-    args.a_stride = (args.trans_a ? args.k : args.m) * args.lda + next_below(numbers, 9);
+    args.lda = (args.trans_a ? args.m : args.k) + (square ? 0 : next_below(numbers, 3));
+    args.ldb = (args.trans_b ? args.k : args.n) + (square ? 0 : next_below(numbers, 3));
+    args.ldc = args.n + (square ? 0 : next_below(numbers, 3));
+    args.a_stride = (args.trans_a ? args.k : args.m) * args.lda + (square ? 0 : next_below(numbers, 9));
     args.b_stride = (args.trans_b ? args.n : args.k) * args.ldb;
     args.c_stride = args.m * args.ldc;
     return args;
@@ -74,13 +77,30 @@ static void check_one(graph_case *c, cm3_dnn_matmul_args args) {
 }
 
 static void check_products(graph_case *c) {
-    for (int i = 0; i < 60; i++) check_one(c, random_args(&c->numbers));
+    for (int i = 0; i < 100; i++) check_one(c, random_args(&c->numbers));
     cm3_dnn_matmul_args none = {.batch = 1, .m = 0, .n = 4, .k = 4, .ab_dtype = CM3_F32, .c_dtype = CM3_F32};
     ck_assert_int_eq(cm3_dnn_matmul(c->dnn, &none), CM3_ERROR_UNSUPPORTED);
 }
 
 START_TEST(products) {
     graph_case_run(graph_ways[_i ? 2 : 0], check_products);
+}
+END_TEST
+
+/* The image tokenizer's halving convolution is not left to the portable path. */
+static void check_halving(graph_case *c) {
+    const cm3_conv_shape shape = {
+        .n = 1, .h = 8, .w = 10, .cin = 16, .cout = 16, .kh = 3, .kw = 3, .stride = 2, 0, 0, 1, 1};
+    static float x[8 * 10 * 16], w[16 * 16 * 9], y[4 * 5 * 16], bias[16];
+    if (cm3_cpu_detect() < CM3_CPU_AVX2) return;
+    ck_assert_int_eq(cm3_dnn_conv(c->dnn, &shape, CM3_F32, x, w, bias, NULL, y, CM3_F32), CM3_OK);
+    ck_assert_int_eq(cm3_dnn_conv(c->dnn, &shape, CM3_F32, x, w, bias, y, y, CM3_F32), CM3_OK);
+    ck_assert_int_eq(cm3_dnn_conv_backward_data(c->dnn, &shape, CM3_F32, x, CM3_F32, y, w), CM3_OK);
+    ck_assert_int_eq(cm3_dnn_conv_backward_weights(c->dnn, &shape, CM3_F32, x, y, w, bias), CM3_OK);
+}
+
+START_TEST(halving) {
+    graph_case_run(graph_ways[0], check_halving);
 }
 END_TEST
 
@@ -123,6 +143,7 @@ Suite *onednn_suite(void) {
     tcase_set_timeout(tcase, 120);
 #ifdef CM3_WITH_ONEDNN
     tcase_add_loop_test(tcase, products, 0, 2);
+    tcase_add_test(tcase, halving);
     tcase_add_test(tcase, eviction);
 #endif
     suite_add_tcase(suite, tcase);

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "cm3leon/context.h"
 #include "support/allocator.h"
@@ -71,6 +74,32 @@ static inline char *test_get(const char *path, size_t *size) {
     data[used] = '\0';
     if (size != NULL) *size = used;
     return data;
+}
+
+/*
+ * The device of that name and minor number among the memory devices, to be written to. The superuser gets a node of the
+ * test's own: a writer that wrongly replaces what it should write through must not be able to reach the machine's.
+ * Where no such node can be used, NULL: the caller leaves its test.
+ */
+static inline const char *test_device(test_fixture *fixture, const char *name, unsigned minor_number) {
+    const char *path = test_path(fixture, name);
+    if (geteuid() == 0) {
+        if (mknod(path, S_IFCHR | 0666, makedev(1, minor_number)) != 0) return NULL;
+    } else {
+        snprintf(fixture->path[(fixture->next_path - 1) % 8], sizeof fixture->path[0], "/dev/%s", name);
+    }
+    FILE *device = fopen(path, "r+b");
+    if (device == NULL) return NULL;
+    fclose(device);
+    return path;
+}
+
+static inline const char *test_dev_null(test_fixture *fixture) {
+    return test_device(fixture, "null", 3);
+}
+
+static inline const char *test_dev_full(test_fixture *fixture) {
+    return test_device(fixture, "full", 7);
 }
 
 /* True where the last message holds `words`. */

@@ -11,7 +11,8 @@
 /** Exit codes. */
 enum { CM3_EXIT_DONE = 0, CM3_EXIT_FAILED = 1, CM3_EXIT_USAGE = 2, CM3_EXIT_INTERRUPTED = 130 };
 
-/* --- options.c: reading argv ---------------------------------------------------------------------------------------- */
+/* --- options.c: reading argv ----------------------------------------------------------------------------------------
+ */
 
 typedef enum cm3_option_kind {
     CM3_OPTION_FLAG,   /**< bool */
@@ -35,14 +36,15 @@ typedef struct cm3_option {
 } cm3_option;
 
 /**
- * Reads options and words; an option given twice: the last counts. Returns false after saying what is wrong on stderr. `words` (may be
- * NULL: none are allowed) gets what is no option. Options end with a NULL name.
+ * Reads options and words; an option given twice: the last counts. Returns false after saying what is wrong on stderr.
+ * `words` (may be NULL: none are allowed) gets what is no option. Options end with a NULL name.
  */
 bool cm3_options_parse(int argc, char **argv, const cm3_option *options, cm3_list *words);
 /** True where --help or -h is among the words. */
 bool cm3_wants_help(int argc, char **argv);
 
-/* --- terminal.c: progress, messages, signals -------------------------------------------------------------------------- */
+/* --- terminal.c: progress, messages, signals
+ * -------------------------------------------------------------------------- */
 
 /** A line of progress on stderr: redrawn on a terminal, now and then a plain line elsewhere, nothing with `quiet`. */
 typedef struct cm3_progress {
@@ -70,13 +72,16 @@ double cm3_now(void);
 /** A context with `threads` threads (-1: all), warnings on stderr. NULL after saying why. */
 cm3_context *cm3_open_context(int64_t threads);
 
-/* --- lines.c: JSON lines of texts -------------------------------------------------------------------------------------- */
+/* --- lines.c: JSON lines of texts
+ * -------------------------------------------------------------------------------------- */
 
-/** Texts of a file (or "-"): a line is a JSON string or an object with "text". NULL after saying why; freed by cm3_lines_free(). */
+/** Texts of a file (or "-"): a line is a JSON string or an object with "text". NULL after saying why; freed by
+ * cm3_lines_free(). */
 char **cm3_lines_read(const char *path, size_t *count);
 void cm3_lines_free(char **lines, size_t count);
 
-/* --- the commands ------------------------------------------------------------------------------------------------------ */
+/* --- the commands
+ * ------------------------------------------------------------------------------------------------------ */
 
 int cm3_command_generate(int argc, char **argv);
 int cm3_command_train(int argc, char **argv);

@@ -18,7 +18,8 @@ static const char help_text[] =
     "  -o, --output FILE     .jpg, .jpeg or .png; with -n N > 1: FILE-0, FILE-1 ...\n"
     "  -n N                  pictures of the sentence, 1 to 64 (1)\n"
     "  --seed N              the same seed draws the same picture; without it one is picked and told\n"
-    "  --batch FILE          a line a sentence, a JSON string or {\"text\": ...}; --prompts is the same. - is standard input\n"
+    "  --batch FILE          a line a sentence, a JSON string or {\"text\": ...}; --prompts is the same. - is standard "
+    "input\n"
     "  --out-dir DIR         for --batch: 0000.jpg, 0001.jpg ...; line i is drawn with seed SEED + i\n"
     "  --parallel N          sentences of a batch that are drawn together (8)\n"
     "  --guidance S          how closely the sentence is followed; 1 is off (3)\n"
@@ -79,8 +80,10 @@ static bool make_dir(const char *path) {
     return false;
 }
 
-/** Where candidate `candidate` of line `line` goes: DIR/0007.jpg, DIR/0007-2.jpg, FILE.jpg, FILE-2.jpg, cm3-SEED.jpg. */
-static void output_path(const cm3_generation *g, size_t line, int32_t candidate, uint64_t seed, char *path, size_t size) {
+/** Where candidate `candidate` of line `line` goes: DIR/0007.jpg, DIR/0007-2.jpg, FILE.jpg, FILE-2.jpg, cm3-SEED.jpg.
+ */
+static void output_path(const cm3_generation *g, size_t line, int32_t candidate, uint64_t seed, char *path,
+                        size_t size) {
     const cm3_generate_arguments *a = g->arguments;
     char stem[4000], ending[16] = ".jpg", part[16] = "";
     if (a->batch) {
@@ -141,7 +144,8 @@ static int collect(cm3_generation *g, cm3_job *job) {
         code = save_image(g, segment.image, path);
         if (code == CM3_EXIT_DONE) tell(g, job, path, seed);
         if (g->sheet && cm3_image_retain((cm3_image *)(uintptr_t)segment.image) == CM3_OK) {
-            g->sheet[job->line * (size_t)g->arguments->count + (size_t)candidate - 1] = (cm3_image *)(uintptr_t)segment.image;
+            g->sheet[job->line * (size_t)g->arguments->count + (size_t)candidate - 1] =
+                (cm3_image *)(uintptr_t)segment.image;
         }
     }
     cm3_document_destroy(result);
@@ -190,9 +194,9 @@ static cm3_status start(cm3_generation *g, cm3_job *job, size_t line) {
 static void print_timings(const cm3_request *request) {
     cm3_timings t = {.struct_size = sizeof t};
     if (cm3_request_timings(request, &t) != CM3_OK) return;
-    fprintf(stderr, "prefill %.1f ms (%llu tokens), decode %.1f ms (%llu tokens), image %.1f ms, total %.1f ms\n", t.prefill * 1e3,
-            (unsigned long long)t.prompt_tokens, t.decode * 1e3, (unsigned long long)t.new_tokens, t.image_decode * 1e3,
-            t.total * 1e3);
+    fprintf(stderr, "prefill %.1f ms (%llu tokens), decode %.1f ms (%llu tokens), image %.1f ms, total %.1f ms\n",
+            t.prefill * 1e3, (unsigned long long)t.prompt_tokens, t.decode * 1e3, (unsigned long long)t.new_tokens,
+            t.image_decode * 1e3, t.total * 1e3);
 }
 
 /** Runs all lines, `parallel` of them at a time. */
@@ -266,14 +270,15 @@ static int generate(cm3_generation *g) {
 }
 
 static bool check(const cm3_generate_arguments *a) {
-    const char *missing = !a->model                     ? "-m MODEL is missing"
-                          : !a->prompt && !a->batch     ? "-p TEXT is missing (or --batch FILE)"
-                          : a->prompt && a->batch       ? "-p and --batch exclude each other"
-                          : a->batch && !a->out_dir     ? "--batch wants --out-dir DIR"
-                          : a->batch && a->output       ? "--batch wants --out-dir, not -o"
-                          : !a->batch && a->out_dir     ? "--out-dir goes with --batch"
-                          : a->compute && strcmp(a->compute, "f32") && strcmp(a->compute, "bf16") ? "--compute is f32 or bf16"
-                                                                                                  : NULL;
+    const char *missing = !a->model                 ? "-m MODEL is missing"
+                          : !a->prompt && !a->batch ? "-p TEXT is missing (or --batch FILE)"
+                          : a->prompt && a->batch   ? "-p and --batch exclude each other"
+                          : a->batch && !a->out_dir ? "--batch wants --out-dir DIR"
+                          : a->batch && a->output   ? "--batch wants --out-dir, not -o"
+                          : !a->batch && a->out_dir ? "--out-dir goes with --batch"
+                          : a->compute && strcmp(a->compute, "f32") && strcmp(a->compute, "bf16")
+                              ? "--compute is f32 or bf16"
+                              : NULL;
     if (missing) cm3_say("%s; 'cm3 generate --help' tells more", missing);
     return !missing;
 }
@@ -293,8 +298,13 @@ static void fill_options(const cm3_generate_arguments *a, cm3_generate_options *
 int cm3_command_generate(int argc, char **argv) {
     cm3_generate_options defaults;
     cm3_generate_options_init(&defaults);
-    cm3_generate_arguments a = {.count = 1, .threads = -1, .parallel = 8, .quality = 95, .guidance = (double)defaults.guidance_scale,
-                                .temperature = (double)defaults.temperature, .top_p = (double)defaults.top_p};
+    cm3_generate_arguments a = {.count = 1,
+                                .threads = -1,
+                                .parallel = 8,
+                                .quality = 95,
+                                .guidance = (double)defaults.guidance_scale,
+                                .temperature = (double)defaults.temperature,
+                                .top_p = (double)defaults.top_p};
     const cm3_option options[] = {
         {"--model", "-m", CM3_OPTION_TEXT, &a.model, 0, 0},
         {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},

@@ -23,18 +23,21 @@ static void print_config(const char *text) {
 
 static void print_text(const cm3_model *model, const cm3_model_info *info) {
     printf("parts             %s%s%s\n", info->parts & CM3_PART_LM ? "language model  " : "",
-           info->parts & CM3_PART_VQ ? "image tokenizer  " : "", info->parts & CM3_PART_TOKENIZER ? "text tokenizer" : "");
+           info->parts & CM3_PART_VQ ? "image tokenizer  " : "",
+           info->parts & CM3_PART_TOKENIZER ? "text tokenizer" : "");
     if (info->parts & CM3_PART_LM) {
         printf("language model    %.2f M parameters: %d layers, width %d, %d heads (%d kv), ffn %d\n",
-               (double)info->lm_parameters / 1e6, info->layers, info->hidden_size, info->heads, info->kv_heads, info->ffn_size);
+               (double)info->lm_parameters / 1e6, info->layers, info->hidden_size, info->heads, info->kv_heads,
+               info->ffn_size);
         printf("context           %d tokens, vocabulary %d\n", info->context_length, info->vocab_size);
     }
     cm3_tokenizer *tokenizer = NULL;
     cm3_tokenizer_info t = {.struct_size = sizeof t};
     if (info->parts & CM3_PART_VQ && cm3_model_tokenizer(model, &tokenizer) == CM3_OK &&
         cm3_tokenizer_get_info(tokenizer, &t) == CM3_OK) {
-        printf("image tokenizer   %.2f M parameters: %d x %d pixels in %d tokens of %d codes\n", (double)info->vq_parameters / 1e6,
-               t.image_resolution, t.image_resolution, t.image_tokens, t.image_codes);
+        printf("image tokenizer   %.2f M parameters: %d x %d pixels in %d tokens of %d codes\n",
+               (double)info->vq_parameters / 1e6, t.image_resolution, t.image_resolution, t.image_tokens,
+               t.image_codes);
     }
     cm3_tokenizer_destroy(tokenizer);
     printf("weights           %.2f MB\n", (double)info->weight_bytes / 1e6);
@@ -45,9 +48,10 @@ static void print_text(const cm3_model *model, const cm3_model_info *info) {
 static void print_json(const cm3_model *model, const cm3_model_info *info) {
     const char *config = NULL;
     cm3_model_config_json(model, &config);
-    json_t *json = json_pack("{s:i,s:I,s:I,s:I,s:i,s:o}", "parts", (int)info->parts, "lm_parameters", (json_int_t)info->lm_parameters,
-                             "vq_parameters", (json_int_t)info->vq_parameters, "weight_bytes", (json_int_t)info->weight_bytes,
-                             "context_length", info->context_length, "config", json_loads(config, 0, NULL));
+    json_t *json = json_pack("{s:i,s:I,s:I,s:I,s:i,s:o}", "parts", (int)info->parts, "lm_parameters",
+                             (json_int_t)info->lm_parameters, "vq_parameters", (json_int_t)info->vq_parameters,
+                             "weight_bytes", (json_int_t)info->weight_bytes, "context_length", info->context_length,
+                             "config", json_loads(config, 0, NULL));
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (text) printf("%s\n", text);
     free(text);

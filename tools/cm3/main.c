@@ -16,12 +16,14 @@ static const struct {
 };
 
 static void help(FILE *to) {
-    fprintf(to, "cm3: text and pictures from one model (libcm3leon %s)\n\nUsage: cm3 COMMAND [OPTION]...\n\n", cm3_version());
+    fprintf(to, "cm3: text and pictures from one model (libcm3leon %s)\n\nUsage: cm3 COMMAND [OPTION]...\n\n",
+            cm3_version());
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         fprintf(to, "  cm3 %-12s %s\n", commands[i].name, commands[i].brief);
     }
     fprintf(to, "\n'cm3 COMMAND --help' tells more of each. To begin with:\n\n"
-                "  cm3 generate -m models/toybox.cm3 -p \"a large red circle at the top left on a sand background\" -o circle.jpg\n\n"
+                "  cm3 generate -m models/toybox.cm3 -p \"a large red circle at the top left on a sand background\" -o "
+                "circle.jpg\n\n"
                 "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n");
 }
 

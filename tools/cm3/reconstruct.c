@@ -8,16 +8,16 @@
 
 #include "command.h"
 
-static const char help_text[] =
-    "Usage: cm3 reconstruct -m MODEL IN -o OUT.png\n"
-    "       cm3 reconstruct -m MODEL IN... --out-dir DIR\n"
-    "\n"
-    "Encodes pictures to codes and decodes them again; says how near they come (PSNR in dB, against the picture at the\n"
-    "tokenizer's size). With --out-dir: 0000.png, 0001.png ... in the order given.\n"
-    "\n"
-    "  -o, --output FILE    .png or .jpg\n"
-    "  --json               {\"file\", \"psnr\"} a line\n"
-    "  --threads N          (one a core)\n";
+static const char help_text[] = "Usage: cm3 reconstruct -m MODEL IN -o OUT.png\n"
+                                "       cm3 reconstruct -m MODEL IN... --out-dir DIR\n"
+                                "\n"
+                                "Encodes pictures to codes and decodes them again; says how near they come (PSNR in "
+                                "dB, against the picture at the\n"
+                                "tokenizer's size). With --out-dir: 0000.png, 0001.png ... in the order given.\n"
+                                "\n"
+                                "  -o, --output FILE    .png or .jpg\n"
+                                "  --json               {\"file\", \"psnr\"} a line\n"
+                                "  --threads N          (one a core)\n";
 
 /** Peak signal to noise ratio of two pictures of one size. */
 static double psnr(const cm3_image *a, const cm3_image *b) {
@@ -27,7 +27,8 @@ static double psnr(const cm3_image *a, const cm3_image *b) {
     double sum = 0;
     for (int32_t row = 0; row < x.height; row++) {
         for (int32_t i = 0; i < 3 * x.width; i++) {
-            double difference = (double)x.pixels[(size_t)row * x.stride + (size_t)i] - y.pixels[(size_t)row * y.stride + (size_t)i];
+            double difference =
+                (double)x.pixels[(size_t)row * x.stride + (size_t)i] - y.pixels[(size_t)row * y.stride + (size_t)i];
             sum += difference * difference;
         }
     }
@@ -98,7 +99,8 @@ static cm3_status run_all(cm3_context *context, const cm3_reconstruct_arguments 
             printf("PSNR %.2f dB\n", quality);
         }
     }
-    if (status == CM3_OK && !a->json && done > 1) printf("mean PSNR of %zu pictures %.2f dB\n", done, sum / (double)done);
+    if (status == CM3_OK && !a->json && done > 1)
+        printf("mean PSNR of %zu pictures %.2f dB\n", done, sum / (double)done);
     cm3_tokenizer_destroy(tokenizer);
     cm3_model_destroy(model);
     return status;
@@ -123,7 +125,8 @@ int cm3_command_reconstruct(int argc, char **argv) {
     int code = CM3_EXIT_USAGE;
     if (cm3_options_parse(argc, argv, options, &a->words)) {
         if (!a->model || !a->words.count || (a->words.count > 1 && !a->out_dir)) {
-            cm3_say("-m MODEL and a picture are wanted, and --out-dir for several; 'cm3 reconstruct --help' tells more");
+            cm3_say(
+                "-m MODEL and a picture are wanted, and --out-dir for several; 'cm3 reconstruct --help' tells more");
         } else if (a->out_dir && mkdir(a->out_dir, 0777) && errno != EEXIST) {
             cm3_say("%s: the directory could not be made: %s", a->out_dir, strerror(errno));
             code = CM3_EXIT_FAILED;
@@ -131,7 +134,8 @@ int cm3_command_reconstruct(int argc, char **argv) {
             cm3_context *context = cm3_open_context(a->threads);
             cm3_status status = context ? run_all(context, a) : CM3_ERROR_NO_MEMORY;
             code = status == CM3_OK ? (cm3_interrupted() ? CM3_EXIT_INTERRUPTED : CM3_EXIT_DONE)
-                                    : context ? cm3_failed(context, status) : CM3_EXIT_FAILED;
+                   : context        ? cm3_failed(context, status)
+                                    : CM3_EXIT_FAILED;
             cm3_context_destroy(context);
         }
     }

@@ -68,7 +68,8 @@ cm3_context *cm3_open_context(int64_t threads) {
     return context;
 }
 
-/* --- progress ------------------------------------------------------------------------------------------------------ */
+/* --- progress ------------------------------------------------------------------------------------------------------
+ */
 
 void cm3_progress_begin(cm3_progress *progress, const char *label, bool quiet) {
     *progress = (cm3_progress){.label = label, .quiet = quiet, .terminal = isatty(STDERR_FILENO), .started = cm3_now()};
@@ -98,11 +99,12 @@ void cm3_progress_show(cm3_progress *progress, uint64_t done, uint64_t total, co
         int filled = (int)(share * 30);
         for (int i = 0; i < 30; i++) bar[i] = i < filled ? '=' : i == filled ? '>' : ' ';
         bar[30] = 0;
-        fprintf(stderr, "\r\033[K%s [%s] %3.0f %%  %s, %s left  %s", progress->label, bar, share * 100, passed, left, note ? note : "");
+        fprintf(stderr, "\r\033[K%s [%s] %3.0f %%  %s, %s left  %s", progress->label, bar, share * 100, passed, left,
+                note ? note : "");
         progress->drawn = true;
     } else {
-        fprintf(stderr, "%s: %llu of %llu, %s, %s left%s%s\n", progress->label, (unsigned long long)done, (unsigned long long)total,
-                passed, left, note ? ", " : "", note ? note : "");
+        fprintf(stderr, "%s: %llu of %llu, %s, %s left%s%s\n", progress->label, (unsigned long long)done,
+                (unsigned long long)total, passed, left, note ? ", " : "", note ? note : "");
     }
     fflush(stderr);
 }

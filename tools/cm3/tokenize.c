@@ -10,7 +10,8 @@ static const char help_text[] =
     "Usage: cm3 tokenize -m MODEL|tokenizer.json [--plain] [--no-special] < lines > lines\n"
     "       cm3 tokenize -m MODEL|tokenizer.json --decode [--skip-special] < lines > lines\n"
     "\n"
-    "Reads a JSON string (or an object with \"text\") a line and writes a JSON list of token ids a line; --decode the other way round.\n"
+    "Reads a JSON string (or an object with \"text\") a line and writes a JSON list of token ids a line; --decode the "
+    "other way round.\n"
     "\n"
     "  --plain          text that spells a special token stays text\n"
     "  --no-special     leave out what the tokenizer's post-processor adds\n"
@@ -112,7 +113,8 @@ int cm3_command_tokenize(int argc, char **argv) {
             cm3_say("standard input:%zu:%d: %s", number, error.column, error.text);
             code = CM3_EXIT_FAILED;
         } else {
-            code = decode ? decode_line(context, tokenizer, json, skip_special) : encode_line(context, tokenizer, json, flags);
+            code = decode ? decode_line(context, tokenizer, json, skip_special)
+                          : encode_line(context, tokenizer, json, flags);
         }
         json_decref(json);
     }

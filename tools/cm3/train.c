@@ -14,10 +14,13 @@ static const char help_text[] =
     "       cm3 train encode --data SHARD... --vq vq.cm3 --out-dir DIR\n"
     "       cm3 train lm     --data SHARD... --run DIR -o model.cm3 --tokenizer FILE [--vq vq.cm3] [OPTION]...\n"
     "\n"
-    "A SHARD is a .tar in WebDataset form (KEY.png or .jpg with KEY.json or .txt) or a .jsonl; patterns in quotes are expanded.\n"
-    "A run goes on from DIR/checkpoint.safetensors where there is one, after any kind of end, and logs to DIR/log.jsonl.\n"
+    "A SHARD is a .tar in WebDataset form (KEY.png or .jpg with KEY.json or .txt) or a .jsonl; patterns in quotes are "
+    "expanded.\n"
+    "A run goes on from DIR/checkpoint.safetensors where there is one, after any kind of end, and logs to "
+    "DIR/log.jsonl.\n"
     "\n"
-    "  bpe     learns a byte-level BPE from the captions. Options: --vocab-size (1024), --image-codes (0), --sentinels (16),\n"
+    "  bpe     learns a byte-level BPE from the captions. Options: --vocab-size (1024), --image-codes (0), --sentinels "
+    "(16),\n"
     "          --min-frequency (2)\n"
     "  vq      learns an image tokenizer (VQGAN)\n"
     "  encode  writes shards that hold codes instead of pictures, which 'lm' reads\n"
@@ -27,7 +30,8 @@ static const char help_text[] =
     "  --run DIR            the run's state and log          --fresh              do not go on from a checkpoint\n"
     "  -o, --output FILE    the .cm3 file made at the end    --weights f32|bf16   of that file (bf16)\n"
     "  --config JSON|FILE   the model's configuration        --validation SHARD...\n"
-    "  --steps N            of the whole run (1000)          --stop-at N          end this call there, with a checkpoint\n"
+    "  --steps N            of the whole run (1000)          --stop-at N          end this call there, with a "
+    "checkpoint\n"
     "  --batch-size N       pictures, or blocks (16)         --accumulation N     batches a step (1)\n"
     "  --lr X               peak (0.001)                     --warmup N           steps (100)\n"
     "  --min-lr-ratio X     at the end (0.05)                --schedule NAME      cosine, linear, constant\n"
@@ -43,13 +47,15 @@ static const char help_text[] =
     "  --revival X          uses a batch below which (0.05)  --quantise-from N    step (200)\n"
     "  --adversarial X      discriminator's weight (0)       --adversarial-from N step (0)\n"
     "Options of lm:\n"
-    "  --tokenizer FILE     tokenizer.json                   --vq FILE            image tokenizer; goes into the model\n"
+    "  --tokenizer FILE     tokenizer.json                   --vq FILE            image tokenizer; goes into the "
+    "model\n"
     "  --init FILE          a .cm3 file to begin with        --block-size N       tokens (1024)\n"
     "  --caption-dropout X  (0.1)                            --attend NAME        document, block\n";
 
 typedef struct cm3_train_arguments {
     cm3_list data, validation, words;
-    const char *run, *output, *weights, *config, *schedule, *compute, *codebook, *tokenizer, *vq, *init, *attend, *out_dir;
+    const char *run, *output, *weights, *config, *schedule, *compute, *codebook, *tokenizer, *vq, *init, *attend,
+        *out_dir;
     int64_t steps, stop_at, batch_size, accumulation, warmup, seed, save_every, validate_every, log_every, threads;
     int64_t quantise_from, adversarial_from, block_size, vocab_size, image_codes, sentinels, min_frequency;
     double lr, min_lr_ratio, beta1, beta2, weight_decay, clip, weight_average;
@@ -57,7 +63,8 @@ typedef struct cm3_train_arguments {
     bool fresh, quiet;
 } cm3_train_arguments;
 
-/* --- words to values ------------------------------------------------------------------------------------------------ */
+/* --- words to values ------------------------------------------------------------------------------------------------
+ */
 
 static bool choose(const char *option, const char *word, const char *const *names, int *value) {
     for (int i = 0; names[i]; i++) {
@@ -92,7 +99,8 @@ static char *read_config(const char *text) {
     return config;
 }
 
-/* --- the log -------------------------------------------------------------------------------------------------------- */
+/* --- the log --------------------------------------------------------------------------------------------------------
+ */
 
 /** The log without lines of steps after `step`: those were lost with the run's end and come again. */
 static FILE *open_log(const char *run, int64_t step) {
@@ -140,7 +148,8 @@ static void write_log(FILE *log, const char *name, const cm3_train_report *r) {
     json_decref(json);
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------------------- */
+/* --- the loop -------------------------------------------------------------------------------------------------------
+ */
 
 static int save(cm3_context *context, const cm3_trainer *trainer) {
     cm3_status status = cm3_trainer_checkpoint(trainer);
@@ -197,10 +206,13 @@ static int run_trainer(cm3_context *context, cm3_trainer *trainer, const cm3_tra
     return CM3_EXIT_DONE;
 }
 
-static bool fill_common(const cm3_train_arguments *a, const glob_t *data, const glob_t *validation, cm3_train_options *o) {
-    static const char *const schedules[] = {"cosine", "linear", "constant", NULL}, *const computes[] = {"f32", "bf16", NULL};
+static bool fill_common(const cm3_train_arguments *a, const glob_t *data, const glob_t *validation,
+                        cm3_train_options *o) {
+    static const char *const schedules[] = {"cosine", "linear", "constant", NULL}, *const computes[] = {"f32", "bf16",
+                                                                                                        NULL};
     int schedule = 0, compute = 0, weights = 0;
-    if (!choose("--schedule", a->schedule, schedules, &schedule) || !choose("--weights", a->weights, computes, &weights) ||
+    if (!choose("--schedule", a->schedule, schedules, &schedule) ||
+        !choose("--weights", a->weights, computes, &weights) ||
         (a->compute && !choose("--compute", a->compute, computes, &compute))) {
         return false;
     }
@@ -285,7 +297,8 @@ static int train_model(const cm3_train_arguments *a, bool vq, const glob_t *data
     return code;
 }
 
-/* --- text tokenizer, codes ------------------------------------------------------------------------------------------ */
+/* --- text tokenizer, codes ------------------------------------------------------------------------------------------
+ */
 
 static int train_bpe(const cm3_train_arguments *a, const glob_t *data) {
     cm3_progress progress;
@@ -329,8 +342,8 @@ static int encode(const cm3_train_arguments *a, const glob_t *data) {
     if (!context) return CM3_EXIT_FAILED;
     cm3_progress progress;
     cm3_progress_begin(&progress, "encoding", a->quiet);
-    cm3_status status = cm3_train_encode_shards(context, a->vq, (const char *const *)data->gl_pathv, data->gl_pathc, a->out_dir,
-                                                cm3_progress_callback, &progress);
+    cm3_status status = cm3_train_encode_shards(context, a->vq, (const char *const *)data->gl_pathv, data->gl_pathc,
+                                                a->out_dir, cm3_progress_callback, &progress);
     cm3_progress_end(&progress);
     int code = status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(context, status);
     cm3_context_destroy(context);
@@ -339,11 +352,36 @@ static int encode(const cm3_train_arguments *a, const glob_t *data) {
 
 static bool parse(int argc, char **argv, cm3_train_arguments *a) {
     *a = (cm3_train_arguments){
-        .weights = "bf16", .schedule = "cosine", .codebook = "ema", .attend = "document", .steps = 1000, .batch_size = 16,
-        .accumulation = 1, .warmup = 100, .seed = 1, .save_every = 500, .validate_every = 500, .log_every = 10, .threads = -1,
-        .quantise_from = 200, .block_size = 1024, .vocab_size = 1024, .sentinels = 16, .min_frequency = 2, .lr = 1e-3,
-        .min_lr_ratio = 0.05, .beta1 = 0.9, .beta2 = 0.95, .weight_decay = 0.1, .clip = 1, .l1 = 1, .l2 = 1, .commitment = 0.25,
-        .codebook_decay = 0.99, .revival = 0.05, .caption_dropout = 0.1,
+        .weights = "bf16",
+        .schedule = "cosine",
+        .codebook = "ema",
+        .attend = "document",
+        .steps = 1000,
+        .batch_size = 16,
+        .accumulation = 1,
+        .warmup = 100,
+        .seed = 1,
+        .save_every = 500,
+        .validate_every = 500,
+        .log_every = 10,
+        .threads = -1,
+        .quantise_from = 200,
+        .block_size = 1024,
+        .vocab_size = 1024,
+        .sentinels = 16,
+        .min_frequency = 2,
+        .lr = 1e-3,
+        .min_lr_ratio = 0.05,
+        .beta1 = 0.9,
+        .beta2 = 0.95,
+        .weight_decay = 0.1,
+        .clip = 1,
+        .l1 = 1,
+        .l2 = 1,
+        .commitment = 0.25,
+        .codebook_decay = 0.99,
+        .revival = 0.05,
+        .caption_dropout = 0.1,
     };
     const cm3_option options[] = {
         {"--data", "-d", CM3_OPTION_LIST, &a->data, 0, 0},

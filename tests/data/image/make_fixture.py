@@ -174,7 +174,8 @@ def write_resample():
     random = np.random.RandomState(1)
     sizes = [(1, 1, 9, 5), (2, 2, 31, 2), (17, 17, 17, 17), (5000, 3, 7, 9), (3, 5000, 9, 7), (65500, 1, 17, 3),
              (1, 65500, 3, 17), (40, 90, 40, 31), (90, 40, 31, 40), (100, 100, 80, 59), (100, 100, 80, 60),
-             (100, 100, 80, 61), (30, 60, 40, 30), (30, 60, 60, 59), (60, 30, 30, 40), (64, 64, 1, 1), (300, 200, 37, 41)]
+             (100, 100, 80, 61), (30, 60, 40, 30), (30, 60, 60, 59), (60, 30, 30, 40), (64, 64, 1, 1),
+             (300, 200, 37, 41)]
     for i in range(60):
         sizes.append(tuple(int(v) for v in random.randint(1, (9, 30, 60)[i % 3], 4)))
     with open(os.path.join(HERE, "resample.bin"), "wb") as out:
@@ -189,9 +190,10 @@ def write_resample():
 def write_meta():
     """Until the end: u32 width, height, seed, side; f32 [side, side, 3] as Chameleon's own code computes them."""
     with open(os.path.join(HERE, "meta.bin"), "wb") as out:
-        # A side of 45 comes to 22.5 and one of 47 to 23.5; both go to the even neighbour.
-        for seed, (width, height, side) in enumerate([(45, 32, 16), (32, 47, 16), (16, 16, 16), (7, 5, 12), (90, 31, 12),
-                                                      (9, 1000, 5), (20, 14, 13)]):
+        # Sides of 45, 47 and 49 come to 22.5, 23.5 and 24.5: each goes to the even neighbour.
+        cases = [(45, 32, 16), (32, 49, 16), (32, 47, 16), (16, 16, 16), (7, 5, 12), (90, 31, 12),
+                 (9, 1000, 5), (20, 14, 13)]
+        for seed, (width, height, side) in enumerate(cases):
             image = Image.fromarray(noise(width, height, seed))
             scale = side / min(image.size)
             image = image.resize((round(scale * width), round(scale * height)), Image.Resampling.LANCZOS)
@@ -206,7 +208,8 @@ def write_hf():
     clip = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
     ones = ((1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
     cases = [(45, 32, 16, 16, 16, 2, 0.0078, ones), (31, 77, 14, 14, 14, 1, 0.00392156862745098, clip),
-             (31, 40, 18, 13, 15, 1, 1 / 255, clip), (20, 30, 9, 16, 17, 2, 0.0078, ones), (9, 1000, 5, 5, 5, 2, 0.0078, ones)]
+             (31, 40, 18, 13, 15, 1, 1 / 255, clip), (20, 30, 9, 16, 17, 2, 0.0078, ones),
+             (9, 1000, 5, 5, 5, 2, 0.0078, ones)]
     with open(os.path.join(HERE, "hf.bin"), "wb") as out:
         for seed, (width, height, edge, crop_w, crop_h, code, factor, (mean, std)) in enumerate(cases):
             image = Image.fromarray(noise(width, height, seed))

@@ -1,0 +1,10 @@
+/* The suites of lib/generate. */
+#ifndef GENERATE_SUITES_H
+#define GENERATE_SUITES_H
+
+#include <check.h>
+
+Suite *sampler_suite(void);
+Suite *request_suite(void);
+
+#endif

@@ -1,0 +1,13 @@
+/* Runs all suites of lib/model. */
+#include <stdlib.h>
+
+#include "suites.h"
+
+int main(void) {
+    SRunner *runner = srunner_create(forward_suite());
+    srunner_add_suite(runner, cm3_file_suite());
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
