@@ -71,15 +71,24 @@ stage_bpe() {
     "$cm3" train bpe --data 'scenes/shard-0000[0-3].tar' -o tokenizer.json --vocab-size 512 --image-codes 1024
 }
 
-stage_lm() {
-    local output=toybox.cm3
-    [ -z "$stop_at" ] || output=partial.cm3
+train_lm() { # OUTPUT RUN STEPS LR WARMUP OPTION...
+    local output=$1 run=$2 steps=$3 lr=$4 warmup=$5
+    shift 5
     [ ! -f "$output" ] || return 0
-    "$cm3" train lm --data 'codes/*.tar' --validation 'codes-heldout/*.tar' --run lm-run --tokenizer tokenizer.json \
-        --vq vq.cm3 --config "$here/lm.json" --steps $lm_steps ${stop_at:+--stop-at $stop_at} --batch-size 2 --block-size 2048 \
-        --lr 0.002 --warmup 200 --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 \
-        -o "$output"
+    "$cm3" train lm --data 'codes/*.tar' --validation 'codes-heldout/*.tar' --run "$run" --tokenizer tokenizer.json \
+        --vq vq.cm3 --config "$here/lm.json" --steps "$steps" --batch-size 2 --block-size 2048 --lr "$lr" --warmup "$warmup" \
+        --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 "$@" -o "$output"
 }
+
+stage_lm() {
+    if [ -n "$stop_at" ]; then
+        train_lm partial.cm3 lm-run $lm_steps 0.002 200 --stop-at "$stop_at"
+        echo "the first losses are in $work/lm-run/log.jsonl; those of the shipped model in models/logs/lm.jsonl"
+        exit 0
+    fi
+    train_lm toybox.cm3 lm-run $lm_steps 0.002 200
+}
+
 
 stage_evaluate() {
     [ -f toybox.cm3 ] || return 0

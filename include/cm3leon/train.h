@@ -9,9 +9,11 @@ extern "C" {
 #endif
 
 /*
- * Data are tar shards in WebDataset form (key.png or key.jpg, key.json or key.txt; the JSON holds "text": a caption or a list
- * of captions, and may hold "codes": the picture's codes) or JSON-lines files that name the pictures. All records are read
- * into memory, as they lie in the files, when a trainer is made.
+ * Data are tar shards in WebDataset form (key.png or key.jpg, key.json or key.txt; the JSON holds "text": a caption or
+ * a list of captions, and may hold "codes": the picture's codes) or JSON-lines files that name the pictures. All
+ * records are read into memory, as they lie in the files, when a trainer is made; a record that does not fit is refused
+ * by name. The image tokenizer learns from pictures; the language model from captions and codes
+ * (cm3_train_encode_shards() makes them).
  */
 
 /** Progress of a long call: `done` of `total` (0: unknown). Anything but 0 stops it with CM3_ERROR_CANCELLED. */
@@ -34,17 +36,18 @@ typedef struct cm3_train_bpe_options {
 CM3_API void cm3_train_bpe_options_init(cm3_train_bpe_options *options);
 
 /**
- * Learns a byte-level BPE from all captions. Ids: <pad>, </s> (end of document), <racm3:break>, <eoss> (end of span), sentinels, image
- * codes, then bytes and merges. *tokenizer is the caller's. Errors: INVALID_ARGUMENT, NOT_FOUND, IO, FORMAT, NO_MEMORY, CANCELLED.
+ * Learns a byte-level BPE from all captions. Ids: <pad>, </s> (end of document), <racm3:break>, <eoss> (end of span),
+ * sentinels, image codes, then bytes and merges. *tokenizer is the caller's. Errors: INVALID_ARGUMENT, NOT_FOUND, IO,
+ * FORMAT, NO_MEMORY, CANCELLED.
  */
 CM3_API cm3_status cm3_train_bpe(cm3_context *context, const cm3_train_bpe_options *options, cm3_tokenizer **tokenizer);
 
 /* --- trainers ----------------------------------------------------------------------------------------------------- */
 
 /**
- * A training run. Its state lives in a directory and is written there as a whole by cm3_trainer_checkpoint(): killed at any
- * moment and made again, it goes on from there as if nothing had happened, to the last bit on the same number of threads.
- * Used by one thread at a time; computing happens on the context's compute thread.
+ * A training run. Its state lives in a directory and is written there as a whole by cm3_trainer_checkpoint(): killed at
+ * any moment and made again, it goes on from there as if nothing had happened, to the last bit on the same number of
+ * threads. Used by one thread at a time; computing happens on the context's compute thread.
  */
 typedef struct cm3_trainer cm3_trainer;
 
@@ -59,33 +62,37 @@ typedef struct cm3_train_options {
     size_t data_count;
     const char *const *validation; /**< paths of held-out shards; may be none */
     size_t validation_count;
-    uint64_t seed;      /**< default 1 */
-    cm3_compute compute; /**< of products; masters, sums and norms are f32. Default AUTO: bf16 where the CPU has it */
-    int32_t batch_size;  /**< pictures, or blocks, a micro-step */
-    int32_t accumulation; /**< micro-steps an optimiser step; default 1 */
-    int64_t steps;        /**< optimiser steps of the whole run */
-    int64_t warmup;       /**< steps of linear warm-up */
-    float lr;             /**< peak */
-    float min_lr_ratio;   /**< lr at the end, as a share of the peak */
+    uint64_t seed;         /**< default 1 */
+    cm3_compute compute;   /**< of products; masters, sums and norms are f32. Default AUTO: bf16 where the CPU has it */
+    int32_t batch_size;    /**< pictures, or blocks, a micro-step */
+    int32_t accumulation;  /**< micro-steps an optimiser step; default 1 */
+    int64_t steps;         /**< optimiser steps of the whole run */
+    int64_t warmup;        /**< steps of linear warm-up */
+    float lr;              /**< peak */
+    float min_lr_ratio;    /**< lr at the end, as a share of the peak */
     cm3_schedule schedule; /**< default COSINE */
     float beta1, beta2, epsilon; /**< AdamW; defaults 0.9, 0.95, 1e-8 */
-    float weight_decay;   /**< decoupled, of matrices and convolutions only */
-    float clip_norm;      /**< of all gradients together; 0: off; default 1 */
-    float weight_average; /**< decay of a running average of the weights, which is then what is validated and exported; 0 (default): off */
+    float weight_decay;          /**< decoupled, of matrices and convolutions only */
+    float clip_norm;             /**< of all gradients together; 0: off; default 1 */
+    float weight_average; /**< decay of a running average of the weights, which is then what is validated and exported;
+                             0 (default): off */
 } cm3_train_options;
 
 /** The image tokenizer's own. */
 typedef struct cm3_train_vq_options {
     size_t struct_size;
-    const char *config_json; /**< vq_config in Hugging Face's spelling, with norm_groups and patch_size */
+    const char *config_json;    /**< vq_config in Hugging Face's spelling, with norm_groups and patch_size */
     float l1_weight, l2_weight; /**< of reconstruction; defaults 1, 1 */
     float commitment;           /**< beta; default 0.25 */
-    int learned_codebook;       /**< 0 (default): running averages (EMA); else by gradient (van den Oord et al. 2017, eq. 3) */
-    float codebook_decay;       /**< EMA; default 0.99 */
-    float revival_threshold;    /**< an entry used less than this, on average a batch, is set to a vector of the batch; default 0.05 */
-    int64_t quantise_from;      /**< step at which the codebook is laid over the latents; before, they pass as they are. Default 200 */
-    float adversarial_weight;   /**< of the patch discriminator, times the adaptive weight; 0 (default): none */
-    int64_t adversarial_from;   /**< step at which it begins to count */
+    int learned_codebook; /**< 0 (default): running averages (EMA); else by gradient (van den Oord et al. 2017, eq. 3)
+                           */
+    float codebook_decay; /**< EMA; default 0.99 */
+    float revival_threshold;  /**< an entry used less than this, on average a batch, is set to a vector of the batch;
+                                 default 0.05 */
+    int64_t quantise_from;    /**< step at which the codebook is laid over the latents; before, they pass as they are.
+                                 Default 200 */
+    float adversarial_weight; /**< of the patch discriminator, times the adaptive weight; 0 (default): none */
+    int64_t adversarial_from; /**< step at which it begins to count */
 } cm3_train_vq_options;
 
 typedef enum cm3_attend { CM3_ATTEND_DOCUMENT = 1, CM3_ATTEND_BLOCK = 2 } cm3_attend;
@@ -93,69 +100,94 @@ typedef enum cm3_attend { CM3_ATTEND_DOCUMENT = 1, CM3_ATTEND_BLOCK = 2 } cm3_at
 /** The language model's own. */
 typedef struct cm3_train_lm_options {
     size_t struct_size;
-    const char *config_json;    /**< the `lm` object of a .cm3 file's config; may be {"preset": name, ...}; vocab_size is set by the tokenizer */
-    const char *tokenizer;      /**< path of tokenizer.json */
+    const char *config_json; /**< the `lm` object of a .cm3 file's config; may be {"preset": name, ...}; vocab_size is
+                                set by the tokenizer */
+    const char *tokenizer;   /**< path of tokenizer.json */
     const char *image_tokenizer; /**< path of a .cm3 file with one; goes into the exported model. NULL: text only */
-    const char *init;           /**< path of a .cm3 file whose weights to begin with; NULL: fresh ones */
-    int32_t block_size;         /**< tokens a block; documents are packed whole, the rest is padding without loss */
-    float caption_dropout;      /**< share of captions replaced by sentinel 0 (guidance needs it); default 0.1 */
-    cm3_attend attend;          /**< DOCUMENT (default): attention and positions begin anew with each document */
+    const char *init;            /**< path of a .cm3 file whose weights to begin with; NULL: fresh ones */
+    int32_t block_size;          /**< tokens a block; documents are packed whole, the rest is padding without loss */
+    float caption_dropout;       /**< share of captions replaced by sentinel 0 (guidance needs it); default 0.1 */
+    cm3_attend attend;           /**< DOCUMENT (default): attention and positions begin anew with each document */
 } cm3_train_lm_options;
 
 CM3_API void cm3_train_options_init(cm3_train_options *options);
 CM3_API void cm3_train_vq_options_init(cm3_train_vq_options *options);
 CM3_API void cm3_train_lm_options_init(cm3_train_lm_options *options);
 
-/** Errors: INVALID_ARGUMENT (also a checkpoint of other settings, which are named), NOT_FOUND, IO, FORMAT, NO_MEMORY. */
+/** Errors: INVALID_ARGUMENT (also a checkpoint of other settings, which are named), NOT_FOUND, IO, FORMAT, NO_MEMORY.
+ */
 CM3_API cm3_status cm3_trainer_create_vq(cm3_context *context, const cm3_train_options *options,
                                          const cm3_train_vq_options *vq, cm3_trainer **trainer);
 CM3_API cm3_status cm3_trainer_create_lm(cm3_context *context, const cm3_train_options *options,
                                          const cm3_train_lm_options *lm, cm3_trainer **trainer);
 
 typedef struct cm3_train_report {
-    size_t struct_size; /**< set by the caller */
-    int64_t step;       /**< steps done, this one included */
-    int64_t steps;      /**< of the whole run */
-    double loss;        /**< what is minimised */
+    size_t struct_size;                                    /**< set by the caller */
+    int64_t step;                                          /**< steps done, this one included */
+    int64_t steps;                                         /**< of the whole run */
+    double loss;                                           /**< what is minimised */
     double l1, l2, commitment, adversarial, discriminator; /**< VQ: its terms */
     double text_loss, image_loss;                          /**< LM: means over text and over image tokens */
-    double code_usage; /**< VQ: share of codebook entries used in this batch */
+    double code_usage;                                     /**< VQ: share of codebook entries used in this batch */
     double lr, grad_norm;
-    uint64_t samples;  /**< pictures or documents seen in the run */
-    uint64_t tokens;   /**< LM: tokens seen, padding not counted */
-    double seconds;    /**< of this step */
-    double rate;       /**< pictures or tokens a second, in this step */
+    uint64_t samples; /**< pictures or documents seen in the run */
+    uint64_t tokens;  /**< LM: tokens seen, padding not counted */
+    double seconds;   /**< of this step */
+    double rate;      /**< pictures or tokens a second, in this step */
 } cm3_train_report;
 
-/** One optimiser step. `report` may be NULL. Errors: NO_MEMORY, CANCELLED, and FORMAT where a loss or gradient is not finite: the last checkpoint stays good. */
+/**
+ * One optimiser step. `report` may be NULL. Errors: NO_MEMORY, CANCELLED, those of a picture that cannot be read, and
+ * FORMAT where a loss or gradient is not finite. A step that failed has done half of something: every further one, and
+ * a checkpoint, give BUSY, and the run goes on from its last checkpoint, which stays good, with a new trainer.
+ */
 CM3_API cm3_status cm3_trainer_step(cm3_trainer *trainer, cm3_train_report *report);
 
-/** The loss over the validation data; only loss and its terms are filled. NOT_FOUND without such data. */
+/**
+ * The loss over the validation data, a mean of its batches' losses, with the running average of the weights where there
+ * is one; step, steps, loss and its terms are filled. Changes nothing. Errors: NOT_FOUND without such data, NO_MEMORY,
+ * CANCELLED.
+ */
 CM3_API cm3_status cm3_trainer_validate(cm3_trainer *trainer, cm3_train_report *report);
 
 /** Steps done, and of the whole run. */
 CM3_API cm3_status cm3_trainer_progress(const cm3_trainer *trainer, int64_t *step, int64_t *steps);
 
-/** Writes the run's whole state, atomically. Errors: IO, NO_SPACE, NO_MEMORY. */
+/**
+ * Writes the run's whole state to checkpoint.safetensors in its directory, atomically: at any moment the file is the
+ * old one or the new one. Errors: IO, NO_SPACE, NO_MEMORY, BUSY after a step that failed.
+ */
 CM3_API cm3_status cm3_trainer_checkpoint(const cm3_trainer *trainer);
 
-/** Writes the model as it is now: a `.cm3` file with bf16 matrices and convolutions, or f32. */
+/**
+ * Writes the model as it is now, the running average of the weights where there is one: a `.cm3` file with bf16
+ * matrices and convolutions (AUTO, BF16), or all in F32. The file is replaced as a whole or not at all. Errors:
+ * INVALID_ARGUMENT, IO, NO_SPACE, NO_MEMORY.
+ */
 CM3_API cm3_status cm3_trainer_export(const cm3_trainer *trainer, const char *path, cm3_compute weights);
 
-/** Makes the running call end with CANCELLED soon. Any thread, signal handlers included. */
+/**
+ * Makes the running call of step or validate, or the next one where none runs, end with CANCELLED soon; see
+ * cm3_trainer_step() for what is left then. To end between two steps, stop calling. Any thread, signal handlers
+ * included.
+ */
 CM3_API void cm3_trainer_cancel(cm3_trainer *trainer);
 
 /** NULL is allowed. */
 CM3_API void cm3_trainer_destroy(cm3_trainer *trainer);
 
-/* --- pictures to codes, once --------------------------------------------------------------------------------------- */
+/* --- pictures to codes, once ---------------------------------------------------------------------------------------
+ */
 
 /**
- * Reads shards and writes one shard each of the same name into `out_dir` whose records hold "codes" in their JSON in place of the
- * picture, so that language-model training need not encode them again. Shards that are there already are left. Errors as above.
+ * Reads shards and writes one shard each of the same name into `out_dir` whose records hold "codes" in their JSON in
+ * place of the picture, so that language-model training need not encode them again; all else of the JSON stays. A shard
+ * is written whole or not at all, and one that is there already is left: a call that was stopped goes on where it was.
+ * Errors: INVALID_ARGUMENT (also two shards of one name), NOT_FOUND, IO, NO_SPACE, FORMAT, NO_MEMORY, CANCELLED.
  */
 CM3_API cm3_status cm3_train_encode_shards(cm3_context *context, const char *image_tokenizer, const char *const *data,
-                                           size_t data_count, const char *out_dir, cm3_progress_fn progress, void *user);
+                                           size_t data_count, const char *out_dir, cm3_progress_fn progress,
+                                           void *user);
 
 #ifdef __cplusplus
 }

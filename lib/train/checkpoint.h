@@ -14,8 +14,8 @@ typedef struct cm3_extra_state {
 
 typedef struct cm3_checkpoint {
     const char *path;
-    const char *kind;     /**< "vq" or "lm" */
-    const char *settings; /**< all that the curve depends on, as JSON */
+    const char *kind;             /**< "vq" or "lm" */
+    const char *settings;         /**< all that the curve depends on, as JSON */
     cm3_optimizer *optimizers[2]; /**< NULL: not there */
     cm3_extra_state extra[4];
     size_t extra_count;
@@ -25,8 +25,8 @@ typedef struct cm3_checkpoint {
 
 cm3_status cm3_checkpoint_write(cm3_context *context, const cm3_checkpoint *checkpoint);
 /**
- * *found is false where there is no file. Everything is checked before anything is changed. Errors: INVALID_ARGUMENT naming the
- * settings that differ; FORMAT, TRUNCATED, CHECKSUM for a damaged file.
+ * *found is false where there is no file. Everything is checked before anything is changed. Errors: INVALID_ARGUMENT
+ * naming the settings that differ; FORMAT, TRUNCATED, CHECKSUM for a damaged file.
  */
 cm3_status cm3_checkpoint_read(cm3_context *context, const cm3_checkpoint *checkpoint, bool *found);
 

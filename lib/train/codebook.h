@@ -1,4 +1,5 @@
-/* The codebook in training: running averages of the latents that chose each entry, and revival of entries that none chooses. */
+/* The codebook in training: running averages of the latents that chose each entry, and revival of entries that none
+ * chooses. */
 #ifndef CM3_TRAIN_CODEBOOK_H
 #define CM3_TRAIN_CODEBOOK_H
 
@@ -21,8 +22,8 @@ void cm3_codebook_clear(cm3_codebook *codebook);
 void cm3_codebook_seed(cm3_codebook *codebook, const float *z, int64_t count, cm3_random *random);
 
 /**
- * One update from a batch: N <- decay N + (1 - decay) n, S likewise, row = S / N (van den Oord et al. 2017, appendix A.1). Entries with N below
- * `threshold` are set to a latent of the batch. Returns how many entries the batch used.
+ * One update from a batch: N <- decay N + (1 - decay) n, S likewise, row = S / N (van den Oord et al. 2017, appendix
+ * A.1). Entries with N below `threshold` are set to a latent of the batch. Returns how many entries the batch used.
  */
 int64_t cm3_codebook_update(cm3_codebook *codebook, const float *z, const int32_t *codes, int64_t count, float decay,
                             float threshold, cm3_random *random);

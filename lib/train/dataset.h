@@ -25,7 +25,8 @@ typedef struct cm3_dataset {
     uint64_t epoch; /**< of `order`; UINT64_MAX before the first */
 } cm3_dataset;
 
-/** Reads all shards. `want_images`: keep pictures of records that have no codes (else such records keep captions only). */
+/** Reads all shards. `want_images`: keep pictures of records that have no codes (else such records keep captions only).
+ */
 cm3_status cm3_dataset_load(cm3_context *context, const char *const *paths, size_t path_count, uint64_t seed,
                             bool want_images, cm3_dataset **dataset);
 void cm3_dataset_destroy(cm3_dataset *dataset);

@@ -6,7 +6,7 @@
 
 /** `blocks` blocks of `size` rows. */
 typedef struct cm3_packed {
-    int64_t rows; /**< blocks * size */
+    int64_t rows;                               /**< blocks * size */
     int32_t *ids, *positions, *first, *targets; /**< [rows]; targets -1: none */
     float *weights;                             /**< [rows] */
     uint64_t documents, tokens;                 /**< padding not counted */
@@ -29,8 +29,8 @@ typedef struct cm3_packer {
 void cm3_packer_begin(cm3_packer *packer, cm3_packed *packed, int64_t size, bool whole_block, int32_t pad);
 
 /**
- * Adds a document, cut to `longest`. False, and nothing is added, where neither this block nor a further one has room: the batch is
- * full.
+ * Adds a document, cut to `longest`. False, and nothing is added, where neither this block nor a further one has room:
+ * the batch is full.
  */
 bool cm3_packer_add(cm3_packer *packer, const int32_t *ids, int64_t count);
 

@@ -13,8 +13,8 @@ typedef cm3_status (*cm3_batch_maker)(void *arg, cm3_dataset *dataset, uint64_t 
 typedef struct cm3_prefetch cm3_prefetch;
 
 /** Starts the thread; `slots` batches of `batch_bytes` are kept ready. The dataset must outlive it. */
-cm3_status cm3_prefetch_start(cm3_context *context, cm3_dataset *dataset, uint64_t position, cm3_batch_maker maker, void *arg,
-                              size_t batch_bytes, int slots, cm3_prefetch **prefetch);
+cm3_status cm3_prefetch_start(cm3_context *context, cm3_dataset *dataset, uint64_t position, cm3_batch_maker maker,
+                              void *arg, size_t batch_bytes, int slots, cm3_prefetch **prefetch);
 /** The next batch and the position behind it; valid until the next call. Errors: those of the maker. */
 cm3_status cm3_prefetch_next(cm3_prefetch *prefetch, void **batch, uint64_t *position);
 /** Stops the thread. NULL is allowed. */

@@ -1,10 +1,12 @@
-/* The suites of lib/model. */
-#ifndef MODEL_SUITES_H
-#define MODEL_SUITES_H
+/* The suites of tests/model. */
+#ifndef CM3_TESTS_MODEL_SUITES_H
+#define CM3_TESTS_MODEL_SUITES_H
 
 #include <check.h>
 
+Suite *config_suite(void);
 Suite *forward_suite(void);
 Suite *cm3_file_suite(void);
+Suite *tokenizer_suite(void);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * The transformer's operations: each gradient against central differences of the operation's own forward pass, which the
- * kernels' suites and a few double loops here hold to their formulas; cached attention against plain attention; few rows
- * against many.
+ * The transformer's operations: each gradient against central differences of the operation's own forward pass, which
+ * the kernels' suites and a few double loops here hold to their formulas; cached attention against plain attention; few
+ * rows against many.
  */
 #include "graph_cases.h"
 #include "suites.h"
@@ -122,7 +122,8 @@ static const op_case op_cases[] = {
 
 static const op_case *current;
 
-/** Runs the operation; `wrapped`: over activations instead of parameters, whose gradients are fresh; `twice`: added up. */
+/** Runs the operation; `wrapped`: over activations instead of parameters, whose gradients are fresh; `twice`: added up.
+ */
 static cm3_tensor *run_op(cm3_graph *graph, cm3_tensor *inputs, bool wrapped, bool twice) {
     cm3_tensor *in[MAX_INPUTS];
     for (int i = 0; i < current->inputs; i++) in[i] = wrapped ? cm3_nn_scale(graph, &inputs[i], 1) : &inputs[i];
@@ -218,7 +219,8 @@ START_TEST(unwanted_gradients) {
 }
 END_TEST
 
-/* --- forward ------------------------------------------------------------------------------------------------------- */
+/* --- forward -------------------------------------------------------------------------------------------------------
+ */
 
 static void check_products(graph_case *c) {
     bool bf16 = c->way.compute == CM3_COMPUTE_BF16;
@@ -296,8 +298,8 @@ END_TEST
 /** A cache over malloc'ed memory, one layer. */
 static cm3_kv_cache some_cache(cm3_dtype dtype, int64_t capacity, void **planes) {
     for (int i = 0; i < 2; i++) planes[i] = calloc((size_t)(2 * capacity * 8), cm3_dtype_size(dtype));
-    return (cm3_kv_cache){.dtype = dtype, .layers = 1, .kv_heads = 2, .head_dim = 8, .capacity = capacity,
-                          .k = planes, .v = planes + 1};
+    return (cm3_kv_cache){
+        .dtype = dtype, .layers = 1, .kv_heads = 2, .head_dim = 8, .capacity = capacity, .k = planes, .v = planes + 1};
 }
 
 /* Two sequences fed in pieces of several sizes, side by side: every row as in one plain call. */
@@ -382,7 +384,7 @@ static void check_refused(graph_case *c) {
     REFUSED(cm3_nn_linear(g, &a, &(cm3_tensor){.rank = 2, .shape = {2, 5}, .count = 10}, NULL), CM3_ERROR_INTERNAL);
     REFUSED(cm3_nn_matmul(g, &a, false, &b, false), CM3_ERROR_INTERNAL);
     REFUSED(cm3_nn_reshape(g, &a, 1, (int64_t[]){13}), CM3_ERROR_INTERNAL);
-    REFUSED(cm3_nn_rms_norm(g, &a, &b, 1e-5f), CM3_ERROR_INTERNAL) ;
+    REFUSED(cm3_nn_rms_norm(g, &a, &b, 1e-5f), CM3_ERROR_INTERNAL);
     REFUSED(cm3_nn_embedding(g, &a, (int32_t[]){0, 3}, 2), CM3_ERROR_INVALID_ARGUMENT);
     REFUSED(cm3_nn_embedding(g, &a, (int32_t[]){-1}, 1), CM3_ERROR_INVALID_ARGUMENT);
     REFUSED(cm3_nn_cross_entropy(g, &a, (int32_t[]){0, 4, 0}, NULL, NULL), CM3_ERROR_INVALID_ARGUMENT);

@@ -149,9 +149,17 @@ START_TEST(damaged) {
     char *numbers = memcpy(bad, good, size);
     numbers = memmem(numbers, size, "\"numbers\":\"[", 12);
     ck_assert_ptr_nonnull(numbers);
-    numbers[12] = '-';
-    test_put(path, bad, size);
+    static const char digits[] = {'-', '7'}; /* a count below 0, and one that could be true */
+    for (size_t i = 0; i < sizeof digits; i++) {
+        numbers[12] = digits[i];
+        test_put(path, bad, size);
+        test_fails(&fixture, create_vq(&trainer), CM3_ERROR_CHECKSUM, "settings and numbers");
+    }
+    /* What cannot be looked at is not taken for absent: a fresh run would write over it. */
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(symlink(path, path), 0);
     ck_assert_int_ne(create_vq(&trainer), CM3_OK);
+    ck_assert_int_eq(unlink(path), 0);
     test_put(path, good, size);
     test_ok(&fixture, create_vq(&trainer));
     cm3_trainer_destroy(trainer);

@@ -92,6 +92,7 @@ END_TEST
 Suite *codebook_suite(void) {
     Suite *suite = suite_create("codebook");
     TCase *tcase = tcase_create("codebook");
+    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_test(tcase, averages);
     tcase_add_test(tcase, revival);

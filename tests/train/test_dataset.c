@@ -67,6 +67,23 @@ START_TEST(refused) {
 }
 END_TEST
 
+START_TEST(not_text) {
+    static const char *const texts[] = {"caf\xe9", "cut \xc3", "\xed\xa0\x80"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const char *path = test_path(&fixture, "a.tar");
+        test_single_shard(&fixture, path, "bad.txt", texts[i]);
+        cm3_dataset *d;
+        test_fails(&fixture, load(path, 1, &d), CM3_ERROR_FORMAT, "a.tar: record bad: the caption is not UTF-8");
+    }
+    const char *path = test_path(&fixture, "a.tar");
+    test_single_shard(&fixture, path, "good.txt", "caf\xc3\xa9\n");
+    cm3_dataset *d;
+    test_ok(&fixture, load(path, 1, &d));
+    ck_assert_str_eq(cm3_sample_caption(&d->samples[0], 0), "caf\xc3\xa9");
+    cm3_dataset_destroy(d);
+}
+END_TEST
+
 START_TEST(missing_and_empty) {
     cm3_dataset *d;
     test_fails(&fixture, load(test_path(&fixture, "none.tar"), 1, &d), CM3_ERROR_NOT_FOUND, "none.tar");
@@ -117,9 +134,11 @@ END_TEST
 Suite *dataset_suite(void) {
     Suite *suite = suite_create("dataset");
     TCase *tcase = tcase_create("dataset");
+    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_test(tcase, captions_and_codes);
     tcase_add_test(tcase, refused);
+    tcase_add_test(tcase, not_text);
     tcase_add_test(tcase, missing_and_empty);
     tcase_add_test(tcase, order);
     suite_add_tcase(suite, tcase);

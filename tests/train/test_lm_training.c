@@ -152,6 +152,17 @@ START_TEST(exported_logits) {
 }
 END_TEST
 
+/** Documents that are longer than the model's context are cut, not refused in the midst of the run. */
+START_TEST(longer_than_context) {
+    run.lm.config_json = "{\"hidden_size\": 32, \"layers\": 1, \"heads\": 4, \"ffn_size\": 32, \"max_positions\": 8}";
+    cm3_trainer *trainer = test_lm_trainer(&fixture, &run);
+    cm3_train_report report = {.struct_size = sizeof report};
+    test_ok(&fixture, cm3_trainer_step(trainer, &report));
+    ck_assert_uint_eq(report.tokens, 8 * report.samples);
+    cm3_trainer_destroy(trainer);
+}
+END_TEST
+
 START_TEST(records_refused) {
     cm3_trainer *trainer;
     test_single_shard(&fixture, run.shard, "high.json", "{\"text\": \"x\", \"codes\": [0, 8]}");
@@ -187,6 +198,7 @@ Suite *lm_training_suite(void) {
     tcase_add_loop_test(tcase, learns, 0, 2);
     tcase_add_test(tcase, seeds);
     tcase_add_test(tcase, exported_logits);
+    tcase_add_test(tcase, longer_than_context);
     tcase_add_test(tcase, records_refused);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -135,6 +135,7 @@ END_TEST
 Suite *optimizer_suite(void) {
     Suite *suite = suite_create("optimizer");
     TCase *tcase = tcase_create("optimizer");
+    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, adamw);
     tcase_add_test(tcase, schedules);
     tcase_add_test(tcase, clipping_and_average);

@@ -69,10 +69,33 @@ START_TEST(properties) {
 }
 END_TEST
 
+/** Documents are cut to what the caller says: each row keeps its target but the last. */
+START_TEST(longest) {
+    enum { SIZE = 12, LONGEST = 5 };
+    int32_t ids[8] = {10, 11, 12, 13, 14, 15, 16, 17};
+    cm3_packed *packed = malloc(cm3_packed_bytes(SIZE));
+    cm3_packed_lay(packed, SIZE);
+    cm3_packer packer;
+    cm3_packer_begin(&packer, packed, SIZE, false, PAD);
+    packer.longest = LONGEST;
+    ck_assert(cm3_packer_add(&packer, ids, 8) && cm3_packer_add(&packer, ids, 8) && !cm3_packer_add(&packer, ids, 8));
+    ck_assert_uint_eq(packed->tokens, 2 * LONGEST);
+    for (int i = 0; i < 2 * LONGEST; i++) {
+        ck_assert_int_eq(packed->ids[i], ids[i % LONGEST]);
+        ck_assert_int_eq(packed->positions[i], i % LONGEST);
+        ck_assert_int_eq(packed->targets[i], i % LONGEST + 1 < LONGEST ? ids[i % LONGEST + 1] : -1);
+    }
+    ck_assert_int_eq(packed->ids[2 * LONGEST], PAD);
+    free(packed);
+}
+END_TEST
+
 Suite *packing_suite(void) {
     Suite *suite = suite_create("packing");
     TCase *tcase = tcase_create("packing");
+    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, properties);
+    tcase_add_test(tcase, longest);
     suite_add_tcase(suite, tcase);
     return suite;
 }

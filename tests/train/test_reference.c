@@ -240,6 +240,7 @@ END_TEST
 Suite *reference_suite(void) {
     Suite *suite = suite_create("reference");
     TCase *tcase = tcase_create("reference");
+    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_loop_test(tcase, language_models, 0, 2);
     tcase_add_test(tcase, discriminator);
