@@ -236,7 +236,7 @@ static void shape_text(char *text, size_t size, int rank, const int64_t *shape) 
     if (used < size) snprintf(text + used, size - used, "]");
 }
 
-/** Finds the entry of a tensor and checks type, shape and values. A [head_dim] q/k-norm serves all heads. */
+/** Finds the entry of a tensor and checks type, shape and values. */
 static cm3_status find_entry(const cm3_lm *lm, const cm3_safetensors *tensors, const char *name,
                              const cm3_tensor *tensor, bool check_weights, const cm3_entry **out) {
     const cm3_entry *entry = cm3_safetensors_find(tensors, name);

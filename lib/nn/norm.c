@@ -91,7 +91,9 @@ static cm3_tensor *norm(cm3_graph *graph, cm3_tensor *x, cm3_tensor *gamma, cm3_
                           .n = n,
                           .rows = x->count / n,
                           .period = gamma ? gamma->count / n : 1};
-    if (call.rows * n != x->count || (!centred && call.period != 1)) return cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "norm: shapes do not fit");
+    if (call.rows * n != x->count || (!centred && call.period != 1)) {
+        return cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "norm: shapes do not fit");
+    }
     call.y = cm3_graph_like(graph, x);
     call.rstd = cm3_graph_scratch(graph, (size_t)call.rows * sizeof(float));
     if (centred) call.mean = cm3_graph_scratch(graph, (size_t)call.rows * sizeof(float));

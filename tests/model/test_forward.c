@@ -275,7 +275,7 @@ static void check_model_gradients(lm_case *c) {
         cm3_tensor *tensor = c->lm->parameters[i].tensor;
         int64_t stride = tensor->count > 12 ? tensor->count / 12 : 1;
         for (int64_t place = 0; place < tensor->count; place += stride) {
-            float kept = cm3_f32(tensor)[place], step = 4e-3f;
+            float kept = cm3_f32(tensor)[place], step = c->config.ffn == CM3_FFN_RELU ? 5e-4f : 4e-3f;
             cm3_f32(tensor)[place] = kept + step;
             double up = model_loss(c, false);
             cm3_f32(tensor)[place] = kept - step;

@@ -1,0 +1,10 @@
+/* The suites of tests/document. */
+#ifndef CM3_TESTS_DOCUMENT_SUITES_H
+#define CM3_TESTS_DOCUMENT_SUITES_H
+
+#include <check.h>
+
+Suite *document_suite(void);
+Suite *encoding_suite(void);
+
+#endif
