@@ -176,7 +176,7 @@ START_TEST(refused) {
     OK(cm3_document_add_codes(renewed(), codes, TINY_TOKENS));
     ck_assert_int_eq(cm3_document_tokens(&encoder, document, &ids), CM3_ERROR_INVALID_ARGUMENT);
     OK(cm3_document_add_break(renewed()));
-    parts.special.break_ = -1;
+    parts.special.break_ = parts.special.begin_image = -1;
     ck_assert_int_eq(cm3_document_tokens(&encoder, document, &ids), CM3_ERROR_UNSUPPORTED);
     ck_assert(test_says(&fixture, "break"));
     ck_assert_int_eq(cm3_unconditional_tokens(&encoder, &ids), CM3_ERROR_UNSUPPORTED);
