@@ -95,9 +95,9 @@ cm3_status cm3_trainer_init(cm3_context *context, const cm3_train_options *optio
     if (mkdir(own.run_dir, 0777) && (errno != EEXIST || (stat(own.run_dir, &info) == 0 && !S_ISDIR(info.st_mode)))) {
         return cm3_fail(context, CM3_ERROR_IO, "%s: the directory could not be made: %s", own.run_dir, strerror(errno));
     }
-    CM3_TRY(cm3_dataset_load(context, own.data, own.data_count, own.seed, true, own.memory_limit, &trainer->data));
+    CM3_TRY(cm3_dataset_load(context, own.data, own.data_count, own.seed, true, &trainer->data));
     if (own.validation_count) {
-        CM3_TRY(cm3_dataset_load(context, own.validation, own.validation_count, own.seed, true, own.memory_limit, &trainer->validation));
+        CM3_TRY(cm3_dataset_load(context, own.validation, own.validation_count, own.seed, true, &trainer->validation));
     }
     return cm3_context_run(context, make_graph, trainer);
 }

@@ -13,7 +13,7 @@ static void down(void) {
 }
 
 static cm3_status load(const char *path, uint64_t seed, cm3_dataset **dataset) {
-    return cm3_dataset_load(fixture.context, &path, 1, seed, true, 0, dataset);
+    return cm3_dataset_load(fixture.context, &path, 1, seed, true, dataset);
 }
 
 START_TEST(captions_and_codes) {
@@ -97,7 +97,7 @@ START_TEST(missing_and_empty) {
     ck_assert_int_ne(load(test_path(&fixture, "l.jsonl"), 1, &d), CM3_OK);
     ck_assert_msg(test_says(&fixture, "gone.png"), "%s", cm3_context_message(fixture.context));
     const char *path = NULL;
-    ck_assert_int_eq(cm3_dataset_load(fixture.context, &path, 1, 1, true, 0, &d), CM3_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(cm3_dataset_load(fixture.context, &path, 1, 1, true, &d), CM3_ERROR_INVALID_ARGUMENT);
 }
 END_TEST
 
