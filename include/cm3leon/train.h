@@ -74,8 +74,10 @@ typedef struct cm3_train_options {
     float beta1, beta2, epsilon; /**< AdamW; defaults 0.9, 0.95, 1e-8 */
     float weight_decay;          /**< decoupled, of matrices and convolutions only */
     float clip_norm;             /**< of all gradients together; 0: off; default 1 */
-    float weight_average; /**< decay of a running average of the weights, which is then what is validated and exported;
-                             0 (default): off */
+    float weight_average;  /**< decay of a running average of the weights, which is then what is validated and exported;
+                              0 (default): off */
+    uint64_t memory_limit; /**< bytes that the records of data, and of validation, may take in memory; above it,
+                              NO_MEMORY that says so. 0 (default): no limit */
 } cm3_train_options;
 
 /** The image tokenizer's own. */

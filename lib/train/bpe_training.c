@@ -69,7 +69,7 @@ static cm3_status add_lines(cm3_context *context, const char *path, cm3_bpe_trai
 
 static cm3_status add_records(cm3_context *context, const char *path, cm3_bpe_trainer *trainer) {
     cm3_dataset *dataset = NULL;
-    CM3_TRY(cm3_dataset_load(context, &path, 1, 1, false, &dataset));
+    CM3_TRY(cm3_dataset_load(context, &path, 1, 1, false, 0, &dataset));
     cm3_status status = CM3_OK;
     for (size_t i = 0; i < dataset->count && status == CM3_OK; i++) {
         const cm3_sample *sample = &dataset->samples[i];

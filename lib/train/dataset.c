@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "base/status.h"
+#include "files/hash.h"
 #include "files/json.h"
 #include "files/shard.h"
 #include "text/utf8.h"
@@ -105,7 +106,15 @@ static cm3_status keep_record(cm3_dataset *dataset, const char *path, const cm3_
     return CM3_OK;
 }
 
-static cm3_status load_shard(cm3_dataset *dataset, const char *path, bool want_images) {
+/** One sum for all records up to this one. */
+static uint64_t sum_record(uint64_t before, const cm3_record *record) {
+    const uint64_t sums[] = {before, record->json ? cm3_hash(record->json, record->json_size) : 0,
+                             record->text ? cm3_hash(record->text, record->text_size) : 0,
+                             record->image ? cm3_hash(record->image, record->image_size) : 0};
+    return cm3_hash(sums, sizeof sums);
+}
+
+static cm3_status load_shard(cm3_dataset *dataset, const char *path, bool want_images, uint64_t limit) {
     cm3_shard *shard = NULL;
     CM3_TRY(cm3_shard_open(dataset->context, path, &shard));
     cm3_status status = CM3_OK;
@@ -113,7 +122,15 @@ static cm3_status load_shard(cm3_dataset *dataset, const char *path, bool want_i
     while (status == CM3_OK && more) {
         cm3_record record = {0};
         status = cm3_shard_next(shard, &record, &more);
-        if (status == CM3_OK && more) status = keep_record(dataset, path, &record, want_images);
+        if (status == CM3_OK && more) {
+            dataset->sum = sum_record(dataset->sum, &record);
+            status = keep_record(dataset, path, &record, want_images);
+        }
+        if (status == CM3_OK && limit && cm3_arena_used(dataset->memory) > limit) {
+            status = cm3_fail(dataset->context, CM3_ERROR_NO_MEMORY,
+                              "the records take more than memory_limit, %llu bytes: %zu were read, the last from %s",
+                              (unsigned long long)limit, dataset->count, path);
+        }
         cm3_record_clear(dataset->context, &record);
     }
     cm3_shard_close(shard);
@@ -121,7 +138,7 @@ static cm3_status load_shard(cm3_dataset *dataset, const char *path, bool want_i
 }
 
 cm3_status cm3_dataset_load(cm3_context *context, const char *const *paths, size_t path_count, uint64_t seed,
-                            bool want_images, cm3_dataset **out) {
+                            bool want_images, uint64_t limit, cm3_dataset **out) {
     *out = NULL;
     for (size_t i = 0; i < path_count; i++) {
         if (!paths[i]) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "path %zu of the data is NULL", i);
@@ -132,7 +149,9 @@ cm3_status cm3_dataset_load(cm3_context *context, const char *const *paths, size
     dataset->seed = seed;
     dataset->epoch = UINT64_MAX;
     cm3_status status = cm3_arena_create(context, (size_t)4 << 20, &dataset->memory);
-    for (size_t i = 0; i < path_count && status == CM3_OK; i++) status = load_shard(dataset, paths[i], want_images);
+    for (size_t i = 0; i < path_count && status == CM3_OK; i++) {
+        status = load_shard(dataset, paths[i], want_images, limit);
+    }
     if (status == CM3_OK && !dataset->count) {
         status = cm3_fail(context, CM3_ERROR_NOT_FOUND, "there are no records in the data (%zu files)", path_count);
     }

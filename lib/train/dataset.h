@@ -20,15 +20,18 @@ typedef struct cm3_dataset {
     size_t count, capacity;
     cm3_arena *memory;
     uint64_t seed;
+    uint64_t sum; /**< of all that was read, in its order: which data they are */
     /* the order of one epoch at a time */
     uint32_t *order;
     uint64_t epoch; /**< of `order`; UINT64_MAX before the first */
 } cm3_dataset;
 
-/** Reads all shards. `want_images`: keep pictures of records that have no codes (else such records keep captions only).
+/**
+ * Reads all shards. `want_images`: keep pictures of records that have no codes (else such records keep captions only).
+ * Where the records take more than `limit` bytes (0: no limit): NO_MEMORY.
  */
 cm3_status cm3_dataset_load(cm3_context *context, const char *const *paths, size_t path_count, uint64_t seed,
-                            bool want_images, cm3_dataset **dataset);
+                            bool want_images, uint64_t limit, cm3_dataset **dataset);
 void cm3_dataset_destroy(cm3_dataset *dataset);
 
 /** The sample at `position` of the endless stream of shuffled epochs. One thread at a time. */

@@ -1,9 +1,11 @@
 /* Training the language model on documents of text and image tokens, with a uniform loss (CM3Leon section 2.2). */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/options.h"
 #include "base/random.h"
 #include "document/encoding.h"
+#include "files/hash.h"
 #include "model/model.h"
 #include "train/packing.h"
 #include "train/trainer.h"
@@ -208,9 +210,14 @@ static cm3_status make_config(cm3_trainer *trainer, const char *text, json_t **f
 
 static cm3_status make_settings(cm3_trainer *trainer, const json_t *config) {
     const cm3_train_lm_options *o = &run_of(trainer)->options;
+    char *tokenizer = NULL, sum[17];
+    size_t size;
+    CM3_TRY(cm3_bpe_format(run_of(trainer)->tokenizer->bpe, &tokenizer, &size));
+    snprintf(sum, sizeof sum, "%016llx", (unsigned long long)cm3_hash(tokenizer, size));
+    cm3_free(trainer->context, tokenizer);
     json_t *settings = cm3_trainer_settings(trainer);
-    json_t *own = json_pack("{s:O,s:i,s:f,s:i}", "config", config, "block_size", o->block_size, "caption_dropout",
-                            (double)o->caption_dropout, "attend", o->attend);
+    json_t *own = json_pack("{s:O,s:i,s:f,s:i,s:s}", "config", config, "block_size", o->block_size, "caption_dropout",
+                            (double)o->caption_dropout, "attend", o->attend, "tokenizer", sum);
     char *text = NULL;
     if (settings && own && json_object_update(settings, own) == 0)
         text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);

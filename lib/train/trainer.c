@@ -95,22 +95,25 @@ cm3_status cm3_trainer_init(cm3_context *context, const cm3_train_options *optio
     if (mkdir(own.run_dir, 0777) && (errno != EEXIST || (stat(own.run_dir, &info) == 0 && !S_ISDIR(info.st_mode)))) {
         return cm3_fail(context, CM3_ERROR_IO, "%s: the directory could not be made: %s", own.run_dir, strerror(errno));
     }
-    CM3_TRY(cm3_dataset_load(context, own.data, own.data_count, own.seed, true, &trainer->data));
+    CM3_TRY(cm3_dataset_load(context, own.data, own.data_count, own.seed, true, own.memory_limit, &trainer->data));
     if (own.validation_count) {
-        CM3_TRY(cm3_dataset_load(context, own.validation, own.validation_count, own.seed, true, &trainer->validation));
+        CM3_TRY(cm3_dataset_load(context, own.validation, own.validation_count, own.seed, true, own.memory_limit,
+                                 &trainer->validation));
     }
     return cm3_context_run(context, make_graph, trainer);
 }
 
 json_t *cm3_trainer_settings(const cm3_trainer *trainer) {
     const cm3_train_options *o = &trainer->options;
-    return json_pack("{s:I,s:i,s:i,s:i,s:I,s:I,s:f,s:f,s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:I}", "seed", (json_int_t)o->seed,
-                     "compute", o->compute, "batch_size", o->batch_size, "accumulation", o->accumulation, "steps",
-                     (json_int_t)o->steps, "warmup", (json_int_t)o->warmup, "lr", (double)o->lr, "min_lr_ratio",
-                     (double)o->min_lr_ratio, "schedule", o->schedule, "beta1", (double)o->beta1, "beta2",
-                     (double)o->beta2, "epsilon", (double)o->epsilon, "weight_decay", (double)o->weight_decay,
-                     "clip_norm", (double)o->clip_norm, "weight_average", (double)o->weight_average, "records",
-                     (json_int_t)trainer->data->count);
+    char data[17];
+    snprintf(data, sizeof data, "%016llx", (unsigned long long)trainer->data->sum);
+    return json_pack("{s:I,s:i,s:i,s:i,s:I,s:I,s:f,s:f,s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:s}", "seed",
+                     (json_int_t)o->seed, "compute", o->compute, "batch_size", o->batch_size, "accumulation",
+                     o->accumulation, "steps", (json_int_t)o->steps, "warmup", (json_int_t)o->warmup, "lr",
+                     (double)o->lr, "min_lr_ratio", (double)o->min_lr_ratio, "schedule", o->schedule, "beta1",
+                     (double)o->beta1, "beta2", (double)o->beta2, "epsilon", (double)o->epsilon, "weight_decay",
+                     (double)o->weight_decay, "clip_norm", (double)o->clip_norm, "weight_average",
+                     (double)o->weight_average, "records", (json_int_t)trainer->data->count, "data", data);
 }
 
 static cm3_checkpoint checkpoint_of(const cm3_trainer *trainer) {

@@ -182,6 +182,7 @@ START_TEST(foreign) {
     run.vq.commitment = 0.25f;
     test_picture_shard(&fixture, run.shard, 31);
     test_fails(&fixture, create_vq(&trainer), CM3_ERROR_INVALID_ARGUMENT, "records: 31 now, 32 then");
+    ck_assert(test_says(&fixture, "data: "));
     /* Of another kind, and none at all. */
     test_run lm;
     test_lm_run(&fixture, &lm);

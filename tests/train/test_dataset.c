@@ -13,7 +13,7 @@ static void down(void) {
 }
 
 static cm3_status load(const char *path, uint64_t seed, cm3_dataset **dataset) {
-    return cm3_dataset_load(fixture.context, &path, 1, seed, true, dataset);
+    return cm3_dataset_load(fixture.context, &path, 1, seed, true, 0, dataset);
 }
 
 START_TEST(captions_and_codes) {
@@ -97,7 +97,7 @@ START_TEST(missing_and_empty) {
     ck_assert_int_ne(load(test_path(&fixture, "l.jsonl"), 1, &d), CM3_OK);
     ck_assert_msg(test_says(&fixture, "gone.png"), "%s", cm3_context_message(fixture.context));
     const char *path = NULL;
-    ck_assert_int_eq(cm3_dataset_load(fixture.context, &path, 1, 1, true, &d), CM3_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(cm3_dataset_load(fixture.context, &path, 1, 1, true, 0, &d), CM3_ERROR_INVALID_ARGUMENT);
 }
 END_TEST
 
@@ -131,6 +131,27 @@ START_TEST(order) {
 }
 END_TEST
 
+/** The sum tells the same data from others, and from the same in another order; a limit names itself. */
+START_TEST(sums_and_limit) {
+    const char *one = test_path(&fixture, "one.tar"), *two = test_path(&fixture, "two.tar");
+    test_code_shard(&fixture, one, 5);
+    test_picture_shard(&fixture, two, 5);
+    const char *const orders[][2] = {{one, two}, {one, two}, {two, one}, {one, one}};
+    uint64_t sums[4];
+    for (int i = 0; i < 4; i++) {
+        cm3_dataset *d;
+        test_ok(&fixture, cm3_dataset_load(fixture.context, orders[i], 2, 1, true, 1 << 20, &d));
+        sums[i] = d->sum;
+        cm3_dataset_destroy(d);
+    }
+    ck_assert(sums[0] == sums[1] && sums[0] != sums[2] && sums[0] != sums[3] && sums[2] != sums[3]);
+    cm3_dataset *d;
+    test_fails(&fixture, cm3_dataset_load(fixture.context, orders[0], 2, 1, true, 1000, &d), CM3_ERROR_NO_MEMORY,
+               "memory_limit, 1000 bytes");
+    ck_assert_ptr_null(d);
+}
+END_TEST
+
 Suite *dataset_suite(void) {
     Suite *suite = suite_create("dataset");
     TCase *tcase = tcase_create("dataset");
@@ -141,6 +162,7 @@ Suite *dataset_suite(void) {
     tcase_add_test(tcase, not_text);
     tcase_add_test(tcase, missing_and_empty);
     tcase_add_test(tcase, order);
+    tcase_add_test(tcase, sums_and_limit);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -163,6 +163,22 @@ START_TEST(longer_than_context) {
 }
 END_TEST
 
+/** Another tokenizer of the same size is another run. */
+START_TEST(other_tokenizer) {
+    cm3_trainer *trainer = test_lm_trainer(&fixture, &run);
+    test_steps(&fixture, trainer, 1, NULL);
+    test_ok(&fixture, cm3_trainer_checkpoint(trainer));
+    cm3_trainer_destroy(trainer);
+    size_t size;
+    char *json = test_get(run.tokenizer, &size), *place = strstr(json, "<eoss>");
+    ck_assert_ptr_nonnull(place);
+    for (; place; place = strstr(place, "<eoss>")) memcpy(place, "<EOSS>", 6);
+    test_put(run.tokenizer, json, size);
+    free(json);
+    test_fails(&fixture, create(&trainer), CM3_ERROR_INVALID_ARGUMENT, "tokenizer: ");
+}
+END_TEST
+
 START_TEST(records_refused) {
     cm3_trainer *trainer;
     test_single_shard(&fixture, run.shard, "high.json", "{\"text\": \"x\", \"codes\": [0, 8]}");
@@ -199,6 +215,7 @@ Suite *lm_training_suite(void) {
     tcase_add_test(tcase, seeds);
     tcase_add_test(tcase, exported_logits);
     tcase_add_test(tcase, longer_than_context);
+    tcase_add_test(tcase, other_tokenizer);
     tcase_add_test(tcase, records_refused);
     suite_add_tcase(suite, tcase);
     return suite;
