@@ -7,10 +7,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 work=${CM3_TOYBOX_WORK:-$here/work}
 build=${CM3_BUILD_DIR:-$root/build}
-scenes=120000          # records of text-to-image training, 6 captions each
+scenes=160000          # records of text-to-image training, 6 captions each: placed, related and counted as 3 : 1 : 1,
+related=45000          # and more of the two that are learned last
+counted=20000
 pictures=60000         # pictures for the image tokenizer
 vq_steps=7500
-lm_steps=6500
+lm_steps=13000
 stop_at=               # --steps N: end the language model's stage after N steps, to compare its first losses
 stages="data vq codes bpe lm evaluate"
 
@@ -48,9 +50,12 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 stage_data() {
     [ ! -f done.data ] || return 0
+    mkdir -p scenes
     "$render" vq --kind vq --count $pictures --seed 1 --split train
     "$render" vq-heldout --kind vq --count 1000 --seed 3 --split heldout
-    "$render" scenes --kind mixed --count $scenes --seed 2 --split train --captions 6
+    "$render" scenes/mixed --kind mixed --count $scenes --seed 2 --split train --captions 6
+    "$render" scenes/related --kind related --count $related --seed 5 --split train --captions 6
+    "$render" scenes/counted --kind counted --count $counted --seed 6 --split train --captions 6
     "$render" scenes-heldout --kind mixed --count 1000 --seed 4 --split heldout
     touch done.data
 }
@@ -62,21 +67,25 @@ stage_vq() {
 }
 
 stage_codes() {
-    "$cm3" train encode --data 'scenes/*.tar' --vq vq.cm3 --out-dir codes
+    local kind
+    mkdir -p codes
+    for kind in mixed related counted; do
+        "$cm3" train encode --data "scenes/$kind/*.tar" --vq vq.cm3 --out-dir "codes/$kind"
+    done
     "$cm3" train encode --data 'scenes-heldout/*.tar' --vq vq.cm3 --out-dir codes-heldout
 }
 
 stage_bpe() {
     [ ! -f tokenizer.json ] || return 0
-    "$cm3" train bpe --data 'scenes/shard-0000[0-3].tar' -o tokenizer.json --vocab-size 512 --image-codes 1024
+    "$cm3" train bpe --data 'scenes/mixed/shard-0000[0-3].tar' -o tokenizer.json --vocab-size 512 --image-codes 1024
 }
 
 train_lm() { # OUTPUT RUN STEPS LR WARMUP OPTION...
     local output=$1 run=$2 steps=$3 lr=$4 warmup=$5
     shift 5
     [ ! -f "$output" ] || return 0
-    "$cm3" train lm --data 'codes/*.tar' --validation 'codes-heldout/*.tar' --run "$run" --tokenizer tokenizer.json \
-        --vq vq.cm3 --config "$here/lm.json" --steps "$steps" --batch-size 2 --block-size 2048 --lr "$lr" --warmup "$warmup" \
+    "$cm3" train lm --data 'codes/*/*.tar' --validation 'codes-heldout/*.tar' --run "$run" --tokenizer tokenizer.json \
+        --vq vq.cm3 --config "$here/lm.json" --steps "$steps" --batch-size 2 --block-size 2048 --lr "$lr" --warmup "$warmup" --beta2 0.99 \
         --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 "$@" -o "$output"
 }
 
@@ -88,7 +97,6 @@ stage_lm() {
     fi
     train_lm toybox.cm3 lm-run $lm_steps 0.002 200
 }
-
 
 stage_evaluate() {
     [ -f toybox.cm3 ] || return 0

@@ -88,7 +88,8 @@ typedef void (*cm3_log_fn)(void *user, cm3_log_level level, const char *line);
 
 /**
  * Bytes from anywhere: a game pack, a database, a network. `read_at` fills exactly `size` bytes from `offset` and
- * returns 0, or anything else on failure. It is called only inside the call it is handed to, possibly on the engine thread.
+ * returns 0, or anything else on failure. It is called only inside the call it is handed to, possibly on the engine
+ * thread.
  */
 typedef struct cm3_io {
     size_t struct_size; /**< sizeof(cm3_io) */

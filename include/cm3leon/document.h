@@ -22,8 +22,8 @@ typedef enum cm3_segment_kind {
 typedef struct cm3_segment {
     size_t struct_size; /**< set by the caller */
     cm3_segment_kind kind;
-    const char *text; /**< TEXT: UTF-8, NUL-terminated; else NULL */
-    size_t text_size; /**< bytes without the NUL */
+    const char *text;       /**< TEXT: UTF-8, NUL-terminated; else NULL */
+    size_t text_size;       /**< bytes without the NUL */
     const cm3_image *image; /**< IMAGE: pixels where known, else NULL */
     const int32_t *codes;   /**< IMAGE: codes where known, else NULL */
     size_t code_count;

@@ -42,24 +42,26 @@ CM3_API cm3_status cm3_image_load_memory(cm3_context *context, const void *data,
 
 typedef struct cm3_image_save_options {
     size_t struct_size;
-    int32_t jpeg_quality;    /**< 1..100; default 95 */
+    int32_t jpeg_quality;     /**< 1..100; default 95 */
     int32_t jpeg_subsampling; /**< 444 (default), 422 or 420 */
-    int32_t png_level;       /**< zlib level 0..9; default 6 */
+    int32_t png_level;        /**< zlib level 0..9; default 6 */
 } cm3_image_save_options;
 
 CM3_API void cm3_image_save_options_init(cm3_image_save_options *options);
 
 /**
  * Writes a file whose format its ending tells (.jpg, .jpeg, .png). A regular file is replaced as a whole or not at all;
- * devices and pipes are written through. `options` may be NULL. Errors: INVALID_ARGUMENT (another ending), IO, NO_SPACE.
+ * devices and pipes are written through. `options` may be NULL. Errors: INVALID_ARGUMENT (another ending), IO,
+ * NO_SPACE.
  */
 CM3_API cm3_status cm3_image_save(const cm3_image *image, const char *path, const cm3_image_save_options *options);
 
 /**
- * Encodes into memory that the library owns: release it by cm3_buffer_free() with the same context. `options` may be NULL.
+ * Encodes into memory that the library owns: release it by cm3_buffer_free() with the same context. `options` may be
+ * NULL.
  */
-CM3_API cm3_status cm3_image_encode(const cm3_image *image, cm3_image_format format, const cm3_image_save_options *options,
-                                    uint8_t **data, size_t *size);
+CM3_API cm3_status cm3_image_encode(const cm3_image *image, cm3_image_format format,
+                                    const cm3_image_save_options *options, uint8_t **data, size_t *size);
 
 /** Releases what cm3_image_encode() and other functions that say so returned. NULL is allowed. */
 CM3_API void cm3_buffer_free(cm3_context *context, void *data, size_t size);

@@ -29,7 +29,8 @@ CM3_API void cm3_load_options_init(cm3_load_options *options);
  * Loads a `.cm3` file. `options` may be NULL. The file must not be changed while the model lives.
  * Errors: NOT_FOUND, IO, FORMAT, VERSION, TRUNCATED, CHECKSUM, UNSUPPORTED, NO_MEMORY. *model is NULL on failure.
  */
-CM3_API cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load_options *options, cm3_model **model);
+CM3_API cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load_options *options,
+                                  cm3_model **model);
 
 /** The same from memory, which must stay valid and unchanged until the last hold on the model is given up. */
 CM3_API cm3_status cm3_model_load_memory(cm3_context *context, const void *data, size_t size,

@@ -18,19 +18,19 @@ typedef enum cm3_modality {
 
 typedef struct cm3_generate_options {
     size_t struct_size;
-    cm3_modality modality;    /**< default CM3_MODALITY_IMAGE */
-    uint64_t seed;            /**< 0 (default): one is picked and told by cm3_request_seed() */
-    int32_t candidates;       /**< 1..64; default 1 */
-    float guidance_scale;     /**< u + s (c - u) (paper eq. 2); 1 is none. 0..100; default 2 */
+    cm3_modality modality;      /**< default CM3_MODALITY_IMAGE */
+    uint64_t seed;              /**< 0 (default): one is picked and told by cm3_request_seed() */
+    int32_t candidates;         /**< 1..64; default 1 */
+    float guidance_scale;       /**< u + s (c - u) (paper eq. 2); 1 is none. 0..100; default 2 */
     const cm3_sampler *sampler; /**< NULL (default): the chain made of the four values below. A hold is taken */
-    float temperature;        /**< 0..100; default 0.5; 0 is greedy */
-    int32_t top_k;            /**< 0 (default): off */
-    float top_p;              /**< 0 < p <= 1; default 0.9 */
-    float repetition_penalty; /**< > 0; default 1 (none) */
-    int32_t max_tokens;       /**< 0 (default): what the context leaves. Bounds text; images are always whole */
-    int32_t preview_rows;     /**< 0 (default): none; n: an IMAGE_ROWS event each n finished rows of tokens */
-    cm3_compute compute;      /**< default AUTO: bf16 where the CPU has it */
-    uint32_t encode_flags;    /**< cm3_encode_flags for prompt texts; default CM3_ENCODE_PLAIN */
+    float temperature;          /**< 0..100; default 0.5; 0 is greedy */
+    int32_t top_k;              /**< 0 (default): off */
+    float top_p;                /**< 0 < p <= 1; default 0.9 */
+    float repetition_penalty;   /**< > 0; default 1 (none) */
+    int32_t max_tokens;         /**< 0 (default): what the context leaves. Bounds text; images are always whole */
+    int32_t preview_rows;       /**< 0 (default): none; n: an IMAGE_ROWS event each n finished rows of tokens */
+    cm3_compute compute;        /**< default AUTO: bf16 where the CPU has it */
+    uint32_t encode_flags;      /**< cm3_encode_flags for prompt texts; default CM3_ENCODE_PLAIN */
 } cm3_generate_options;
 
 CM3_API void cm3_generate_options_init(cm3_generate_options *options);
@@ -71,15 +71,16 @@ typedef struct cm3_event {
 
 /**
  * Receives events, always inside the host's own call of generate, poll or wait, never on a thread of the library's.
- * Anything but 0 stops the request. Must not throw or jump out. May call cm3_request_cancel(), nothing else on the request.
+ * Anything but 0 stops the request. Must not throw or jump out. May call cm3_request_cancel(), nothing else on the
+ * request.
  */
 typedef int (*cm3_event_fn)(void *user, const cm3_event *event);
 
 /**
  * The simple way: generates, blocks, streams events to `on_event` (may be NULL), and hands over what was made as a
  * document: for each candidate its texts and images, candidates parted by breaks. *result is NULL on failure and
- * (if `result` is not NULL) the caller's to destroy on success. A callback that stopped it gives CANCELLED and still the
- * partial document. Errors: INVALID_ARGUMENT, UTF8, TOO_LONG, UNSUPPORTED, NO_MEMORY, CANCELLED.
+ * (if `result` is not NULL) the caller's to destroy on success. A callback that stopped it gives CANCELLED and still
+ * the partial document. Errors: INVALID_ARGUMENT, UTF8, TOO_LONG, UNSUPPORTED, NO_MEMORY, CANCELLED.
  */
 CM3_API cm3_status cm3_generate(cm3_model *model, const cm3_document *prompt, const cm3_generate_options *options,
                                 cm3_event_fn on_event, void *user, cm3_document **result);
@@ -95,17 +96,19 @@ CM3_API cm3_status cm3_request_start(cm3_model *model, const cm3_document *promp
                                      cm3_request **request);
 
 /**
- * Delivers queued events to `on_event` (may be NULL), waiting at most `budget_us` microseconds for some (0: not at all). With
- * a context of threads = 0 this is where computing happens, for about `budget_us`, at least one step. *done becomes 1 when the
- * request has ended and all its events were delivered. Returns CM3_OK while it runs and when it ended well; else what went
- * wrong (CANCELLED after a cancel). `done` may be NULL.
+ * Delivers queued events to `on_event` (may be NULL), waiting at most `budget_us` microseconds for some (0: not at
+ * all). With a context of threads = 0 this is where computing happens, for about `budget_us`, at least one step. *done
+ * becomes 1 when the request has ended and all its events were delivered. Returns CM3_OK while it runs and when it
+ * ended well; else what went wrong (CANCELLED after a cancel). `done` may be NULL.
  */
-CM3_API cm3_status cm3_request_poll(cm3_request *request, uint64_t budget_us, cm3_event_fn on_event, void *user, int *done);
+CM3_API cm3_status cm3_request_poll(cm3_request *request, uint64_t budget_us, cm3_event_fn on_event, void *user,
+                                    int *done);
 
 /** Delivers events until the request ends. Returns as poll does at the end. */
 CM3_API cm3_status cm3_request_wait(cm3_request *request, cm3_event_fn on_event, void *user);
 
-/** Asks it to stop, from any thread, signal handlers included; takes effect within one layer; what was made is kept. NULL is allowed. */
+/** Asks it to stop, from any thread, signal handlers included; takes effect within one layer; what was made is kept.
+ * NULL is allowed. */
 CM3_API void cm3_request_cancel(cm3_request *request);
 
 /** Not 0 once computing has ended (events may still be waiting for a poll). */
@@ -121,7 +124,7 @@ CM3_API cm3_status cm3_request_result(const cm3_request *request, cm3_document *
 CM3_API const char *cm3_request_message(const cm3_request *request);
 
 typedef struct cm3_timings {
-    size_t struct_size; /**< set by the caller */
+    size_t struct_size;                                  /**< set by the caller */
     double queued, prefill, decode, image_decode, total; /**< seconds */
     uint64_t prompt_tokens, new_tokens;                  /**< all candidates together */
 } cm3_timings;

@@ -10,16 +10,16 @@ extern "C" {
 
 /**
  * A chain of decoding rules, applied in the order in which they were added, then one draw. Guidance and the modality
- * mask come before the chain and belong to the request, as in the published order: guidance, allowed ids, then repetition
- * penalty, temperature, top-k, top-p (Chameleon's inference code; CM3Leon section 3.2). Built by one thread, then
- * immutable: requests take a hold of their own and may share it.
+ * mask come before the chain and belong to the request, as in the published order: guidance, allowed ids, then
+ * repetition penalty, temperature, top-k, top-p (Chameleon's inference code; CM3Leon section 3.2). Built by one thread,
+ * then immutable: requests take a hold of their own and may share it.
  */
 typedef struct cm3_sampler cm3_sampler;
 
 /** What a user-defined rule sees and may change. */
 typedef struct cm3_sampler_step {
     size_t struct_size;
-    float *logits;          /**< [vocab_size]; -INFINITY is excluded; change in place */
+    float *logits; /**< [vocab_size]; -INFINITY is excluded; change in place */
     int32_t vocab_size;
     const int32_t *history; /**< prompt and tokens so far */
     size_t history_count;
@@ -28,7 +28,8 @@ typedef struct cm3_sampler_step {
     int32_t modality;    /**< cm3_modality: what the next token must be */
 } cm3_sampler_step;
 
-/** A user-defined rule. `apply` returns 0, or anything else to stop the request with CM3_ERROR_CANCELLED. Called on the engine thread. */
+/** A user-defined rule. `apply` returns 0, or anything else to stop the request with CM3_ERROR_CANCELLED. Called on the
+ * engine thread. */
 typedef struct cm3_sampler_rule {
     size_t struct_size;
     int (*apply)(void *user, const cm3_sampler_step *step);
@@ -56,12 +57,12 @@ CM3_API cm3_status cm3_sampler_add_rule(cm3_sampler *sampler, const cm3_sampler_
 
 /**
  * Runs the chain once on `logits` [vocab_size], in place, and draws a token with counter-based random numbers keyed by
- * (seed, candidate, position). What remains in `logits` is what the draw saw. Errors: INVALID_ARGUMENT (also when nothing
- * is left to draw, or a logit is NaN), CANCELLED.
+ * (seed, candidate, position). What remains in `logits` is what the draw saw. Errors: INVALID_ARGUMENT (also when
+ * nothing is left to draw, or a logit is NaN), CANCELLED.
  */
-CM3_API cm3_status cm3_sampler_sample(const cm3_sampler *sampler, float *logits, int32_t vocab_size, const int32_t *history,
-                                      size_t history_count, uint64_t seed, uint32_t candidate, uint32_t position,
-                                      int32_t *token);
+CM3_API cm3_status cm3_sampler_sample(const cm3_sampler *sampler, float *logits, int32_t vocab_size,
+                                      const int32_t *history, size_t history_count, uint64_t seed, uint32_t candidate,
+                                      uint32_t position, int32_t *token);
 
 #ifdef __cplusplus
 }

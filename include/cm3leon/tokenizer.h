@@ -9,14 +9,14 @@ extern "C" {
 #endif
 
 /**
- * Text and image tokenizer in one vocabulary. Comes with a model (cm3_model_tokenizer()) or from a tokenizer.json alone,
- * then without images. Immutable: any thread may use it, several at once.
+ * Text and image tokenizer in one vocabulary. Comes with a model (cm3_model_tokenizer()) or from a tokenizer.json
+ * alone, then without images. Immutable: any thread may use it, several at once.
  */
 typedef struct cm3_tokenizer cm3_tokenizer;
 
 /** Special tokens by role, since their names mean different things in the two families. */
 typedef enum cm3_token_role {
-    CM3_TOKEN_EOD = 1,         /**< begins and ends a document */
+    CM3_TOKEN_EOD = 1, /**< begins and ends a document */
     CM3_TOKEN_PAD = 2,
     CM3_TOKEN_BREAK = 3,       /**< between a text and an image and between documents (CM3Leon) */
     CM3_TOKEN_BEGIN_IMAGE = 4, /**< the same token as BREAK in the CM3Leon family */
@@ -36,41 +36,45 @@ CM3_API void cm3_tokenizer_destroy(cm3_tokenizer *tokenizer);
 
 typedef enum cm3_encode_flags {
     CM3_ENCODE_PLAIN = 0,
-    CM3_ENCODE_SPECIAL = 1,   /**< text that spells a special token becomes that token */
-    CM3_ENCODE_TEMPLATE = 2   /**< add what the file's post-processor adds (such as a leading `<s>`) */
+    CM3_ENCODE_SPECIAL = 1, /**< text that spells a special token becomes that token */
+    CM3_ENCODE_TEMPLATE = 2 /**< add what the file's post-processor adds (such as a leading `<s>`) */
 } cm3_encode_flags;
 
 /**
- * Text (UTF-8, `size` bytes; SIZE_MAX: NUL-terminated) to ids. Writes at most `capacity` ids and always the whole number
- * to *count, so that a call with capacity 0 (ids may be NULL then) asks for the size. Errors: UTF8, INVALID_ARGUMENT, NO_MEMORY.
+ * Text (UTF-8, `size` bytes; SIZE_MAX: NUL-terminated) to ids. Writes at most `capacity` ids and always the whole
+ * number to *count, so that a call with capacity 0 (ids may be NULL then) asks for the size. Errors: UTF8,
+ * INVALID_ARGUMENT, NO_MEMORY.
  */
 CM3_API cm3_status cm3_tokenizer_encode(const cm3_tokenizer *tokenizer, const char *text, size_t size, uint32_t flags,
                                         int32_t *ids, size_t capacity, size_t *count);
 
 /**
  * Ids to text. Bytes that form no code point become U+FFFD. Writes at most `capacity` bytes (a NUL is added where there
- * is room) and the whole length without NUL to *size. `skip_special` leaves special tokens out. Unknown ids: INVALID_ARGUMENT.
+ * is room) and the whole length without NUL to *size. `skip_special` leaves special tokens out. Unknown ids:
+ * INVALID_ARGUMENT.
  */
-CM3_API cm3_status cm3_tokenizer_decode(const cm3_tokenizer *tokenizer, const int32_t *ids, size_t count, int skip_special,
-                                        char *text, size_t capacity, size_t *size);
+CM3_API cm3_status cm3_tokenizer_decode(const cm3_tokenizer *tokenizer, const int32_t *ids, size_t count,
+                                        int skip_special, char *text, size_t capacity, size_t *size);
 
 typedef struct cm3_tokenizer_info {
-    size_t struct_size;      /**< set by the caller */
-    int32_t vocab_size;      /**< ids are 0..vocab_size-1 */
-    int32_t sentinels;       /**< number of sentinels */
-    int32_t image_codes;     /**< codebook size; 0: no images */
+    size_t struct_size;       /**< set by the caller */
+    int32_t vocab_size;       /**< ids are 0..vocab_size-1 */
+    int32_t sentinels;        /**< number of sentinels */
+    int32_t image_codes;      /**< codebook size; 0: no images */
     int32_t image_resolution; /**< side of the pictures it reads and draws, pixels */
-    int32_t image_tokens;    /**< tokens of one picture, row-major */
+    int32_t image_tokens;     /**< tokens of one picture, row-major */
 } cm3_tokenizer_info;
 
 CM3_API cm3_status cm3_tokenizer_get_info(const cm3_tokenizer *tokenizer, cm3_tokenizer_info *info);
 
 /** The id of a special token; `index` counts sentinels and image codes, else 0. NOT_FOUND where there is none. */
-CM3_API cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_token_role role, int32_t index, int32_t *id);
+CM3_API cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_token_role role, int32_t index,
+                                         int32_t *id);
 
 /**
  * A picture to its codes, 0..image_codes-1, row-major; `capacity` must be at least image_tokens. The picture is resized
- * (short side to image_resolution, Lanczos) and centre-cropped where its size differs. UNSUPPORTED without an image tokenizer.
+ * (short side to image_resolution, Lanczos) and centre-cropped where its size differs. UNSUPPORTED without an image
+ * tokenizer.
  */
 CM3_API cm3_status cm3_tokenizer_encode_image(const cm3_tokenizer *tokenizer, const cm3_image *image, int32_t *codes,
                                               size_t capacity, size_t *count);

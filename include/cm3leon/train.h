@@ -83,7 +83,8 @@ typedef struct cm3_train_options {
 /** The image tokenizer's own. */
 typedef struct cm3_train_vq_options {
     size_t struct_size;
-    const char *config_json;    /**< vq_config in Hugging Face's spelling, with norm_groups and patch_size */
+    const char *config_json;    /**< vq_config in Hugging Face's spelling, with norm_groups, patch_size and
+                                     local_encoder (docs/architecture.md) */
     float l1_weight, l2_weight; /**< of reconstruction; defaults 1, 1 */
     float commitment;           /**< beta; default 0.25 */
     int learned_codebook; /**< 0 (default): running averages (EMA); else by gradient (van den Oord et al. 2017, eq. 3)
@@ -185,7 +186,8 @@ CM3_API void cm3_trainer_destroy(cm3_trainer *trainer);
  * Reads shards and writes one shard each of the same name into `out_dir` whose records hold "codes" in their JSON in
  * place of the picture, so that language-model training need not encode them again; all else of the JSON stays. A shard
  * is written whole or not at all, and one that is there already is left: a call that was stopped goes on where it was.
- * Errors: INVALID_ARGUMENT (also two shards of one name), NOT_FOUND, IO, NO_SPACE, FORMAT, NO_MEMORY, CANCELLED.
+ * Errors: INVALID_ARGUMENT (also two shards of one name, or a shard that lies in `out_dir`), NOT_FOUND, IO, NO_SPACE,
+ * FORMAT, NO_MEMORY, CANCELLED.
  */
 CM3_API cm3_status cm3_train_encode_shards(cm3_context *context, const char *image_tokenizer, const char *const *data,
                                            size_t data_count, const char *out_dir, cm3_progress_fn progress,

@@ -40,7 +40,21 @@ static cm3_norm_conv norm_conv(const cm3_vq *vq, const cm3_vq_pair *norm, const 
                            .epsilon = CM3_VQ_EPSILON};
 }
 
-static cm3_tensor *res_block(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_block *block) {
+/** Norm over the channels of each position, swish, 1 x 1 convolution. */
+static cm3_tensor *local_conv(cm3_graph *graph, cm3_tensor *x, const cm3_vq_pair *norm, const cm3_vq_pair *conv) {
+    x = cm3_nn_layer_norm(graph, x, norm->weight, norm->bias, CM3_VQ_EPSILON);
+    return conv1(graph, cm3_nn_activation(graph, x, CM3_ACT_SWISH), conv);
+}
+
+static cm3_tensor *local_block(cm3_graph *graph, cm3_tensor *x, const cm3_vq_block *block) {
+    cm3_tensor *y = local_conv(graph, x, &block->norm1, &block->conv1);
+    y = local_conv(graph, y, &block->norm2, &block->conv2);
+    return cm3_nn_add(graph, block->shortcut.weight ? conv1(graph, x, &block->shortcut) : x, y);
+}
+
+static cm3_tensor *res_block(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_half *half,
+                             const cm3_vq_block *block) {
+    if (half->local) return local_block(graph, x, block);
     const cm3_res_block parts = {.first = norm_conv(vq, &block->norm1, &block->conv1),
                                  .second = norm_conv(vq, &block->norm2, &block->conv2),
                                  .shortcut = block->shortcut.weight,
@@ -67,19 +81,22 @@ static cm3_tensor *attention(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, 
     return cm3_nn_add(graph, x, conv1(graph, cm3_nn_reshape(graph, mixed, 4, x->shape), &a->out));
 }
 
-static cm3_tensor *level_blocks(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_level *level) {
+static cm3_tensor *level_blocks(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_half *half,
+                                int32_t index) {
+    const cm3_vq_level *level = &half->levels[index];
     for (int32_t i = 0; i < level->block_count; i++) {
-        x = attention(graph, vq, res_block(graph, vq, x, &level->blocks[i]), &level->attention[i]);
+        x = attention(graph, vq, res_block(graph, vq, x, half, &level->blocks[i]), &level->attention[i]);
     }
     return x;
 }
 
 static cm3_tensor *middle(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_half *half) {
-    x = attention(graph, vq, res_block(graph, vq, x, &half->mid1), &half->mid_attention);
-    return res_block(graph, vq, x, &half->mid2);
+    x = attention(graph, vq, res_block(graph, vq, x, half, &half->mid1), &half->mid_attention);
+    return res_block(graph, vq, x, half, &half->mid2);
 }
 
 static cm3_tensor *out(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_half *half) {
+    if (half->local) return local_conv(graph, x, &half->norm_out, &half->conv_out);
     const cm3_norm_conv parts = norm_conv(vq, &half->norm_out, &half->conv_out);
     return cm3_nn_norm_conv2d(graph, x, &parts, &same);
 }
@@ -91,7 +108,7 @@ cm3_tensor *cm3_vq_encode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x) {
     x = conv3(graph, cm3_nn_space_to_depth(graph, x, vq->config.patch_size), &encoder->conv_in);
     for (int32_t i = 0; i < vq->config.levels; i++) {
         const cm3_vq_level *level = &encoder->levels[i];
-        x = level_blocks(graph, vq, x, level);
+        x = level_blocks(graph, vq, x, encoder, i);
         if (level->resample.weight) x = cm3_nn_conv2d(graph, x, level->resample.weight, level->resample.bias, &halve);
     }
     x = middle(graph, vq, x, encoder);
@@ -109,7 +126,7 @@ cm3_tensor *cm3_vq_decode_features(cm3_graph *graph, const cm3_vq *vq, cm3_tenso
     x = middle(graph, vq, x, decoder);
     for (int32_t i = vq->config.levels - 1; i >= 0; i--) {
         const cm3_vq_level *level = &decoder->levels[i];
-        x = level_blocks(graph, vq, x, level);
+        x = level_blocks(graph, vq, x, decoder, i);
         if (!level->resample.weight) continue;
         x = cm3_nn_upsample_conv2d(graph, x, level->resample.weight, level->resample.bias, &same);
     }

@@ -1,6 +1,6 @@
 /*
- * The image tokenizer: a VQGAN encoder, quantiser and decoder by configuration (Esser et al. 2021; the names and the order of
- * operations are those of taming-transformers, as in Chameleon's checkpoints).
+ * The image tokenizer: a VQGAN encoder, quantiser and decoder by configuration (Esser et al. 2021; the names and the
+ * order of operations are those of taming-transformers, as in Chameleon's checkpoints).
  */
 #ifndef CM3_IMAGE_VQ_H
 #define CM3_IMAGE_VQ_H
@@ -18,21 +18,30 @@ typedef struct cm3_vq_config {
     int32_t channel_multiplier[CM3_VQ_MAX_LEVELS];
     int32_t num_res_blocks;
     int32_t attn_resolutions[CM3_VQ_MAX_LEVELS], attn_count; /**< levels of this resolution attend after each block */
-    bool mid_attention;     /**< attn_type "vanilla"; "none" leaves mid.attn_1 out */
-    int32_t latent_channels; /**< z_channels */
+    bool mid_attention;                                      /**< attn_type "vanilla"; "none" leaves mid.attn_1 out */
+    int32_t latent_channels;                                 /**< z_channels */
     int32_t embed_dim, num_embeddings;
     int32_t norm_groups; /**< 32 in the published models */
-    /** Squares of this side become channels before the encoder, and pixels again behind the decoder; 1 in the published models. */
+    /** Squares of this side become channels before the encoder, and pixels again behind the decoder; 1 in the published
+     * models. */
     int32_t patch_size;
+    /**
+     * The encoder's blocks see one position each: 1 x 1 convolutions, norms over its channels, no attention;
+     * surroundings come from conv_in and the downsampling alone. A flat area then has one code in every picture, which
+     * leaves a language model nothing to guess. false in the published models.
+     */
+    bool local_encoder;
 } cm3_vq_config;
 
-/** Reads HF's vq_config spelling; absent fields take the published defaults. Errors: FORMAT, UNSUPPORTED (double_latent). */
+/** Reads HF's vq_config spelling; absent fields take the published defaults. Errors: FORMAT, UNSUPPORTED
+ * (double_latent). */
 cm3_status cm3_vq_config_parse(const cm3_json_object *object, cm3_vq_config *config);
 cm3_status cm3_vq_config_format(cm3_context *context, const cm3_vq_config *config, json_t **value);
 /** INVALID_ARGUMENT with the field where one does not fit the others. */
 cm3_status cm3_vq_config_check(cm3_context *context, const cm3_vq_config *config);
 
-/** A parameter and its name in taming's spelling, without a prefix: "encoder.conv_in.weight", "quantize.embedding.weight". */
+/** A parameter and its name in taming's spelling, without a prefix: "encoder.conv_in.weight",
+ * "quantize.embedding.weight". */
 typedef struct cm3_vq_parameter {
     char *name;
     cm3_tensor tensor; /**< convolutions OIHW */
@@ -46,15 +55,17 @@ typedef struct cm3_vq {
     size_t parameter_count;
     struct cm3_vq_layers *layers; /**< which parameter is what; see vq.c */
     bool has_decoder;
-    void *storage; /**< data it owns, beside what lies in a mapped file */
+    void *storage;         /**< data it owns, beside what lies in a mapped file */
     float *codebook_norms; /**< [num_embeddings] |e|^2; NULL while training */
 } cm3_vq;
 
-/** Fresh f32 weights: convolutions as PyTorch draws them (kaiming uniform, a = sqrt 5), norms 1 and 0, codebook uniform in +-1/K. */
+/** Fresh f32 weights: convolutions as PyTorch draws them (kaiming uniform, a = sqrt 5), norms 1 and 0, codebook uniform
+ * in +-1/K. */
 cm3_status cm3_vq_create_random(cm3_context *context, const cm3_vq_config *config, uint64_t seed, cm3_vq **vq);
 /**
- * From tensors named prefix + name. Convolutions stay where they lie (f32, bf16); vectors and the codebook become f32 copies. `copy`:
- * everything f32 of its own. Decoder tensors may be missing together. Errors: FORMAT naming the tensor, NO_MEMORY.
+ * From tensors named prefix + name. Convolutions stay where they lie (f32, bf16); vectors and the codebook become f32
+ * copies. `copy`: everything f32 of its own. Decoder tensors may be missing together. Errors: FORMAT naming the tensor,
+ * NO_MEMORY.
  */
 cm3_status cm3_vq_load(cm3_context *context, const cm3_vq_config *config, const cm3_safetensors *tensors,
                        const char *prefix, bool copy, bool check_weights, cm3_vq **vq);
@@ -77,10 +88,11 @@ cm3_tensor *cm3_vq_decode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z);
 cm3_tensor *cm3_vq_decode_features(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z);
 cm3_tensor *cm3_vq_decode_pixels(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *features);
 /**
- * The nearest row of the codebook for each of `count` latents [count, embed_dim]: |z|^2 + |e|^2 - 2 z e in f32, the first on ties.
- * `rows` (may be NULL, [count, embed_dim]) gets the rows.
+ * The nearest row of the codebook for each of `count` latents [count, embed_dim]: |z|^2 + |e|^2 - 2 z e in f32, the
+ * first on ties. `rows` (may be NULL, [count, embed_dim]) gets the rows.
  */
-cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, int32_t *codes, float *rows);
+cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, int32_t *codes,
+                           float *rows);
 
 /* --- whole pictures (any thread: the work is handed to the compute thread) ---------------------------------------- */
 
@@ -89,6 +101,7 @@ cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, int32_t
 /** Codes [tokens] to a picture. UNSUPPORTED without a decoder. compute AUTO is F32. */
 cm3_status cm3_vq_decode_image(const cm3_vq *vq, const int32_t *codes, cm3_compute compute, cm3_image **image);
 /** The first `rows` rows of tokens only; what is missing is black. */
-cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t rows, cm3_compute compute, cm3_image **image);
+cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t rows, cm3_compute compute,
+                              cm3_image **image);
 
 #endif

@@ -46,6 +46,7 @@ cm3_status cm3_vq_config_parse(const cm3_json_object *object, cm3_vq_config *con
     CM3_TRY(cm3_json_int32(object, "num_embeddings", 1, 1 << 20, &config->num_embeddings));
     CM3_TRY(cm3_json_int32(object, "norm_groups", 1, 1024, &config->norm_groups));
     CM3_TRY(cm3_json_int32(object, "patch_size", 1, 16, &config->patch_size));
+    CM3_TRY(cm3_json_bool(object, "local_encoder", &config->local_encoder));
     CM3_TRY(cm3_json_bool(object, "double_latent", &double_latent));
     CM3_TRY(cm3_json_string(object, "attn_type", &attention));
     config->mid_attention = strcmp(attention, "vanilla") == 0;
@@ -63,13 +64,14 @@ static json_t *int_list(const int32_t *values, int32_t count) {
 }
 
 cm3_status cm3_vq_config_format(cm3_context *context, const cm3_vq_config *c, json_t **value) {
-    *value = json_pack(
-        "{s:i,s:i,s:i,s:i,s:o,s:i,s:o,s:s,s:i,s:i,s:i,s:i,s:i,s:b}", "resolution", c->resolution, "in_channels",
-        c->in_channels, "out_channels", c->out_channels, "base_channels", c->base_channels, "channel_multiplier",
-        int_list(c->channel_multiplier, c->levels), "num_res_blocks", c->num_res_blocks, "attn_resolutions",
-        int_list(c->attn_resolutions, c->attn_count), "attn_type", c->mid_attention ? "vanilla" : "none",
-        "latent_channels", c->latent_channels, "embed_dim", c->embed_dim, "num_embeddings", c->num_embeddings,
-        "norm_groups", c->norm_groups, "patch_size", c->patch_size, "double_latent", 0);
+    *value =
+        json_pack("{s:i,s:i,s:i,s:i,s:o,s:i,s:o,s:s,s:i,s:i,s:i,s:i,s:i,s:b,s:b}", "resolution", c->resolution,
+                  "in_channels", c->in_channels, "out_channels", c->out_channels, "base_channels", c->base_channels,
+                  "channel_multiplier", int_list(c->channel_multiplier, c->levels), "num_res_blocks", c->num_res_blocks,
+                  "attn_resolutions", int_list(c->attn_resolutions, c->attn_count), "attn_type",
+                  c->mid_attention ? "vanilla" : "none", "latent_channels", c->latent_channels, "embed_dim",
+                  c->embed_dim, "num_embeddings", c->num_embeddings, "norm_groups", c->norm_groups, "patch_size",
+                  c->patch_size, "local_encoder", c->local_encoder, "double_latent", 0);
     return *value ? CM3_OK : cm3_fail_memory(context, 0, "JSON");
 }
 

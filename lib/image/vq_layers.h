@@ -31,6 +31,7 @@ typedef struct cm3_vq_half {
     cm3_vq_level levels[CM3_VQ_MAX_LEVELS]; /**< by encoder level in both halves */
     cm3_vq_block mid1, mid2;
     cm3_vq_attention mid_attention;
+    bool local; /**< blocks of 1 x 1 convolutions, normalised position by position */
 } cm3_vq_half;
 
 typedef struct cm3_vq_layers {

@@ -39,12 +39,12 @@ static cm3_vq_pair norm(cm3_vq_declaration *d, int64_t channels, const char *nam
 /** "<prefix>.<part>" in a buffer of the caller's. */
 #define CM3_PART(buffer, prefix, part) (snprintf(buffer, sizeof buffer, "%s.%s", prefix, part), buffer)
 
-static void block(cm3_vq_declaration *d, cm3_vq_block *b, int64_t in, int64_t out, const char *prefix) {
+static void block(cm3_vq_declaration *d, cm3_vq_block *b, int64_t in, int64_t out, int64_t kernel, const char *prefix) {
     char name[128];
     b->norm1 = norm(d, in, CM3_PART(name, prefix, "norm1"));
-    b->conv1 = conv(d, in, out, 3, CM3_PART(name, prefix, "conv1"));
+    b->conv1 = conv(d, in, out, kernel, CM3_PART(name, prefix, "conv1"));
     b->norm2 = norm(d, out, CM3_PART(name, prefix, "norm2"));
-    b->conv2 = conv(d, out, out, 3, CM3_PART(name, prefix, "conv2"));
+    b->conv2 = conv(d, out, out, kernel, CM3_PART(name, prefix, "conv2"));
     if (in != out) b->shortcut = conv(d, in, out, 1, CM3_PART(name, prefix, "nin_shortcut"));
 }
 
@@ -57,6 +57,10 @@ static void attention(cm3_vq_declaration *d, cm3_vq_attention *a, int64_t channe
     a->out = conv(d, channels, channels, 1, CM3_PART(name, prefix, "proj_out"));
 }
 
+static int64_t kernel_of(const cm3_vq_half *half) {
+    return half->local ? 1 : 3;
+}
+
 static bool attends(const cm3_vq_config *c, int32_t resolution) {
     for (int32_t i = 0; i < c->attn_count; i++) {
         if (c->attn_resolutions[i] == resolution) return true;
@@ -66,18 +70,23 @@ static bool attends(const cm3_vq_config *c, int32_t resolution) {
 
 static void middle(cm3_vq_declaration *d, cm3_vq_half *half, int64_t channels, const char *side) {
     char name[64];
-    block(d, &half->mid1, channels, channels, CM3_PART(name, side, "mid.block_1"));
-    if (d->vq->config.mid_attention) attention(d, &half->mid_attention, channels, CM3_PART(name, side, "mid.attn_1"));
-    block(d, &half->mid2, channels, channels, CM3_PART(name, side, "mid.block_2"));
+    int64_t kernel = kernel_of(half);
+    block(d, &half->mid1, channels, channels, kernel, CM3_PART(name, side, "mid.block_1"));
+    if (d->vq->config.mid_attention && !half->local)
+        attention(d, &half->mid_attention, channels, CM3_PART(name, side, "mid.attn_1"));
+    block(d, &half->mid2, channels, channels, kernel, CM3_PART(name, side, "mid.block_2"));
 }
 
-static void level(cm3_vq_declaration *d, cm3_vq_level *l, const char *side, int32_t index, int64_t in, int64_t out,
-                  int32_t blocks, bool attending) {
+static void level(cm3_vq_declaration *d, cm3_vq_half *half, const char *side, int32_t index, int64_t in, int64_t out,
+                  int32_t blocks) {
+    const cm3_vq_config *c = &d->vq->config;
+    cm3_vq_level *l = &half->levels[index];
+    bool attending = !half->local && attends(c, c->resolution / c->patch_size >> index);
     char name[64];
     l->block_count = blocks;
     for (int32_t i = 0; i < blocks; i++) {
         snprintf(name, sizeof name, "%s.%d.block.%d", side, index, i);
-        block(d, &l->blocks[i], i ? out : in, out, name);
+        block(d, &l->blocks[i], i ? out : in, out, kernel_of(half), name);
         if (!attending) continue;
         snprintf(name, sizeof name, "%s.%d.attn.%d", side, index, i);
         attention(d, &l->attention[i], out, name);
@@ -88,11 +97,11 @@ static void declare_encoder(cm3_vq_declaration *d, cm3_vq_half *half) {
     const cm3_vq_config *c = &d->vq->config;
     int64_t in = c->base_channels;
     char name[64];
+    half->local = c->local_encoder;
     half->conv_in = conv(d, (int64_t)c->in_channels * c->patch_size * c->patch_size, in, 3, "encoder.conv_in");
     for (int32_t i = 0; i < c->levels; i++) {
         int64_t out = (int64_t)c->base_channels * c->channel_multiplier[i];
-        level(d, &half->levels[i], "encoder.down", i, in, out, c->num_res_blocks,
-              attends(c, c->resolution / c->patch_size >> i));
+        level(d, half, "encoder.down", i, in, out, c->num_res_blocks);
         in = out;
         if (i == c->levels - 1) continue;
         snprintf(name, sizeof name, "encoder.down.%d.downsample.conv", i);
@@ -100,7 +109,7 @@ static void declare_encoder(cm3_vq_declaration *d, cm3_vq_half *half) {
     }
     middle(d, half, in, "encoder");
     half->norm_out = norm(d, in, "encoder.norm_out");
-    half->conv_out = conv(d, in, c->latent_channels, 3, "encoder.conv_out");
+    half->conv_out = conv(d, in, c->latent_channels, kernel_of(half), "encoder.conv_out");
 }
 
 static void declare_decoder(cm3_vq_declaration *d, cm3_vq_half *half) {
@@ -111,8 +120,7 @@ static void declare_decoder(cm3_vq_declaration *d, cm3_vq_half *half) {
     middle(d, half, in, "decoder");
     for (int32_t i = c->levels - 1; i >= 0; i--) {
         int64_t out = (int64_t)c->base_channels * c->channel_multiplier[i];
-        level(d, &half->levels[i], "decoder.up", i, in, out, c->num_res_blocks + 1,
-              attends(c, c->resolution / c->patch_size >> i));
+        level(d, half, "decoder.up", i, in, out, c->num_res_blocks + 1);
         in = out;
         if (i == 0) continue;
         snprintf(name, sizeof name, "decoder.up.%d.upsample.conv", i);

@@ -310,7 +310,8 @@ cm3_status cm3_model_logits(const cm3_model *model, const int32_t *ids, size_t c
                         "cm3_model_logits: an argument is NULL or count is 0");
     }
     if (compute != CM3_COMPUTE_AUTO && compute != CM3_COMPUTE_F32 && compute != CM3_COMPUTE_BF16) {
-        return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_model_logits: compute %d is unknown", (int)compute);
+        return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_model_logits: compute %d is unknown",
+                        (int)compute);
     }
     if (!model->lm) return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no language model");
     if (count > (size_t)model->lm->config.max_positions) {

@@ -48,7 +48,8 @@ static inline cm3_status cm3_graph_status(const cm3_graph *graph) {
     return graph->status;
 }
 
-/** Runs the tape backwards from `loss` (one element; its gradient is `scale`). Gradients of parameters are added to their `grad`. */
+/** Runs the tape backwards from `loss` (one element; its gradient is `scale`). Gradients of parameters are added to
+ * their `grad`. */
 cm3_status cm3_graph_backward(cm3_graph *graph, cm3_tensor *loss, float scale);
 
 /* --- for operations ---------------------------------------------------------------------------------------------- */
@@ -83,8 +84,9 @@ void *cm3_graph_record(cm3_graph *graph, cm3_tensor *output, const cm3_tensor *c
                        cm3_backward_fn backward, size_t saved_size);
 
 /**
- * The place for a tensor's gradient in a backward function: NULL where it wants none. *accumulate tells whether it holds
- * something to be added to (else it must be overwritten whole; it is not zeroed). The call marks it as holding something.
+ * The place for a tensor's gradient in a backward function: NULL where it wants none. *accumulate tells whether it
+ * holds something to be added to (else it must be overwritten whole; it is not zeroed). The call marks it as holding
+ * something.
  */
 float *cm3_graph_grad(cm3_graph *graph, cm3_tensor *tensor, bool *accumulate);
 

@@ -1,6 +1,6 @@
 /*
- * The kernel table: the inner loops of all operations, in portable C (ref/) and per instruction set (x86/, arm/), which only
- * override slots. Kernels work on ranges handed to them; threads are their callers' business. All floats are f32.
+ * The kernel table: the inner loops of all operations, in portable C (ref/) and per instruction set (x86/, arm/), which
+ * only override slots. Kernels work on ranges handed to them; threads are their callers' business. All floats are f32.
  */
 #ifndef CM3_NN_KERNELS_H
 #define CM3_NN_KERNELS_H
@@ -53,8 +53,8 @@ typedef struct cm3_attention_grads {
 } cm3_attention_grads;
 
 /**
- * A block of pixels of one NHWC map, for group norm; scale, shift, centre, slope and offset are one number a channel. Maps
- * are f32 or bf16.
+ * A block of pixels of one NHWC map, for group norm; scale, shift, centre, slope and offset are one number a channel.
+ * Maps are f32 or bf16.
  */
 typedef struct cm3_map_args {
     int64_t pixels, channels;
@@ -75,31 +75,34 @@ typedef struct cm3_kernels {
     void (*bf16_to_f32)(float *to, const uint16_t *from, int64_t count);
 
     /**
-     * A few rows times a matrix: y[r][n] = sum_k x[r][k] w[n][k] (+ bias[n]) for columns n_begin <= n < n_end; 1 <= rows <= 8;
-     * x has `k` columns and stride k, y has stride ldy, w is [.., k] row-major. f32; bf16 times bf16; f32 times bf16.
+     * A few rows times a matrix: y[r][n] = sum_k x[r][k] w[n][k] (+ bias[n]) for columns n_begin <= n < n_end; 1 <=
+     * rows <= 8; x has `k` columns and stride k, y has stride ldy, w is [.., k] row-major. f32; bf16 times bf16; f32
+     * times bf16.
      */
     void (*few_rows_f32)(float *y, int64_t ldy, const float *x, int rows, const float *w, int64_t k, int64_t n_begin,
                          int64_t n_end, const float *bias);
-    void (*few_rows_bf16)(float *y, int64_t ldy, const uint16_t *x, int rows, const uint16_t *w, int64_t k, int64_t n_begin,
-                          int64_t n_end, const float *bias);
-    void (*few_rows_mixed)(float *y, int64_t ldy, const float *x, int rows, const uint16_t *w, int64_t k, int64_t n_begin,
-                           int64_t n_end, const float *bias);
+    void (*few_rows_bf16)(float *y, int64_t ldy, const uint16_t *x, int rows, const uint16_t *w, int64_t k,
+                          int64_t n_begin, int64_t n_end, const float *bias);
+    void (*few_rows_mixed)(float *y, int64_t ldy, const float *x, int rows, const uint16_t *w, int64_t k,
+                           int64_t n_begin, int64_t n_end, const float *bias);
 
-    /** c[m][n] (+)= sum_k a[m][k] b[k][n] with any strides of a and b (elements; row, column); c row-major with stride ldc. */
-    void (*gemm_f32)(float *c, int64_t ldc, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
-                     int64_t b_column, int64_t m, int64_t n, int64_t k, bool accumulate);
+    /** c[m][n] (+)= sum_k a[m][k] b[k][n] with any strides of a and b (elements; row, column); c row-major with stride
+     * ldc. */
+    void (*gemm_f32)(float *c, int64_t ldc, const float *a, int64_t a_row, int64_t a_column, const float *b,
+                     int64_t b_row, int64_t b_column, int64_t m, int64_t n, int64_t k, bool accumulate);
 
-    /* Norms over the last dimension of `rows` rows of n. gamma, beta: NULL, or [period, n]: row r uses row (r % period). */
+    /* Norms over the last dimension of `rows` rows of n. gamma, beta: NULL, or [period, n]: row r uses row (r %
+     * period). */
     void (*rms_norm)(float *y, float *rstd, const float *x, const float *gamma, int64_t rows, int64_t n, float epsilon);
     /** dx is overwritten or added to; dgamma (NULL or [n]) is added to. */
-    void (*rms_norm_backward)(float *dx, bool accumulate, float *dgamma, const float *dy, const float *x, const float *rstd,
-                              const float *gamma, int64_t rows, int64_t n);
+    void (*rms_norm_backward)(float *dx, bool accumulate, float *dgamma, const float *dy, const float *x,
+                              const float *rstd, const float *gamma, int64_t rows, int64_t n);
     /** `row0`: number of the first row, for the period. mean and rstd are [rows]. */
     void (*layer_norm)(float *y, float *mean, float *rstd, const float *x, const float *gamma, const float *beta,
                        int64_t period, int64_t row0, int64_t rows, int64_t n, float epsilon);
-    void (*layer_norm_backward)(float *dx, bool accumulate, float *dgamma, float *dbeta, const float *dy, const float *x,
-                                const float *mean, const float *rstd, const float *gamma, int64_t period, int64_t row0,
-                                int64_t rows, int64_t n);
+    void (*layer_norm_backward)(float *dx, bool accumulate, float *dgamma, float *dbeta, const float *dy,
+                                const float *x, const float *mean, const float *rstd, const float *gamma,
+                                int64_t period, int64_t row0, int64_t rows, int64_t n);
 
     /** Softmax of each row, y may be x. -INFINITY gives 0. Backward: dx (+)= y (dy - sum(dy y)). */
     void (*softmax)(float *y, const float *x, int64_t rows, int64_t n);
@@ -114,17 +117,18 @@ typedef struct cm3_kernels {
                             const float *gate, const float *up, int64_t count);
 
     /**
-     * Rotary positions, half-split (element i with i + d/2): x is [rows, heads, d]; cos and sin are [rows, d/2]. `inverse`
-     * turns back (the gradient). In place, or y != x.
+     * Rotary positions, half-split (element i with i + d/2): x is [rows, heads, d]; cos and sin are [rows, d/2].
+     * `inverse` turns back (the gradient). In place, or y != x.
      */
     void (*rope)(float *y, const float *x, const float *cos, const float *sin, int64_t rows, int64_t heads, int64_t d,
                  bool inverse);
 
     /**
-     * -log softmax(logits)[target] of each row into loss[row] and, where lse is not NULL, log-sum-exp of the row. Targets below 0
-     * give 0. Backward: dlogits = scale[row] (softmax - onehot), overwriting or adding.
+     * -log softmax(logits)[target] of each row into loss[row] and, where lse is not NULL, log-sum-exp of the row.
+     * Targets below 0 give 0. Backward: dlogits = scale[row] (softmax - onehot), overwriting or adding.
      */
-    void (*cross_entropy)(float *loss, float *lse, const float *logits, const int32_t *targets, int64_t rows, int64_t n);
+    void (*cross_entropy)(float *loss, float *lse, const float *logits, const int32_t *targets, int64_t rows,
+                          int64_t n);
     void (*cross_entropy_backward)(float *dlogits, bool accumulate, const float *logits, const float *lse,
                                    const int32_t *targets, const float *scale, int64_t rows, int64_t n);
 
@@ -137,7 +141,8 @@ typedef struct cm3_kernels {
     void (*adamw)(float *master, uint16_t *shadow, float *m, float *v, const float *grad, int64_t count,
                   const cm3_adamw *step);
 
-    /** Forward for many rows (prefill, training) and for one row over a long cache (decode). scratch: scratch_size bytes. */
+    /** Forward for many rows (prefill, training) and for one row over a long cache (decode). scratch: scratch_size
+     * bytes. */
     void (*attention)(const cm3_attention_args *args, void *scratch);
     void (*attention_backward)(const cm3_attention_args *args, const cm3_attention_grads *grads, void *scratch);
     /** Bytes of scratch both need for such args. */

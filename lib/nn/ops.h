@@ -1,6 +1,7 @@
 /*
- * Operations on tensors: each computes at once and, when the graph records, leaves its gradient on the tape. All results live
- * in the graph's arena until its reset; all are f32. NULL in gives NULL out (see graph.h). Parameters may be f32 or bf16.
+ * Operations on tensors: each computes at once and, when the graph records, leaves its gradient on the tape. All
+ * results live in the graph's arena until its reset; all are f32. NULL in gives NULL out (see graph.h). Parameters may
+ * be f32 or bf16.
  */
 #ifndef CM3_NN_OPS_H
 #define CM3_NN_OPS_H
@@ -15,7 +16,8 @@ cm3_tensor *cm3_nn_linear(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_te
 /** f32 values rounded to bf16, in the graph's arena; by the whole team. For operations. */
 uint16_t *cm3_nn_round(cm3_graph *graph, const float *values, int64_t count);
 
-/** Batched product of activations: a [b, m, k] (trans_a: [b, k, m]) times b [b, k, n] (trans_b: [b, n, k]): [b, m, n]. */
+/** Batched product of activations: a [b, m, k] (trans_a: [b, k, m]) times b [b, k, n] (trans_b: [b, n, k]): [b, m, n].
+ */
 cm3_tensor *cm3_nn_matmul(cm3_graph *graph, cm3_tensor *a, bool trans_a, cm3_tensor *b, bool trans_b);
 
 /* --- norm.c ------------------------------------------------------------------------------------------------------- */
@@ -24,8 +26,8 @@ cm3_tensor *cm3_nn_matmul(cm3_graph *graph, cm3_tensor *a, bool trans_a, cm3_ten
 cm3_tensor *cm3_nn_rms_norm(cm3_graph *graph, cm3_tensor *x, cm3_tensor *gamma, float epsilon);
 
 /**
- * Layer norm over the last dimension. gamma and beta may be NULL (no parameters), [n], or [period, n] where row r uses row
- * r % period (the q/k-norm of Chameleon: one row a head).
+ * Layer norm over the last dimension. gamma and beta may be NULL (no parameters), [n], or [period, n] where row r uses
+ * row r % period (the q/k-norm of Chameleon: one row a head).
  */
 cm3_tensor *cm3_nn_layer_norm(cm3_graph *graph, cm3_tensor *x, cm3_tensor *gamma, cm3_tensor *beta, float epsilon);
 
@@ -49,7 +51,8 @@ cm3_tensor *cm3_nn_reshape(cm3_graph *graph, cm3_tensor *x, int rank, const int6
 /** Rows of table [vocab, d]: [count, d]. ids are copied. An id out of range: INVALID_ARGUMENT. */
 cm3_tensor *cm3_nn_embedding(cm3_graph *graph, cm3_tensor *table, const int32_t *ids, int64_t count);
 
-/** Angles of rotary positions: cos and sin [count, d/2], inv_freq = theta^(-2i/d) in f32, as Hugging Face computes them. */
+/** Angles of rotary positions: cos and sin [count, d/2], inv_freq = theta^(-2i/d) in f32, as Hugging Face computes
+ * them. */
 typedef struct cm3_rope_table {
     const float *cos, *sin;
     int64_t rows, head_dim;
@@ -85,20 +88,23 @@ typedef struct cm3_attention_plan {
 } cm3_attention_plan;
 
 /**
- * Causal attention: q [rows, heads * d], k and v [rows, kv_heads * d]; head h uses kv head h / (heads / kv_heads); scale d^-1/2. With
- * caches (layer `layer`), k and v are appended first. The gradient exists without caches only.
+ * Causal attention: q [rows, heads * d], k and v [rows, kv_heads * d]; head h uses kv head h / (heads / kv_heads);
+ * scale d^-1/2. With caches (layer `layer`), k and v are appended first. The gradient exists without caches only.
  */
-cm3_tensor *cm3_nn_attention(cm3_graph *graph, cm3_tensor *q, cm3_tensor *k, cm3_tensor *v, int64_t heads, int64_t kv_heads,
-                             const cm3_attention_plan *plan, int32_t layer);
+cm3_tensor *cm3_nn_attention(cm3_graph *graph, cm3_tensor *q, cm3_tensor *k, cm3_tensor *v, int64_t heads,
+                             int64_t kv_heads, const cm3_attention_plan *plan, int32_t layer);
 
-/* --- conv.c, res_block.c, feature_map.c ------------------------------------------------------------------------------- */
+/* --- conv.c, res_block.c, feature_map.c
+ * ------------------------------------------------------------------------------- */
 
 typedef struct cm3_conv_options {
     int64_t stride, pad_top, pad_left, pad_bottom, pad_right;
 } cm3_conv_options;
 
-/** x [n, h, w, cin], weights OIHW [cout, cin, kh, kw], bias [cout] (may be NULL): [n, h', w', cout]. Weights f32 or bf16. */
-cm3_tensor *cm3_nn_conv2d(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_tensor *bias, const cm3_conv_options *options);
+/** x [n, h, w, cin], weights OIHW [cout, cin, kh, kw], bias [cout] (may be NULL): [n, h', w', cout]. Weights f32 or
+ * bf16. */
+cm3_tensor *cm3_nn_conv2d(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_tensor *bias,
+                          const cm3_conv_options *options);
 /** The same over x with each pixel made 2 x 2 first; keeps no large map in f32. */
 cm3_tensor *cm3_nn_upsample_conv2d(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_tensor *bias,
                                    const cm3_conv_options *options);
@@ -126,15 +132,16 @@ cm3_tensor *cm3_nn_upsample(cm3_graph *graph, cm3_tensor *x);
 /** The mean of each 2 x 2; h and w must be even. */
 cm3_tensor *cm3_nn_downsample(cm3_graph *graph, cm3_tensor *x);
 
-/** Squares of block x block pixels become channels: [n, h, w, c] to [n, h/b, w/b, b*b*c], and back. block 1: x itself. */
+/** Squares of block x block pixels become channels: [n, h, w, c] to [n, h/b, w/b, b*b*c], and back. block 1: x itself.
+ */
 cm3_tensor *cm3_nn_space_to_depth(cm3_graph *graph, cm3_tensor *x, int64_t block);
 cm3_tensor *cm3_nn_depth_to_space(cm3_graph *graph, cm3_tensor *x, int64_t block);
 
 /* --- loss.c ------------------------------------------------------------------------------------------------------- */
 
 /**
- * Weighted mean of -log softmax(logits [rows, vocab])[target]: sum_i w_i ce_i / sum_i w_i; [1]. targets below 0 count nothing;
- * weights may be NULL (all 1). losses (may be NULL, [rows]) gets each row's unweighted loss.
+ * Weighted mean of -log softmax(logits [rows, vocab])[target]: sum_i w_i ce_i / sum_i w_i; [1]. targets below 0 count
+ * nothing; weights may be NULL (all 1). losses (may be NULL, [rows]) gets each row's unweighted loss.
  */
 cm3_tensor *cm3_nn_cross_entropy(cm3_graph *graph, cm3_tensor *logits, const int32_t *targets, const float *weights,
                                  float *losses);

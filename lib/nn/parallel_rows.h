@@ -4,7 +4,8 @@
 
 #include "nn/graph.h"
 
-/** Rows of `n` elements so that a member gets at least about 16 thousand elements: below that a hand-over costs more. */
+/** Rows of `n` elements so that a member gets at least about 16 thousand elements: below that a hand-over costs more.
+ */
 static inline int64_t cm3_row_grain(int64_t n) {
     return n > 16384 ? 1 : 16384 / (n > 0 ? n : 1);
 }

@@ -8,8 +8,8 @@
 #include "base/memory.h"
 
 /**
- * A tensor does not own its data: an arena, a mapped file or a model does. Pictures are NHWC. Parameters are f32 or bf16;
- * activations are f32.
+ * A tensor does not own its data: an arena, a mapped file or a model does. Pictures are NHWC. Parameters are f32 or
+ * bf16; activations are f32.
  */
 typedef struct cm3_tensor {
     cm3_dtype dtype;
@@ -17,7 +17,8 @@ typedef struct cm3_tensor {
     int64_t shape[4];
     int64_t count;
     void *data;
-    /** Gradient, f32 [count]: of parameters it belongs to the trainer and is added to; of activations the tape makes it. */
+    /** Gradient, f32 [count]: of parameters it belongs to the trainer and is added to; of activations the tape makes
+     * it. */
     float *grad;
     bool wants_grad; /**< the backward pass reaches it */
     bool has_grad;   /**< grad holds something already (activations) */

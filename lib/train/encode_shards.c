@@ -153,12 +153,22 @@ static cm3_status output_path(const cm3_encode_run *run, const char *path, const
     return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT, "out_dir is too long");
 }
 
-/** Two shards of one name would overwrite each other, or rather: the second would be taken for done. */
+/** Whether both paths lead to one existing file. */
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/** What is there already is taken for done: a second shard of one name, or the shard itself, would be lost silently. */
 static cm3_status check_names(const cm3_encode_run *run, const char *const *data, size_t data_count,
                               const char *out_dir) {
     char one[4096], other[4096];
     for (size_t i = 0; i < data_count; i++) {
         CM3_TRY(output_path(run, data[i], out_dir, one, sizeof one));
+        if (same_file(one, data[i])) {
+            return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT,
+                            "%s would be written over itself: out_dir must be another directory", data[i]);
+        }
         for (size_t j = 0; j < i; j++) {
             CM3_TRY(output_path(run, data[j], out_dir, other, sizeof other));
             if (strcmp(one, other) == 0) {

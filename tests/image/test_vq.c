@@ -306,8 +306,10 @@ static cm3_status parse(cm3_context *context, const char *text, cm3_vq_config *c
 START_TEST(config_round_trip) {
     test_fixture f;
     test_fixture_up(&f);
-    const cm3_vq_config *configs[] = {&fixture_config, &tiny_config};
-    for (int i = 0; i < 2; i++) {
+    cm3_vq_config local = tiny_config;
+    local.local_encoder = true;
+    const cm3_vq_config *configs[] = {&fixture_config, &tiny_config, &local};
+    for (int i = 0; i < 3; i++) {
         json_t *value;
         ck_assert_int_eq(cm3_vq_config_format(f.context, configs[i], &value), CM3_OK);
         char *text = json_dumps(value, 0);
@@ -323,6 +325,7 @@ START_TEST(config_round_trip) {
         ck_assert_int_eq(again.embed_dim, configs[i]->embed_dim);
         ck_assert_int_eq(again.norm_groups, configs[i]->norm_groups);
         ck_assert_int_eq(again.patch_size, configs[i]->patch_size);
+        ck_assert_int_eq(again.local_encoder, configs[i]->local_encoder);
         ck_assert(again.mid_attention);
         free(text);
         json_decref(value);
@@ -571,8 +574,50 @@ START_TEST(gradient) {
     c.dnn = _i != 1;
     cm3_vq_config config = tiny_config;
     if (_i == 2) config.patch_size = 2;
+    config.local_encoder = _i == 3;
     ck_assert_int_eq(cm3_vq_create_random(c.context, &config, 1, &c.vq), CM3_OK);
     run_on_graph(&c, check_gradient);
+    case_down(&c);
+}
+END_TEST
+
+/** Latents of a grey picture of 32 x 32 with one bright pixel at the top left, or none. */
+static void latents_of(vq_case *c, bool pixel, float *latents) {
+    cm3_tensor *x = cm3_graph_tensor(c->graph, CM3_F32, 4, (const int64_t[]){1, 32, 32, 3});
+    ck_assert_ptr_nonnull(x);
+    for (int64_t i = 0; i < x->count; i++) cm3_f32(x)[i] = 0.25f;
+    if (pixel) cm3_f32(x)[0] = 1;
+    cm3_tensor *z = cm3_vq_encode(c->graph, c->vq, x);
+    ck_assert_ptr_nonnull(z);
+    ck_assert_int_eq(z->count, 16 * 16 * 2);
+    memcpy(latents, cm3_f32(z), (size_t)z->count * sizeof(float));
+}
+
+static void check_local(vq_case *c) {
+    float without[16 * 16 * 2], with[16 * 16 * 2];
+    latents_of(c, false, without);
+    latents_of(c, true, with);
+    ck_assert_mem_ne(without, with, 2 * sizeof(float));
+    int differing = 0;
+    for (int i = 0; i < 16 * 16; i++) differing += memcmp(without + 2 * i, with + 2 * i, 2 * sizeof(float)) != 0;
+    if (c->vq->config.local_encoder) {
+        ck_assert_int_le(differing, 4);
+        /* away from the border, one area has one latent */
+        ck_assert_mem_eq(without + 2 * (5 * 16 + 5), without + 2 * (9 * 16 + 7), 2 * sizeof(float));
+    } else {
+        ck_assert_int_eq(differing, 16 * 16);
+    }
+}
+
+/* What a pixel changes: with a local encoder the cells around it; otherwise, by norms over the picture, all. */
+START_TEST(local_encoder) {
+    vq_case c;
+    case_up(&c, 0);
+    cm3_vq_config config = tiny_config;
+    config.resolution = 32;
+    config.local_encoder = _i == 1;
+    ck_assert_int_eq(cm3_vq_create_random(c.context, &config, 1, &c.vq), CM3_OK);
+    run_on_graph(&c, check_local);
     case_down(&c);
 }
 END_TEST
@@ -614,7 +659,8 @@ Suite *vq_suite(void) {
     tcase_add_loop_test(tcase, file_round_trip, 0, (int)(sizeof file_cases / sizeof *file_cases));
     tcase_add_test(tcase, random_weights);
     tcase_add_test(tcase, quantise_ties);
-    tcase_add_loop_test(tcase, gradient, 0, 3);
+    tcase_add_loop_test(tcase, gradient, 0, 4);
+    tcase_add_loop_test(tcase, local_encoder, 0, 2);
     tcase_add_test(tcase, out_of_memory);
     suite_add_tcase(suite, tcase);
     return suite;

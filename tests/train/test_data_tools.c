@@ -169,6 +169,8 @@ START_TEST(encode_refused) {
     }
     test_fails(&fixture, cm3_train_encode_shards(fixture.context, model_path, data, 2, out, NULL, NULL),
                CM3_ERROR_INVALID_ARGUMENT, "would both become");
+    test_fails(&fixture, cm3_train_encode_shards(fixture.context, model_path, data, 1, fixture.folder, NULL, NULL),
+               CM3_ERROR_INVALID_ARGUMENT, "over itself");
     test_fails(&fixture, cm3_train_encode_shards(fixture.context, path, data, 1, out, NULL, NULL), CM3_ERROR_FORMAT,
                "bad.tar");
 }

@@ -40,7 +40,7 @@ static const char help_text[] =
     "  --seed N             (1)                              --compute f32|bf16   (bf16 where the CPU has it)\n"
     "  --save-every N       steps (500)                      --validate-every N   steps (500)\n"
     "  --log-every N        steps (10)                       --threads N\n"
-    "  --quiet              no progress\n"
+    "  --memory-limit MB    of the records, 0 is none (0)    --quiet              no progress\n"
     "Options of vq:\n"
     "  --l1 X --l2 X        weights of reconstruction (1, 1) --commitment X       (0.25)\n"
     "  --codebook NAME      ema, learned                     --codebook-decay X   (0.99)\n"
@@ -57,6 +57,7 @@ typedef struct cm3_train_arguments {
     const char *run, *output, *weights, *config, *schedule, *compute, *codebook, *tokenizer, *vq, *init, *attend,
         *out_dir;
     int64_t steps, stop_at, batch_size, accumulation, warmup, seed, save_every, validate_every, log_every, threads;
+    int64_t memory_limit; /**< MB; 0: none */
     int64_t quantise_from, adversarial_from, block_size, vocab_size, image_codes, sentinels, min_frequency;
     double lr, min_lr_ratio, beta1, beta2, weight_decay, clip, weight_average;
     double l1, l2, commitment, codebook_decay, revival, adversarial, caption_dropout;
@@ -237,6 +238,7 @@ static bool fill_common(const cm3_train_arguments *a, const glob_t *data, const 
     o->weight_decay = (float)a->weight_decay;
     o->clip_norm = (float)a->clip;
     o->weight_average = (float)a->weight_average;
+    o->memory_limit = (uint64_t)a->memory_limit << 20;
     return true;
 }
 
@@ -408,6 +410,7 @@ static bool parse(int argc, char **argv, cm3_train_arguments *a) {
         {"--validate-every", NULL, CM3_OPTION_INT, &a->validate_every, 1, 1e12},
         {"--log-every", NULL, CM3_OPTION_INT, &a->log_every, 1, 1e12},
         {"--threads", NULL, CM3_OPTION_INT, &a->threads, 1, 64},
+        {"--memory-limit", NULL, CM3_OPTION_INT, &a->memory_limit, 0, 1 << 30},
         {"--quantise-from", NULL, CM3_OPTION_INT, &a->quantise_from, 0, 1e12},
         {"--adversarial-from", NULL, CM3_OPTION_INT, &a->adversarial_from, 0, 1e12},
         {"--block-size", NULL, CM3_OPTION_INT, &a->block_size, 2, 1 << 20},
