@@ -6,6 +6,9 @@
 int main(void) {
     SRunner *runner = srunner_create(sampler_suite());
     srunner_add_suite(runner, request_suite());
+    srunner_add_suite(runner, arguments_suite());
+    srunner_add_suite(runner, running_suite());
+    srunner_add_suite(runner, texts_suite());
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

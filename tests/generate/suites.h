@@ -6,5 +6,8 @@
 
 Suite *sampler_suite(void);
 Suite *request_suite(void);
+Suite *arguments_suite(void);
+Suite *running_suite(void);
+Suite *texts_suite(void);
 
 #endif
