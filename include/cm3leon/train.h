@@ -184,8 +184,9 @@ CM3_API void cm3_trainer_destroy(cm3_trainer *trainer);
 
 /**
  * Reads shards and writes one shard each of the same name into `out_dir` whose records hold "codes" in their JSON in
- * place of the picture, so that language-model training need not encode them again; all else of the JSON stays. A shard
- * is written whole or not at all, and one that is there already is left: a call that was stopped goes on where it was.
+ * place of the picture, so that language-model training need not encode them again; all else of the JSON stays.
+ * "codebook" tells which image tokenizer made them: language-model training with another one is refused. A shard is
+ * written whole or not at all, and one that is there already is left: a call that was stopped goes on where it was.
  * Errors: INVALID_ARGUMENT (also two shards of one name, or a shard that lies in `out_dir`), NOT_FOUND, IO, NO_SPACE,
  * FORMAT, NO_MEMORY, CANCELLED.
  */

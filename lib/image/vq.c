@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/status.h"
+#include "files/hash.h"
 #include "image/vq_layers.h"
 
 #define CM3_VQ_EPSILON 1e-6f
@@ -18,6 +19,11 @@ int32_t cm3_vq_grid(const cm3_vq *vq) {
 
 int32_t cm3_vq_tokens(const cm3_vq *vq) {
     return cm3_vq_grid(vq) * cm3_vq_grid(vq);
+}
+
+uint64_t cm3_vq_fingerprint(const cm3_vq *vq) {
+    const cm3_tensor *codebook = vq->layers->codebook;
+    return cm3_hash(cm3_f32(codebook), (size_t)codebook->count * sizeof(float));
 }
 
 static const cm3_conv_options same = {.stride = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};

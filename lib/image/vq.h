@@ -77,6 +77,8 @@ cm3_tensor *cm3_vq_find(const cm3_vq *vq, const char *name);
 int32_t cm3_vq_cell(const cm3_vq *vq);
 int32_t cm3_vq_grid(const cm3_vq *vq);
 int32_t cm3_vq_tokens(const cm3_vq *vq);
+/** XXH3-64 of the codebook's f32 values: tells codes of one tokenizer from those of another. */
+uint64_t cm3_vq_fingerprint(const cm3_vq *vq);
 
 /* --- on a graph (compute thread) ---------------------------------------------------------------------------------- */
 

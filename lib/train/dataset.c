@@ -1,6 +1,7 @@
 /* Records in memory. */
 #include "train/dataset.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/random.h"
@@ -55,10 +56,22 @@ static cm3_status keep_codes(cm3_dataset *dataset, const char *where, const json
     return CM3_OK;
 }
 
+/** Which image tokenizer made the codes, where the record tells it. */
+static cm3_status keep_codebook(cm3_dataset *dataset, const char *where, const json_t *codebook, cm3_sample *sample) {
+    const char *text = json_string_value(codebook);
+    if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16) {
+        return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'codebook' is not a string of 16 hexadecimal digits",
+                        where);
+    }
+    sample->codebook = strtoull(text, NULL, 16);
+    return CM3_OK;
+}
+
 static cm3_status keep_json(cm3_dataset *dataset, const char *where, const cm3_record *record, cm3_sample *sample) {
     json_t *json = NULL;
     CM3_TRY(cm3_json_parse(dataset->context, where, record->json, record->json_size, &json));
-    const json_t *text = json_object_get(json, "text"), *codes = json_object_get(json, "codes");
+    const json_t *text = json_object_get(json, "text"), *codes = json_object_get(json, "codes"),
+                 *codebook = json_object_get(json, "codebook");
     cm3_status status = CM3_OK;
     if (!json_is_object(json)) status = cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: not an object", where);
     if (status == CM3_OK && text) status = keep_captions(dataset, where, text, sample);
@@ -66,6 +79,7 @@ static cm3_status keep_json(cm3_dataset *dataset, const char *where, const cm3_r
         status = cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'codes' is not a list", where);
     }
     if (status == CM3_OK && codes) status = keep_codes(dataset, where, codes, sample);
+    if (status == CM3_OK && codebook) status = keep_codebook(dataset, where, codebook, sample);
     json_decref(json);
     return status;
 }

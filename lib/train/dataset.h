@@ -12,6 +12,7 @@ typedef struct cm3_sample {
     int32_t caption_count;
     const uint16_t *codes; /**< or NULL */
     int32_t code_count;
+    uint64_t codebook; /**< fingerprint of the image tokenizer that made the codes; 0: not known */
 } cm3_sample;
 
 typedef struct cm3_dataset {

@@ -18,6 +18,7 @@
 typedef struct cm3_encode_run {
     cm3_context *context;
     const cm3_vq *vq;
+    char codebook[17]; /**< its fingerprint in hexadecimal */
     cm3_graph *graph;
     cm3_record records[CM3_ENCODE_BATCH];
     int count;
@@ -60,7 +61,10 @@ static cm3_status write_record(cm3_encode_run *run, const cm3_record *record, co
     json_t *list = json_array();
     for (int32_t i = 0; i < cm3_vq_tokens(run->vq); i++) json_array_append_new(list, json_integer(codes[i]));
     snprintf(name, sizeof name, "%s.json", record->key);
-    if (list && json_object_set_new(json, "codes", list) == 0) text = json_dumps(json, JSON_COMPACT);
+    if (list && json_object_set_new(json, "codes", list) == 0 &&
+        json_object_set_new(json, "codebook", json_string(run->codebook)) == 0) {
+        text = json_dumps(json, JSON_COMPACT);
+    }
     cm3_status status =
         text ? cm3_shard_writer_add(run->writer, name, text, strlen(text)) : cm3_fail_memory(run->context, 0, "record");
     free(text);
@@ -211,6 +215,7 @@ cm3_status cm3_train_encode_shards(cm3_context *context, const char *image_token
         status = cm3_fail(context, CM3_ERROR_IO, "%s: the directory could not be made: %s", out_dir, strerror(errno));
     }
     if (status == CM3_OK) {
+        snprintf(run.codebook, sizeof run.codebook, "%016llx", (unsigned long long)cm3_vq_fingerprint(run.vq));
         size_t side = (size_t)run.vq->config.resolution;
         run.pixels = cm3_calloc(context, CM3_ENCODE_BATCH * 3 * side * side, sizeof(float));
         run.codes = cm3_calloc(context, CM3_ENCODE_BATCH * (size_t)cm3_vq_tokens(run.vq), sizeof(int32_t));

@@ -16,6 +16,7 @@ typedef struct cm3_lm_run {
     cm3_train_lm_options options;
     cm3_tokenizer *tokenizer; /**< text, and the roles */
     cm3_model *image_model;   /**< holds the image tokenizer; NULL: text only */
+    uint64_t codebook;        /**< the image tokenizer's fingerprint */
     cm3_lm *lm;
     float *losses;      /**< [rows] of the last batch */
     cm3_ids scratch[2]; /**< of the loader's thread, and of validation beside it */
@@ -254,6 +255,11 @@ static cm3_status check_record(const cm3_trainer *trainer, const cm3_sample *sam
         return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s has %d codes; the image tokenizer makes %d",
                         sample->name, sample->code_count, tokens);
     }
+    if (vq_of(run) && sample->codes && sample->codebook && sample->codebook != run->codebook) {
+        return cm3_fail(trainer->context, CM3_ERROR_FORMAT,
+                        "%s: another image tokenizer made its codes: codebook %016llx, and the one given has %016llx",
+                        sample->name, (unsigned long long)sample->codebook, (unsigned long long)run->codebook);
+    }
     for (int32_t i = 0; i < sample->code_count; i++) {
         if (sample->codes[i] < codes) continue;
         return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: code %d is %d; the tokenizer names %d image codes",
@@ -286,6 +292,7 @@ static cm3_status make_run(cm3_trainer *trainer, const cm3_train_lm_options *opt
                         options->image_tokenizer, vq_of(run) ? vq_of(run)->config.num_embeddings : 0,
                         run->tokenizer->special.image_count);
     }
+    if (vq_of(run)) run->codebook = cm3_vq_fingerprint(vq_of(run));
     CM3_TRY(check_records(trainer, trainer->data));
     CM3_TRY(check_records(trainer, trainer->validation));
     json_t *full = NULL;

@@ -151,6 +151,51 @@ START_TEST(encode_shards) {
 }
 END_TEST
 
+/** An untrained image tokenizer of as many codes as the tokenizer of test_tokenizer() names. */
+static void make_random_vq(const char *path, uint64_t seed) {
+    test_run run;
+    test_vq_run(&fixture, &run);
+    run.options.resume = 0;
+    run.options.seed = seed;
+    run.vq.config_json =
+        "{\"resolution\": 16, \"base_channels\": 8, \"channel_multiplier\": [1, 2], \"num_res_blocks\": 1,"
+        " \"attn_resolutions\": [], \"attn_type\": \"none\", \"latent_channels\": 4, \"embed_dim\": 4,"
+        " \"num_embeddings\": 8, \"norm_groups\": 4, \"patch_size\": 2}";
+    cm3_trainer *trainer = test_vq_trainer(&fixture, &run);
+    test_ok(&fixture, cm3_trainer_export(trainer, path, CM3_COMPUTE_F32));
+    cm3_trainer_destroy(trainer);
+}
+
+/* Codes go with the image tokenizer that made them; language-model training with another one is refused. */
+START_TEST(codes_know_their_tokenizer) {
+    char path[2][160];
+    for (int i = 0; i < 2; i++) {
+        snprintf(path[i], sizeof path[i], "%s", test_path(&fixture, i ? "b.cm3" : "a.cm3"));
+        make_random_vq(path[i], 1 + (uint64_t)i);
+    }
+    test_run run;
+    test_lm_run(&fixture, &run);
+    const char *pictures = test_path(&fixture, "pictures.tar"), *out = test_path(&fixture, "out");
+    char shard[160];
+    snprintf(shard, sizeof shard, "%s", test_path(&fixture, "out/pictures.tar"));
+    test_picture_shard(&fixture, pictures, 5);
+    test_ok(&fixture, cm3_train_encode_shards(fixture.context, path[0], &pictures, 1, out, NULL, NULL));
+    const char *data[] = {shard};
+    run.options.data = data;
+    run.options.resume = 0;
+    cm3_trainer *trainer;
+    run.lm.image_tokenizer = path[1];
+    test_fails(&fixture, cm3_trainer_create_lm(fixture.context, &run.options, &run.lm, &trainer), CM3_ERROR_FORMAT,
+               "another image tokenizer");
+    run.lm.image_tokenizer = path[0];
+    test_ok(&fixture, cm3_trainer_create_lm(fixture.context, &run.options, &run.lm, &trainer));
+    cm3_trainer_destroy(trainer);
+    test_single_shard(&fixture, shard, "k.json", "{\"text\": \"x\", \"codes\": [0], \"codebook\": \"12\"}");
+    test_fails(&fixture, cm3_trainer_create_lm(fixture.context, &run.options, &run.lm, &trainer), CM3_ERROR_FORMAT,
+               "record k: 'codebook' is not");
+}
+END_TEST
+
 START_TEST(encode_refused) {
     const char *model_path = test_path(&fixture, "vq.cm3"), *out = test_path(&fixture, "out");
     make_vq(model_path);
@@ -183,6 +228,7 @@ Suite *data_tools_suite(void) {
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_test(tcase, bpe);
     tcase_add_test(tcase, encode_shards);
+    tcase_add_test(tcase, codes_know_their_tokenizer);
     tcase_add_test(tcase, encode_refused);
     suite_add_tcase(suite, tcase);
     return suite;
