@@ -54,6 +54,12 @@ need_by_hand() {
     for module in libturbojpeg libpng jansson libxxhash libpcre2-8 libutf8proc libarchive; do
         pkg-config --exists "$module" 2>/dev/null || missing+=("$module")
     done
+    for tool in "$@"; do
+        case $tool in
+        python3 | gdb | valgrind) command -v "$tool" >/dev/null || missing+=("$tool") ;;
+        binutils) command -v nm >/dev/null || missing+=(binutils) ;;
+        esac
+    done
     case " $* " in *" check "*) pkg-config --exists check 2>/dev/null || missing+=(check) ;; esac
     echo '#include <oneapi/dnnl/dnnl.h>' | cc -E - >/dev/null 2>&1 || missing+=(oneDNN)
     if [ ${#missing[@]} -eq 0 ]; then return; fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes models/toybox.cm3 from nothing: renders the data, trains the tokenizers and the language model, measures the result.
+# Makes the demo model from nothing: renders the data, trains the tokenizers and the language model, measures the result.
 # Every stage goes on from where it stopped: run the same command again after any kind of end.
 set -euo pipefail
 
@@ -13,27 +13,44 @@ counted=20000
 pictures=60000         # pictures for the image tokenizer
 vq_steps=7500
 lm_steps=13000
+heldout=1000
+judged=300             # prompts of each kind
+save_every=500
 stop_at=               # --steps N: end the language model's stage after N steps, to compare its first losses
 stages="data vq codes bpe lm evaluate"
 
 usage() {
     cat <<'EOF'
-Usage: examples/toybox/train.sh [--steps N] [--stage NAME]... [--install]
+Usage: examples/toybox/train.sh [--steps N] [--stage NAME]... [--install] [--quick]
 
 Makes the demo model from nothing in examples/toybox/work (or $CM3_TOYBOX_WORK). About two hours on two cores.
 
   --steps N      end the language model's stage after N of its steps: its log's first losses are those of the shipped model's
   --stage NAME   only this stage: data, vq, codes, bpe, lm, evaluate
   --install      copy the result to models/toybox.cm3
+  --quick        everything in miniature, to see that it works: a minute, and a model that draws nothing
 EOF
 }
 
 chosen="" install=""
 while [ $# -gt 0 ]; do
     case $1 in
-    --steps) stop_at=$2; shift 2 ;;
-    --stage) chosen="$chosen $2"; shift 2 ;;
+    --steps)
+        [[ ${2-} =~ ^[1-9][0-9]*$ ]] || { echo "--steps wants a number" >&2; exit 2; }
+        stop_at=$2
+        shift 2
+        ;;
+    --stage)
+        [[ -n ${2-} && " $stages " == *" $2 "* ]] || { echo "--stage is one of $stages" >&2; exit 2; }
+        chosen="$chosen $2"
+        shift 2
+        ;;
     --install) install=yes; shift ;;
+    --quick)
+        scenes=1000 related=200 counted=200 pictures=600 heldout=50 judged=4 vq_steps=30 lm_steps=40 save_every=7
+        work=${CM3_TOYBOX_WORK:-$here/work-quick}
+        shift
+        ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
     esac
@@ -52,18 +69,18 @@ stage_data() {
     [ ! -f done.data ] || return 0
     mkdir -p scenes
     "$render" vq --kind vq --count $pictures --seed 1 --split train
-    "$render" vq-heldout --kind vq --count 1000 --seed 3 --split heldout
+    "$render" vq-heldout --kind vq --count $heldout --seed 3 --split heldout
     "$render" scenes/mixed --kind mixed --count $scenes --seed 2 --split train --captions 6
     "$render" scenes/related --kind related --count $related --seed 5 --split train --captions 6
     "$render" scenes/counted --kind counted --count $counted --seed 6 --split train --captions 6
-    "$render" scenes-heldout --kind mixed --count 1000 --seed 4 --split heldout
+    "$render" scenes-heldout --kind mixed --count $heldout --seed 4 --split heldout
     touch done.data
 }
 
 stage_vq() {
     [ ! -f vq.cm3 ] || return 0
     "$cm3" train vq --data 'vq/*.tar' --validation 'vq-heldout/*.tar' --run vq-run --config "$here/vq.json" \
-        --steps $vq_steps --batch-size 16 --lr 0.0015 --warmup 300 --min-lr-ratio 0.02 --weight-decay 0 -o vq.cm3
+        --steps $vq_steps --batch-size 16 --lr 0.0015 --warmup 300 --min-lr-ratio 0.02 --weight-decay 0 --save-every $save_every -o vq.cm3
 }
 
 stage_codes() {
@@ -86,11 +103,12 @@ train_lm() { # OUTPUT RUN STEPS LR WARMUP OPTION...
     [ ! -f "$output" ] || return 0
     "$cm3" train lm --data 'codes/*/*.tar' --validation 'codes-heldout/*.tar' --run "$run" --tokenizer tokenizer.json \
         --vq vq.cm3 --config "$here/lm.json" --steps "$steps" --batch-size 2 --block-size 2048 --lr "$lr" --warmup "$warmup" --beta2 0.99 \
-        --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 "$@" -o "$output"
+        --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 --save-every $save_every "$@" -o "$output"
 }
 
 stage_lm() {
     if [ -n "$stop_at" ]; then
+        rm -f partial.cm3
         train_lm partial.cm3 lm-run $lm_steps 0.002 200 --stop-at "$stop_at"
         echo "the first losses are in $work/lm-run/log.jsonl; those of the shipped model in models/logs/lm.jsonl"
         exit 0
@@ -100,7 +118,7 @@ stage_lm() {
 
 stage_evaluate() {
     [ -f toybox.cm3 ] || return 0
-    "$here/evaluate.sh" toybox.cm3 300
+    CM3_BUILD_DIR=$build "$here/evaluate.sh" toybox.cm3 $judged
 }
 
 for stage in $stages; do

@@ -48,7 +48,8 @@ static cm3_status check_options(cm3_model *model, const cm3_generate_options *o)
             return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "generate options: %s", rules[i].rule);
     }
     if (!model->lm || !model->tokenizer->bpe) {
-        return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no language model or no tokenizer");
+        return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no %s",
+                        model->lm ? "text tokenizer" : "language model");
     }
     if (o->modality == CM3_MODALITY_IMAGE && !model->tokenizer->vq) {
         return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no image tokenizer to draw with");

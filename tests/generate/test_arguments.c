@@ -64,6 +64,32 @@ static void refuse(const cm3_generate_options *options, const char *says) {
     ck_assert_int_eq(atomic_load(&c.fixture.memory.live), before);
 }
 
+START_TEST(sampler_nulls) {
+    cm3_sampler *sampler = (cm3_sampler *)&sampler;
+    const cm3_sampler_rule rule = {.struct_size = sizeof rule};
+    float logits[4] = {0};
+    int32_t token;
+    cm3_load_options_init(NULL);
+    INVALID(cm3_sampler_create(NULL, &sampler));
+    ck_assert_ptr_null(sampler);
+    INVALID(cm3_sampler_create(c.context, NULL));
+    INVALID(cm3_sampler_add_temperature(NULL, 1));
+    INVALID(cm3_sampler_add_top_k(NULL, 1));
+    INVALID(cm3_sampler_add_top_p(NULL, 1));
+    INVALID(cm3_sampler_add_repetition_penalty(NULL, 1));
+    INVALID(cm3_sampler_add_rule(NULL, &rule));
+    INVALID(cm3_sampler_sample(NULL, logits, 4, NULL, 0, 1, 0, 0, &token));
+    cm3_sampler_destroy(NULL);
+    GEN_OK(&c, cm3_sampler_create(c.context, &sampler));
+    INVALID(cm3_sampler_add_rule(sampler, NULL));
+    INVALID(cm3_sampler_add_rule(sampler, &rule)); /* no function */
+    INVALID(cm3_sampler_sample(sampler, NULL, 4, NULL, 0, 1, 0, 0, &token));
+    INVALID(cm3_sampler_sample(sampler, logits, 0, NULL, 0, 1, 0, 0, &token));
+    INVALID(cm3_sampler_sample(sampler, logits, 4, NULL, 0, 1, 0, 0, NULL));
+    cm3_sampler_destroy(sampler);
+}
+END_TEST
+
 START_TEST(options) {
     cm3_generate_options o, d;
     cm3_generate_options_init(&d);
@@ -244,6 +270,7 @@ Suite *arguments_suite(void) {
     tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_test(tcase, nulls);
+    tcase_add_test(tcase, sampler_nulls);
     tcase_add_test(tcase, options);
     tcase_add_test(tcase, struct_sizes);
     tcase_add_test(tcase, too_long);

@@ -18,6 +18,7 @@ typedef enum cm3_option_kind {
     CM3_OPTION_FLAG,   /**< bool */
     CM3_OPTION_TEXT,   /**< const char * */
     CM3_OPTION_INT,    /**< int64_t */
+    CM3_OPTION_SEED,   /**< uint64_t, all of them */
     CM3_OPTION_NUMBER, /**< double */
     CM3_OPTION_LIST    /**< cm3_list: may be given several times, and takes all words up to the next option */
 } cm3_option_kind;
@@ -51,6 +52,7 @@ typedef struct cm3_progress {
     const char *label;
     bool quiet, terminal, drawn, complete;
     double last, started;
+    uint64_t first; /**< what was done before it began; 0 unless set: the rest is reckoned from what this call did */
 } cm3_progress;
 
 void cm3_progress_begin(cm3_progress *progress, const char *label, bool quiet);
@@ -67,6 +69,8 @@ int cm3_failed(const cm3_context *context, cm3_status status);
 /** Lets SIGINT and SIGTERM set a flag; a second one ends the process. */
 void cm3_catch_signals(void);
 bool cm3_interrupted(void);
+/** The exit code of a call that ended early: INTERRUPTED, saying so, after a signal; else FAILED. */
+int cm3_ended_early(void);
 double cm3_now(void);
 
 /** A context with `threads` threads (-1: all), warnings on stderr. NULL after saying why. */
@@ -75,10 +79,12 @@ cm3_context *cm3_open_context(int64_t threads);
 /* --- lines.c: JSON lines of texts
  * -------------------------------------------------------------------------------------- */
 
-/** Texts of a file (or "-"): a line is a JSON string or an object with "text". NULL after saying why; freed by
- * cm3_lines_free(). */
+/** Texts of a file (or "-"): a line is a JSON string or an object with "text"; blank lines count and say nothing. NULL
+ * after saying why (also when interrupted); freed by cm3_lines_free(). */
 char **cm3_lines_read(const char *path, size_t *count);
 void cm3_lines_free(char **lines, size_t count);
+/** A text, such as a path, as a JSON string on standard output; its bytes stay as they are. */
+void cm3_print_json(const char *text);
 
 /* --- the commands
  * ------------------------------------------------------------------------------------------------------ */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "command.h"
@@ -16,7 +18,7 @@ static const char help_text[] =
     "  -m, --model FILE      the model, a .cm3 file\n"
     "  -p, --prompt TEXT     the sentence\n"
     "  -o, --output FILE     .jpg, .jpeg or .png; with -n N > 1: FILE-0, FILE-1 ...\n"
-    "  -n N                  pictures of the sentence, 1 to 64 (1)\n"
+    "  -n, --count N         pictures of the sentence, 1 to 64 (1)\n"
     "  --seed N              the same seed draws the same picture; without it one is picked and told\n"
     "  --batch FILE          a line a sentence, a JSON string or {\"text\": ...}; --prompts is the same. - is standard "
     "input\n"
@@ -28,7 +30,8 @@ static const char help_text[] =
     "  --top-k K             keep the K likeliest tokens; 0 is off (0)\n"
     "  --compute f32|bf16    of matrix products (bf16 where the CPU has it)\n"
     "  --threads N           (one a core)\n"
-    "  --preview DIR         writes DIR/preview-NNN.png as rows of the picture are finished\n"
+    "  --preview DIR         writes DIR/preview-000.png ... as rows of the picture are finished (of a batch: "
+    "0000-preview-000.png)\n"
     "  --sheet FILE          all pictures on one sheet as well\n"
     "  --quality Q           of JPEG files (95)\n"
     "  --timings             says where the time went\n"
@@ -37,7 +40,8 @@ static const char help_text[] =
 
 typedef struct cm3_generate_arguments {
     const char *model, *prompt, *output, *batch, *out_dir, *compute, *preview, *sheet;
-    int64_t count, seed, top_k, threads, parallel, quality;
+    uint64_t seed;
+    int64_t count, top_k, threads, parallel, quality;
     double guidance, temperature, top_p;
     bool json, quiet, timings;
 } cm3_generate_arguments;
@@ -47,7 +51,7 @@ typedef struct cm3_job {
     cm3_request *request;
     size_t line;
     uint64_t done, total;
-    int failed;
+    int previews;
 } cm3_job;
 
 typedef struct cm3_generation {
@@ -63,7 +67,8 @@ typedef struct cm3_generation {
     size_t finished;
     cm3_image **sheet;
     size_t sheet_count;
-    int previews;
+    size_t failed; /**< texts that could not be drawn */
+    bool stopped;  /**< a preview could not be written: no more of them */
 } cm3_generation;
 
 static int save_image(cm3_generation *g, const cm3_image *image, const char *path) {
@@ -100,19 +105,6 @@ static void output_path(const cm3_generation *g, size_t line, int32_t candidate,
     snprintf(path, size, "%s%s%s", stem, part, ending);
 }
 
-static void print_json_text(const char *text) {
-    putchar('"');
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\') putchar('\\');
-        if ((unsigned char)*text < 0x20) {
-            printf("\\u%04x", *text);
-        } else {
-            putchar(*text);
-        }
-    }
-    putchar('"');
-}
-
 /** Says where a finished picture is. */
 static void tell(const cm3_generation *g, const cm3_job *job, const char *path, uint64_t seed) {
     if (!g->arguments->json) {
@@ -120,7 +112,7 @@ static void tell(const cm3_generation *g, const cm3_job *job, const char *path, 
         return;
     }
     printf("{\"line\": %zu, \"seed\": %llu, \"file\": ", job->line, (unsigned long long)seed);
-    print_json_text(path);
+    cm3_print_json(path);
     printf("}\n");
 }
 
@@ -162,8 +154,11 @@ static int on_event(void *user, const cm3_event *event) {
     }
     if (event->kind == CM3_EVENT_IMAGE_ROWS && event->candidate == 0 && g->arguments->preview) {
         char path[4096];
-        snprintf(path, sizeof path, "%s/preview-%03d.png", g->arguments->preview, g->previews++);
-        if (save_image(g, event->image, path)) return 1;
+        char line[32] = "";
+        if (g->arguments->batch) snprintf(line, sizeof line, "%04zu-", job->line);
+        snprintf(path, sizeof path, "%s/%spreview-%03d.png", g->arguments->preview, line, job->previews++);
+        g->stopped = save_image(g, event->image, path) != CM3_EXIT_DONE;
+        if (g->stopped) return 1;
     }
     return cm3_interrupted();
 }
@@ -184,7 +179,8 @@ static cm3_status start(cm3_generation *g, cm3_job *job, size_t line) {
     cm3_status status = cm3_document_create(g->context, &prompt);
     if (status == CM3_OK) status = cm3_document_add_text(prompt, g->lines[line], SIZE_MAX);
     cm3_generate_options options = g->options;
-    if (g->arguments->batch && options.seed) options.seed += line;
+    options.seed += line;
+    if (!options.seed) options.seed = 1; /* 0 would mean: pick one */
     *job = (cm3_job){.line = line};
     if (status == CM3_OK) status = cm3_request_start(g->model, prompt, &options, &job->request);
     cm3_document_destroy(prompt);
@@ -199,6 +195,38 @@ static void print_timings(const cm3_request *request) {
             t.image_decode * 1e3, t.total * 1e3);
 }
 
+/** Says that a text could not be drawn, and why; the others are. */
+static void complain(cm3_generation *g, const cm3_job *job, const char *why) {
+    cm3_progress_end(&g->progress);
+    if (g->arguments->batch) {
+        cm3_say("%s: text %zu: %s", g->arguments->batch, job->line + 1, why);
+    } else {
+        cm3_say("%s", why);
+    }
+    g->failed++;
+}
+
+/** Gives a job its next events, and takes its pictures when it is through. Not DONE: nothing more is to be drawn. */
+static int attend(cm3_generation *g, cm3_job *job) {
+    int done = 0, code = CM3_EXIT_DONE;
+    void *both[] = {g, job};
+    cm3_status status = cm3_request_poll(job->request, 5000, on_event, both, &done);
+    if (!done) return CM3_EXIT_DONE;
+    if (status != CM3_OK && (cm3_interrupted() || g->stopped)) return cm3_ended_early();
+    if (status != CM3_OK) {
+        complain(g, job, cm3_request_message(job->request));
+    } else {
+        if (!g->arguments->json && !g->arguments->batch) cm3_progress_end(&g->progress);
+        code = collect(g, job);
+        if (g->arguments->timings) print_timings(job->request);
+    }
+    cm3_request_destroy(job->request);
+    job->request = NULL;
+    job->done = 0;
+    g->finished++;
+    return code;
+}
+
 /** Runs all lines, `parallel` of them at a time. */
 static int run_all(cm3_generation *g) {
     size_t next = 0;
@@ -206,43 +234,29 @@ static int run_all(cm3_generation *g) {
     while (code == CM3_EXIT_DONE && g->finished < g->count) {
         for (size_t i = 0; i < g->job_count && code == CM3_EXIT_DONE; i++) {
             cm3_job *job = &g->jobs[i];
-            if (!job->request && next < g->count) {
-                cm3_status status = start(g, job, next++);
-                if (status != CM3_OK) {
-                    if (g->arguments->batch) cm3_say("line %zu:", next);
-                    code = cm3_failed(g->context, status);
-                }
-            }
-            if (!job->request || code != CM3_EXIT_DONE) continue;
-            int done = 0;
-            void *both[] = {g, job};
-            cm3_status status = cm3_request_poll(job->request, 5000, on_event, both, &done);
-            if (done && status != CM3_OK) {
-                bool stopped = status == CM3_ERROR_CANCELLED && cm3_interrupted();
-                cm3_progress_end(&g->progress);
-                cm3_say("%s", stopped ? "interrupted" : cm3_request_message(job->request));
-                code = stopped ? CM3_EXIT_INTERRUPTED : CM3_EXIT_FAILED;
-            } else if (done) {
-                if (!g->arguments->json && !g->arguments->batch) cm3_progress_end(&g->progress);
-                code = collect(g, job);
-                if (g->arguments->timings) print_timings(job->request);
-                cm3_request_destroy(job->request);
-                job->request = NULL;
-                job->done = 0;
+            if (!job->request && next < g->count && start(g, job, next++) != CM3_OK) {
+                complain(g, job, cm3_context_message(g->context));
                 g->finished++;
             }
+            if (job->request) code = attend(g, job);
         }
         if (code == CM3_EXIT_DONE) show_progress(g);
     }
     cm3_progress_end(&g->progress);
     for (size_t i = 0; i < g->job_count; i++) cm3_request_destroy(g->jobs[i].request);
-    return code;
+    return code == CM3_EXIT_DONE && g->failed ? CM3_EXIT_FAILED : code;
 }
 
 static int write_sheet(cm3_generation *g) {
     cm3_image *sheet = NULL;
-    cm3_status status =
-        cm3_image_contact_sheet(g->context, (const cm3_image *const *)g->sheet, g->sheet_count, 0, 4, &sheet);
+    size_t count = 0; /* of those that could be drawn */
+    for (size_t i = 0; i < g->sheet_count; i++) {
+        cm3_image *image = g->sheet[i];
+        g->sheet[i] = NULL;
+        if (image) g->sheet[count++] = image;
+    }
+    if (!count) return CM3_EXIT_FAILED;
+    cm3_status status = cm3_image_contact_sheet(g->context, (const cm3_image *const *)g->sheet, count, 0, 4, &sheet);
     int code = status == CM3_OK ? save_image(g, sheet, g->arguments->sheet) : cm3_failed(g->context, status);
     cm3_image_destroy(sheet);
     return code;
@@ -262,11 +276,22 @@ static int generate(cm3_generation *g) {
     }
     cm3_progress_begin(&g->progress, "drawing", a->quiet);
     int code = run_all(g);
-    if (code == CM3_EXIT_DONE && a->sheet) code = write_sheet(g);
+    if (code != CM3_EXIT_INTERRUPTED && a->sheet && write_sheet(g) != CM3_EXIT_DONE) code = CM3_EXIT_FAILED;
     for (size_t i = 0; g->sheet && i < g->sheet_count; i++) cm3_image_destroy(g->sheet[i]);
     free(g->sheet);
     free(g->jobs);
     return code;
+}
+
+/** Room for what is put behind a path: "/0000-63.jpg", "/preview-000.png". */
+static bool too_long(const char *path) {
+    return path && strlen(path) > 3900;
+}
+
+/** Whether a file of that name can be written: found out before the picture is drawn, not after. */
+static bool is_picture(const char *path) {
+    const char *dot = path ? strrchr(path, '.') : ".jpg";
+    return dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg") || !strcasecmp(dot, ".png"));
 }
 
 static bool check(const cm3_generate_arguments *a) {
@@ -276,6 +301,11 @@ static bool check(const cm3_generate_arguments *a) {
                           : a->batch && !a->out_dir ? "--batch wants --out-dir DIR"
                           : a->batch && a->output   ? "--batch wants --out-dir, not -o"
                           : !a->batch && a->out_dir ? "--out-dir goes with --batch"
+                          : too_long(a->output)     ? "-o FILE is too long"
+                          : too_long(a->out_dir)    ? "--out-dir DIR is too long"
+                          : too_long(a->preview)    ? "--preview DIR is too long"
+                          : !is_picture(a->output)  ? "-o FILE must end in .jpg, .jpeg or .png"
+                          : !is_picture(a->sheet)   ? "--sheet FILE must end in .jpg, .jpeg or .png"
                           : a->compute && strcmp(a->compute, "f32") && strcmp(a->compute, "bf16")
                               ? "--compute is f32 or bf16"
                               : NULL;
@@ -285,7 +315,7 @@ static bool check(const cm3_generate_arguments *a) {
 
 static void fill_options(const cm3_generate_arguments *a, cm3_generate_options *o) {
     cm3_generate_options_init(o);
-    o->seed = (uint64_t)a->seed;
+    o->seed = a->seed;
     o->candidates = (int32_t)a->count;
     o->guidance_scale = (float)a->guidance;
     o->temperature = (float)a->temperature;
@@ -293,6 +323,20 @@ static void fill_options(const cm3_generate_arguments *a, cm3_generate_options *
     o->top_k = (int32_t)a->top_k;
     if (a->compute) o->compute = strcmp(a->compute, "f32") ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
     if (a->preview) o->preview_rows = 1;
+}
+
+/** Without --seed: one is picked for the whole call, and told, so that each of its pictures can be drawn again. */
+static bool pick_seed(const cm3_generate_arguments *a, uint64_t *seed) {
+    if (*seed) return true;
+    uint32_t picked = 0;
+    while (!picked) {
+        if (getrandom(&picked, sizeof picked, 0) == (ssize_t)sizeof picked) continue;
+        cm3_say("no random seed could be had: %s", strerror(errno));
+        return false;
+    }
+    *seed = picked;
+    if (!a->quiet) cm3_say("seed %llu", (unsigned long long)*seed);
+    return true;
 }
 
 int cm3_command_generate(int argc, char **argv) {
@@ -310,7 +354,7 @@ int cm3_command_generate(int argc, char **argv) {
         {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},
         {"--output", "-o", CM3_OPTION_TEXT, &a.output, 0, 0},
         {"--count", "-n", CM3_OPTION_INT, &a.count, 1, 64},
-        {"--seed", NULL, CM3_OPTION_INT, &a.seed, 0, 9e18},
+        {"--seed", NULL, CM3_OPTION_SEED, &a.seed, 0, 0},
         {"--batch", NULL, CM3_OPTION_TEXT, &a.batch, 0, 0},
         {"--prompts", NULL, CM3_OPTION_TEXT, &a.batch, 0, 0},
         {"--out-dir", NULL, CM3_OPTION_TEXT, &a.out_dir, 0, 0},
@@ -338,8 +382,9 @@ int cm3_command_generate(int argc, char **argv) {
     cm3_generation g = {.arguments = &a, .count = 1};
     char *single[] = {(char *)(uintptr_t)a.prompt};
     g.lines = a.batch ? cm3_lines_read(a.batch, &g.count) : single;
-    if (!g.lines) return CM3_EXIT_FAILED;
+    if (!g.lines) return cm3_ended_early();
     fill_options(&a, &g.options);
+    if (!pick_seed(&a, &g.options.seed)) return CM3_EXIT_FAILED;
     g.context = cm3_open_context(a.threads);
     int code = g.context ? generate(&g) : CM3_EXIT_FAILED;
     cm3_model_destroy(g.model);

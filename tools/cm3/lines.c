@@ -11,6 +11,20 @@ void cm3_lines_free(char **lines, size_t count) {
     free(lines);
 }
 
+void cm3_print_json(const char *text) {
+    putchar('"');
+    for (; *text; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte == '"' || byte == '\\') putchar('\\');
+        if (byte < 0x20) {
+            printf("\\u%04x", byte);
+        } else {
+            putchar(byte);
+        }
+    }
+    putchar('"');
+}
+
 /** The text of one line, or NULL after saying why. */
 static char *text_of(const char *path, size_t number, const char *line, size_t size) {
     json_error_t error;
@@ -50,6 +64,7 @@ char **cm3_lines_read(const char *path, size_t *count) {
     }
     free(line);
     if (file && file != stdin) fclose(file);
+    if (cm3_interrupted()) good = false;
     if (good && !*count) {
         cm3_say("%s: there are no lines", path);
         good = false;

@@ -27,7 +27,7 @@ static void help(FILE *to) {
                 "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n");
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
     if (argc < 2) {
         help(stderr);
         return CM3_EXIT_USAGE;
@@ -46,4 +46,11 @@ int main(int argc, char **argv) {
     }
     cm3_say("there is no command '%s'; 'cm3 --help' lists them", argv[1]);
     return CM3_EXIT_USAGE;
+}
+
+int main(int argc, char **argv) {
+    int code = run(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+    cm3_say("standard output could not be written");
+    return code == CM3_EXIT_DONE ? CM3_EXIT_FAILED : code;
 }

@@ -16,7 +16,8 @@ static const cm3_option *find(const cm3_option *options, const char *word, size_
 static bool in_range(const cm3_option *o, double value) {
     if (o->minimum == 0 && o->maximum == 0) return true;
     if (value >= o->minimum && value <= o->maximum) return true;
-    cm3_say("%s must be %g to %g", o->name, o->minimum, o->maximum);
+    bool whole = o->kind == CM3_OPTION_INT;
+    cm3_say(whole ? "%s must be %.0f to %.0f" : "%s must be %g to %g", o->name, o->minimum, o->maximum);
     return false;
 }
 
@@ -34,6 +35,15 @@ static bool set(const cm3_option *o, const char *text) {
             return false;
         }
         list->items[list->count++] = text;
+        return true;
+    }
+    if (o->kind == CM3_OPTION_SEED) {
+        unsigned long long value = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
+        if (!end || *end || errno) {
+            cm3_say("%s: '%s' is not a whole number from 0 to 18446744073709551615", o->name, text);
+            return false;
+        }
+        *(uint64_t *)o->value = value;
         return true;
     }
     if (o->kind == CM3_OPTION_INT) {

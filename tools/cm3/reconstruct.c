@@ -94,7 +94,9 @@ static cm3_status run_all(cm3_context *context, const cm3_reconstruct_arguments 
         if (status != CM3_OK) break;
         sum += quality;
         if (a->json) {
-            printf("{\"file\": \"%s\", \"psnr\": %.3f}\n", to ? to : "", quality);
+            printf("{\"file\": ");
+            cm3_print_json(to ? to : "");
+            printf(", \"psnr\": %.3f}\n", quality);
         } else if (a->words.count == 1) {
             printf("PSNR %.2f dB\n", quality);
         }

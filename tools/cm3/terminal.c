@@ -27,6 +27,12 @@ bool cm3_interrupted(void) {
     return interrupts != 0;
 }
 
+int cm3_ended_early(void) {
+    if (!cm3_interrupted()) return CM3_EXIT_FAILED;
+    cm3_say("interrupted");
+    return CM3_EXIT_INTERRUPTED;
+}
+
 double cm3_now(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -43,10 +49,7 @@ void cm3_say(const char *format, ...) {
 }
 
 int cm3_failed(const cm3_context *context, cm3_status status) {
-    if (status == CM3_ERROR_CANCELLED && cm3_interrupted()) {
-        cm3_say("interrupted");
-        return CM3_EXIT_INTERRUPTED;
-    }
+    if (status == CM3_ERROR_CANCELLED && cm3_interrupted()) return cm3_ended_early();
     const char *message = cm3_context_message(context);
     cm3_say("%s", *message ? message : cm3_status_name(status));
     return CM3_EXIT_FAILED;
@@ -92,7 +95,11 @@ void cm3_progress_show(cm3_progress *progress, uint64_t done, uint64_t total, co
     progress->last = now;
     char left[32], passed[32];
     double share = total ? (double)done / (double)total : 0;
-    clock_text(share > 0 ? elapsed / share - elapsed : 0, left, sizeof left);
+    if (done > progress->first) {
+        clock_text(elapsed / (double)(done - progress->first) * (double)(total - done), left, sizeof left);
+    } else {
+        snprintf(left, sizeof left, "-:--");
+    }
     clock_text(elapsed, passed, sizeof passed);
     if (progress->terminal) {
         char bar[31];

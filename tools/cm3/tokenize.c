@@ -105,8 +105,12 @@ int cm3_command_tokenize(int argc, char **argv) {
     char *line = NULL;
     size_t capacity = 0, number = 0;
     ssize_t size;
-    while (code == CM3_EXIT_DONE && (size = getline(&line, &capacity, stdin)) >= 0 && !cm3_interrupted()) {
+    while (code == CM3_EXIT_DONE && !cm3_interrupted() && (size = getline(&line, &capacity, stdin)) >= 0) {
         json_error_t error;
+        if (strspn(line, " \t\r\n") == (size_t)size) {
+            number++;
+            continue;
+        }
         json_t *json = json_loadb(line, (size_t)size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
         number++;
         if (!json) {
@@ -118,6 +122,7 @@ int cm3_command_tokenize(int argc, char **argv) {
         }
         json_decref(json);
     }
+    if (code == CM3_EXIT_DONE && cm3_interrupted()) code = cm3_ended_early();
     free(line);
     cm3_tokenizer_destroy(tokenizer);
     cm3_context_destroy(context);

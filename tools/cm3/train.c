@@ -1,4 +1,5 @@
 /* cm3 train: text tokenizer, image tokenizer, language model; and pictures to codes. */
+#include <errno.h>
 #include <glob.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -100,6 +101,16 @@ static char *read_config(const char *text) {
     return config;
 }
 
+/** Whether a file can be made there: found out before the training, not after. */
+static bool can_be_written(const char *path) {
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    char *folder = !slash ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+    bool good = folder && access(folder, W_OK | X_OK) == 0;
+    if (!good) cm3_say("%s: no file can be made there: %s", path, strerror(errno));
+    free(folder);
+    return good;
+}
+
 /* --- the log --------------------------------------------------------------------------------------------------------
  */
 
@@ -127,7 +138,7 @@ static void add_number(json_t *json, const char *name, double value) {
     if (value != 0) json_object_set_new(json, name, json_real(value));
 }
 
-static void write_log(FILE *log, const char *name, const cm3_train_report *r) {
+static bool write_log(FILE *log, const char *name, const cm3_train_report *r) {
     json_t *json = json_pack("{s:I,s:f}", "step", (json_int_t)r->step, name, r->loss);
     add_number(json, "l1", r->l1);
     add_number(json, "l2", r->l2);
@@ -143,10 +154,11 @@ static void write_log(FILE *log, const char *name, const cm3_train_report *r) {
     add_number(json, "tokens", (double)r->tokens);
     add_number(json, "rate", r->rate);
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    if (text) fprintf(log, "%s\n", text);
-    fflush(log);
+    bool good = text && fprintf(log, "%s\n", text) > 0 && fflush(log) == 0;
+    if (!good) cm3_say("the log could not be written: %s", strerror(errno));
     free(text);
     json_decref(json);
+    return good;
 }
 
 /* --- the loop -------------------------------------------------------------------------------------------------------
@@ -164,6 +176,7 @@ static int loop(cm3_context *context, cm3_trainer *trainer, const cm3_train_argu
     if (step) cm3_say("going on from step %lld", (long long)step);
     cm3_progress progress;
     cm3_progress_begin(&progress, "training", a->quiet);
+    progress.first = (uint64_t)step;
     while (step < stop && !cm3_interrupted()) {
         cm3_train_report report = {.struct_size = sizeof report};
         cm3_status status = cm3_trainer_step(trainer, &report);
@@ -175,12 +188,13 @@ static int loop(cm3_context *context, cm3_trainer *trainer, const cm3_train_argu
         char note[96];
         snprintf(note, sizeof note, "loss %.4f, %.0f a second", report.loss, report.rate);
         cm3_progress_show(&progress, (uint64_t)step, (uint64_t)stop, note);
-        if (step <= 10 || step % a->log_every == 0 || step == stop) write_log(log, "loss", &report);
+        bool tell = step <= 10 || step % a->log_every == 0 || step == stop;
+        if (tell && !write_log(log, "loss", &report)) return CM3_EXIT_FAILED;
         if (a->validation.count && (step % a->validate_every == 0 || step == steps)) {
             cm3_train_report held_out = {.struct_size = sizeof held_out};
             status = cm3_trainer_validate(trainer, &held_out);
             if (status != CM3_OK) return cm3_failed(context, status);
-            write_log(log, "validation_loss", &held_out);
+            if (!write_log(log, "validation_loss", &held_out)) return CM3_EXIT_FAILED;
         }
         if (step % a->save_every == 0 && step < stop && save(context, trainer)) return CM3_EXIT_FAILED;
     }
@@ -285,6 +299,7 @@ static int train_model(const cm3_train_arguments *a, bool vq, const glob_t *data
         !choose("--attend", a->attend, attends, &ignored)) {
         return CM3_EXIT_USAGE;
     }
+    if (a->output && !can_be_written(a->output)) return CM3_EXIT_FAILED;
     char *config = read_config(a->config ? a->config : vq ? "{}" : "{\"preset\":\"toybox\"}");
     cm3_context *context = config ? cm3_open_context(a->threads) : NULL;
     int code = CM3_EXIT_FAILED;

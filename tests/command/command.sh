@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# The command as people use it: results, exit codes, messages. Usage: command.sh CM3 MODEL
+set -uo pipefail
+cm3=$1 model=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+failed=0 total=0
+
+# expect CODE WORDS COMMAND...: its exit code, and what its output (both streams) must hold.
+expect() {
+    local code=$1 words=$2 status=0
+    shift 2
+    total=$((total + 1))
+    "$@" >out 2>err </dev/null || status=$?
+    if [ $status -ne "$code" ] || { [ -n "$words" ] && ! cat out err | grep -qF -- "$words"; }; then
+        failed=$((failed + 1))
+        printf 'FAILED:'
+        printf ' %q' "$@"
+        printf '\n  exit code %d, expected %d with "%s"; it said:\n' $status "$code" "$words"
+        sed 's/^/  /' out err | head -20
+    fi
+}
+
+holds() { # DESCRIPTION COMMAND...
+    local what=$1
+    shift
+    total=$((total + 1))
+    "$@" >/dev/null 2>&1 || { failed=$((failed + 1)); echo "FAILED: $what"; }
+}
+
+to() { # FILE COMMAND...: with standard output there
+    local file=$1
+    shift
+    "$@" >"$file"
+}
+
+prompt="a large red circle at the top left on a sand background"
+
+# --- usage
+expect 0 "cm3 " "$cm3" --version
+expect 0 "Exit codes" "$cm3" --help
+expect 2 "Usage" "$cm3"
+expect 2 "no command 'paint'" "$cm3" paint
+for part in generate train info tokenize reconstruct; do expect 0 "Usage" "$cm3" $part --help; done
+expect 2 "-m MODEL is missing" "$cm3" generate -p x
+expect 2 "there is no option '--colour'" "$cm3" generate -m "$model" -p x --colour red
+expect 2 "--count must be 1 to 64" "$cm3" generate -m "$model" -p x -n 0
+expect 2 "not a number" "$cm3" generate -m "$model" -p x --guidance much
+expect 2 "not a whole number" "$cm3" generate -m "$model" -p x --seed -1
+expect 2 "must end in" "$cm3" generate -m "$model" -p x -o picture.gif
+expect 2 "must end in" "$cm3" generate -m "$model" -p x --sheet sheet
+expect 2 "too long" "$cm3" generate -m "$model" -p x -o "$(printf 'd/%.0s' {1..2100})a.jpg"
+expect 2 "exclude each other" "$cm3" generate -m "$model" -p x --batch b.jsonl --out-dir d
+
+# --- models
+: >empty.cm3
+expect 1 "nowhere.cm3" "$cm3" generate -m nowhere.cm3 -p x
+expect 1 "empty.cm3" "$cm3" generate -m empty.cm3 -p x
+expect 1 "$work" "$cm3" info "$work"
+expect 0 "image tokenizer" "$cm3" info "$model"
+
+# --- pictures
+expect 0 "a.jpg" "$cm3" generate -m "$model" -p "$prompt" --seed 18446744073709551615 -q -o a.jpg
+expect 0 "again.jpg" "$cm3" generate -m "$model" -p "$prompt" --seed 18446744073709551615 -q -o again.jpg --preview previews
+holds "the preview's last but one row" test -s previews/preview-010.png
+holds "the same seed draws the same picture" cmp a.jpg again.jpg
+expect 0 '"seed"' "$cm3" generate -m "$model" -p "$prompt" --json -q -o picked.jpg
+seed=$(sed 's/.*"seed": \([0-9]*\).*/\1/' out)
+expect 0 "told.jpg" "$cm3" generate -m "$model" -p "$prompt" --seed "$seed" -q -o told.jpg
+holds "the seed that was picked can be given" cmp picked.jpg told.jpg
+expect 0 "b-1.png" "$cm3" generate -m "$model" -p "$prompt" --seed 5 -n 2 -q -o b.png
+holds "candidates differ" bash -c '[ -s b-0.png ] && ! cmp -s b-0.png b-1.png'
+expect 0 "e.jpg" "$cm3" generate -m "$model" -p "" --seed 5 -q -o e.jpg
+expect 0 "cm3-7.jpg" "$cm3" generate -m "$model" -p "<sentinel:0></s>" --seed 7 -q
+expect 0 'cm3: seed ' "$cm3" generate -m "$model" -p "$prompt" -o told.jpg
+expect 0 '{"file": "a\"b.png", "psnr": ' "$cm3" reconstruct -m "$model" a.jpg -o 'a"b.png' --json
+expect 0 "dB" "$cm3" reconstruct -m "$model" a.jpg -o a.png
+expect 1 "no.jpg" "$cm3" reconstruct -m "$model" no.jpg -o a.png
+
+# --- batches
+printf '"%s"\n\n{"text": "%s", "other": 1}\n' "$prompt" "two small stars on a grey background" >two.jsonl
+expect 0 "" "$cm3" generate -m "$model" --batch two.jsonl --out-dir batch --seed 5 -q --sheet sheet.png
+expect 0 "one.jpg" "$cm3" generate -m "$model" -p "two small stars on a grey background" --seed 6 -q -o one.jpg
+holds "pictures are numbered from 0000" bash -c '[ "$(ls batch | tr "\n" " ")" = "0000.jpg 0001.jpg " ]'
+holds "there is a sheet" [ -s sheet.png ]
+printf '"a"\n{"words": "a"}\n' >bad.jsonl
+expect 1 "bad.jsonl:2" "$cm3" generate -m "$model" --batch bad.jsonl --out-dir batch -q
+long=$(printf 'large %.0s' {1..600})
+printf '"a"\n"%s"\n"b"\n' "$long" >long.jsonl
+expect 1 "long.jsonl: text 2: the prompt has" "$cm3" generate -m "$model" --batch long.jsonl --out-dir others -q
+holds "the others are drawn" bash -c '[ "$(ls others | tr "\n" " ")" = "0000.jpg 0002.jpg " ]'
+expect 1 "the model's context has" "$cm3" generate -m "$model" -p "$long" -q
+expect 1 "UTF-8" "$cm3" generate -m "$model" -p $'a\xff' -q
+
+# --- training
+expect 2 "none of bpe, vq, encode, lm" "$cm3" train all
+expect 1 "nowhere/x.cm3" "$cm3" train vq --data two.jsonl --run run -o nowhere/x.cm3
+expect 1 "two.jsonl" "$cm3" train vq --data two.jsonl --run run -o x.cm3
+
+# --- texts
+printf '"two small stars"\n\n{"text": "</s> a"}\n' >texts
+"$cm3" tokenize -m "$model" --plain --no-special <texts >ids 2>err
+"$cm3" tokenize -m "$model" --decode <ids >back 2>err
+holds "texts come back" bash -c '[ "$(cat back)" = "$(printf "\"two small stars\"\n\"</s> a\"")" ]'
+
+# --- full disks
+ln -s /dev/full full.jpg
+expect 1 "No space left" "$cm3" generate -m "$model" -p "$prompt" --seed 5 -q -o full.jpg
+expect 1 "standard output" to /dev/full "$cm3" info "$model"
+expect 1 "standard output" to /dev/full "$cm3" --help
+
+# --- signals
+interrupted() { # DESCRIPTION: the last background process is sent SIGINT, and must end with 130
+    local pid=$! status=0
+    total=$((total + 1))
+    sleep 1
+    kill -INT $pid
+    wait $pid || status=$?
+    [ $status -eq 130 ] || { failed=$((failed + 1)); echo "FAILED: $1: exit code $status, expected 130"; }
+}
+for _ in {1..20000}; do echo "\"$prompt\""; done >many.jsonl
+"$cm3" generate -m "$model" --batch many.jsonl --out-dir many -q 2>err &
+interrupted "a batch that is interrupted"
+mkfifo pipe
+sleep 60 >pipe &
+sleeper=$!
+"$cm3" generate -m "$model" --batch - --out-dir many -q <pipe 2>err &
+interrupted "interrupted while it waits for lines"
+"$cm3" tokenize -m "$model" <pipe 2>err &
+interrupted "texts that are interrupted"
+kill $sleeper
+
+echo "$((total - failed)) of $total right"
+[ $failed -eq 0 ]

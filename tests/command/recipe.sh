@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# The demo's recipe in miniature, its training killed on the way: what comes out is what an undisturbed run makes.
+# Usage: recipe.sh SOURCE BUILD
+set -euo pipefail
+source=$1 export_build=$2
+export CM3_BUILD_DIR=$export_build
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+recipe() { CM3_TOYBOX_WORK=$1 "$source/examples/toybox/train.sh" --quick "${@:2}"; }
+
+recipe "$work/whole" >"$work/log" 2>&1 || { tail -20 "$work/log"; exit 1; }
+mkdir "$work/killed"
+cp -r "$work/whole"/{scenes,vq,vq-heldout,scenes-heldout,done.data} "$work/killed"
+
+# Each of the two trainings is killed a few times at no particular step.
+for attempt in 1 2 3 4 5 6; do
+    recipe "$work/killed" --stage vq --stage codes --stage bpe --stage lm >"$work/log" 2>&1 &
+    sleep $((attempt + 1)).3
+    pkill -KILL -P $! 2>/dev/null || true
+    wait $! || true
+done
+recipe "$work/killed" --stage vq --stage codes --stage bpe --stage lm >"$work/log" 2>&1 || { tail -20 "$work/log"; exit 1; }
+
+without_rate() { sed 's/,"rate":.*//' "$1"; }
+for run in vq-run lm-run; do
+    diff <(without_rate "$work/whole/$run/log.jsonl") <(without_rate "$work/killed/$run/log.jsonl") ||
+        { echo "$run: the losses differ"; exit 1; }
+done
+cmp "$work/whole/vq.cm3" "$work/killed/vq.cm3"
+cmp "$work/whole/toybox.cm3" "$work/killed/toybox.cm3"
+echo "the same model, killed or not"
