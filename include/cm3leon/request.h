@@ -91,7 +91,10 @@ CM3_API cm3_status cm3_generate(cm3_model *model, const cm3_document *prompt, co
  */
 typedef struct cm3_request cm3_request;
 
-/** Starts; returns at once. The prompt and the options are copied. Errors as cm3_generate(). */
+/**
+ * Starts; returns at once. The prompt and the options are copied; pictures in the prompt are held, and read until the
+ * first event: leave them as they are so long. Errors as cm3_generate().
+ */
 CM3_API cm3_status cm3_request_start(cm3_model *model, const cm3_document *prompt, const cm3_generate_options *options,
                                      cm3_request **request);
 

@@ -127,7 +127,7 @@ static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, cons
     int32_t count = (int32_t)candidate->codes.count, every = request->options.preview_rows,
             side = cm3_vq_grid(tokenizer->vq);
     if (count < vocabulary->image_tokens) {
-        bool preview = every > 0 && count % (side * every) == 0;
+        bool preview = every > 0 && count % side == 0 && count / side % every == 0;
         return preview ? tell_rows(request, candidate, count / side, every) : CM3_OK;
     }
     candidate->in_image = false;
@@ -135,7 +135,7 @@ static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, cons
     if (request->options.modality == CM3_MODALITY_IMAGE) {
         return cm3_candidate_end(request, candidate, CM3_END_FINISHED, CM3_OK);
     }
-    candidate->closing = true;
+    candidate->closing = vocabulary->closer >= 0;
     return CM3_OK;
 }
 

@@ -122,6 +122,15 @@ static void end_all(cm3_request *request, cm3_status why) {
     for (int32_t i = 0; i < request->options.candidates && request->candidates; i++) {
         cm3_candidate_end(request, &request->candidates[i], reason, why);
     }
+    /* It failed before there were any: their ends are told all the same. */
+    for (int32_t i = 0; i < request->options.candidates && !request->candidates; i++) {
+        cm3_event event = {.kind = CM3_EVENT_END,
+                           .candidate = i,
+                           .reason = reason,
+                           .status = why,
+                           .seconds = cm3_clock_since(request->started_at)};
+        if (cm3_events_push(&request->events, &event) != CM3_OK) return;
+    }
 }
 
 static cm3_status too_long(const cm3_request *request, size_t needed) {
@@ -175,9 +184,9 @@ static cm3_status open_candidates(cm3_request *request) {
     request->candidates = cm3_calloc(context, (size_t)request->options.candidates, sizeof *request->candidates);
     if (!request->candidates) return cm3_fail_memory(context, 0, "candidates");
     request->active = request->options.candidates;
+    for (int32_t i = 0; i < request->options.candidates; i++) request->candidates[i].number = i;
     for (int32_t i = 0; i < request->options.candidates; i++) {
         cm3_candidate *candidate = &request->candidates[i];
-        candidate->number = i;
         candidate->in_image = request->options.modality == CM3_MODALITY_IMAGE;
         candidate->prompt_count = request->prompt_ids.count;
         CM3_TRY(copy_ids(context, &candidate->history, &request->prompt_ids));
@@ -317,6 +326,8 @@ static cm3_status advance(cm3_engine *engine, cm3_request *request, double secon
     request->started = true;
     for (int32_t i = 0; i < request->options.candidates; i++) {
         cm3_candidate *candidate = &request->candidates[i];
+        /* Several pictures may be decoded here: a cancel does not wait for all of them. */
+        if (atomic_load(&request->cancelled)) return CM3_ERROR_CANCELLED;
         if (!candidate->ended) CM3_TRY(next_token(engine, request, candidate));
     }
     cm3_event event = {.kind = CM3_EVENT_PROGRESS,
@@ -419,17 +430,10 @@ cm3_status cm3_engine_submit(cm3_engine *engine, cm3_request *request) {
     cm3_request **last = &engine->waiting;
     while (*last) last = &(*last)->next;
     *last = request;
-    bool post = !engine->posted;
-    engine->posted = true;
+    /* Posted under the lock: no other request may come to wait for a task that then cannot be posted. */
+    cm3_status status = engine->posted ? CM3_OK : cm3_context_post(engine->context, turn, engine);
+    engine->posted = engine->posted || status == CM3_OK;
+    if (status != CM3_OK) *last = NULL;
     pthread_mutex_unlock(&engine->lock);
-    if (!post) return CM3_OK;
-    cm3_status status = cm3_context_post(engine->context, turn, engine);
-    if (status != CM3_OK) {
-        pthread_mutex_lock(&engine->lock);
-        for (last = &engine->waiting; *last && *last != request;) last = &(*last)->next;
-        if (*last) *last = request->next;
-        engine->posted = false;
-        pthread_mutex_unlock(&engine->lock);
-    }
     return status;
 }

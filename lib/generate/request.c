@@ -54,6 +54,10 @@ static cm3_status check_options(cm3_model *model, const cm3_generate_options *o)
     if (o->modality == CM3_MODALITY_IMAGE && !model->tokenizer->vq) {
         return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no image tokenizer to draw with");
     }
+    if (o->modality != CM3_MODALITY_TEXT && model->tokenizer->vq && !model->tokenizer->vq->has_decoder) {
+        return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED,
+                        "the model's image tokenizer has no decoder: it reads pictures and draws none");
+    }
     return CM3_OK;
 }
 
@@ -155,9 +159,10 @@ cm3_status cm3_request_wait(cm3_request *request, cm3_event_fn on_event, void *u
 }
 
 void cm3_request_cancel(cm3_request *request) {
-    if (!request) return;
-    atomic_store(&request->cancelled, 1);
-    cm3_engine_interrupt(request->engine);
+    if (!request || cm3_request_done(request)) return;
+    /* The step that runs is the other requests' too and is made again for them: it is broken off once, not at each
+     * call. */
+    if (!atomic_exchange(&request->cancelled, 1)) cm3_engine_interrupt(request->engine);
 }
 
 int cm3_request_done(const cm3_request *request) {
@@ -218,10 +223,10 @@ void cm3_request_destroy(cm3_request *request) {
     if (!request) return;
     cm3_request_cancel(request);
     /* With threads = 0 the engine's part is done here; else its thread ends it within a layer. */
-    bool closed = false;
+    bool closed = false, inside = cm3_context_inline(request->context);
     while (!closed) {
-        if (cm3_context_inline(request->context) && !cm3_request_done(request)) cm3_context_work(request->context, 0);
-        cm3_event_node *node = cm3_events_pop(&request->events, 100000000, &closed);
+        if (inside && !cm3_request_done(request)) cm3_context_work(request->context, 0);
+        cm3_event_node *node = cm3_events_pop(&request->events, inside ? 0 : 100000000, &closed);
         cm3_event_free(request->context, node);
     }
     cm3_events_clear(&request->events);

@@ -122,6 +122,16 @@ static void repetition(const cm3_sampler_step *step, float penalty, cm3_sampler_
     }
 }
 
+/** The greatest is taken off first where the quotient could pass the largest float: the probabilities are the same. */
+static void divide(const cm3_sampler_step *step, float temperature) {
+    float top = 0;
+    for (int32_t i = 0; i < step->vocab_size && temperature < 1e-6f; i++) {
+        if (!i || step->logits[i] > top) top = step->logits[i];
+    }
+    if (top == -INFINITY) return;
+    for (int32_t i = 0; i < step->vocab_size; i++) step->logits[i] = (step->logits[i] - top) / temperature;
+}
+
 static int descending(const void *a, const void *b) {
     float x = *(const float *)a, y = *(const float *)b;
     return (x < y) - (x > y);
@@ -217,10 +227,11 @@ cm3_status cm3_sampler_draw(const cm3_sampler *sampler, const cm3_sampler_step *
         switch (rule->kind) {
         case CM3_RULE_REPETITION:
             repetition(step, rule->value, scratch);
+            CM3_TRY(check_logits(sampler, step));
             break;
         case CM3_RULE_TEMPERATURE:
             greedy = rule->value == 0;
-            for (int32_t j = 0; j < step->vocab_size && !greedy; j++) step->logits[j] /= rule->value;
+            if (!greedy) divide(step, rule->value);
             break;
         case CM3_RULE_TOP_K:
             top_k(step, rule->k, scratch);

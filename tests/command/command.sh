@@ -72,6 +72,7 @@ holds "the seed that was picked can be given" cmp picked.jpg told.jpg
 expect 0 "b-1.png" "$cm3" generate -m "$model" -p "$prompt" --seed 5 -n 2 -q -o b.png
 holds "candidates differ" bash -c '[ -s b-0.png ] && ! cmp -s b-0.png b-1.png'
 expect 0 "e.jpg" "$cm3" generate -m "$model" -p "" --seed 5 -q -o e.jpg
+expect 0 "h.jpg" "$cm3" generate -m "$model" -p "-h" --seed 5 -q -o h.jpg
 expect 0 "cm3-7.jpg" "$cm3" generate -m "$model" -p "<sentinel:0></s>" --seed 7 -q
 expect 0 'cm3: seed ' "$cm3" generate -m "$model" -p "$prompt" -o told.jpg
 expect 0 '{"file": "a\"b.png", "psnr": ' "$cm3" reconstruct -m "$model" a.jpg -o 'a"b.png' --json

@@ -19,11 +19,6 @@ static void tear_down(void) {
     test_fixture_down(&t);
 }
 
-static int rounds(int usual) {
-    const char *asked = getenv("CM3_FUZZ_ROUNDS");
-    return asked != NULL && atoi(asked) > 0 ? atoi(asked) : usual;
-}
-
 static size_t below(size_t n) {
     return (size_t)cm3_random_below(&random_state, n);
 }
@@ -103,7 +98,7 @@ START_TEST(safetensors) {
     ck_assert_uint_lt(text_end, size);
     int opened = 0, refused = 0;
     uint64_t sum = 0;
-    for (int i = 0; i < rounds(20000); ++i) {
+    for (int i = 0; i < test_rounds(20000); ++i) {
         char *copy = malloc(size + 64);
         size_t changed = mutate(data, size, text_end, copy);
         copy = realloc(copy, changed + (changed == 0)); /* so that a step beyond the end is seen */
@@ -138,7 +133,7 @@ START_TEST(tar) {
     char *data = test_get(names[_i], &size);
     const char *path = test_path(&t, "fuzzed.tar");
     char *copy = malloc(size + 64);
-    for (int i = 0; i < rounds(1500); ++i) {
+    for (int i = 0; i < test_rounds(1500); ++i) {
         test_put(path, copy, mutate(data, size, size, copy));
         cm3_shard *shard;
         cm3_status status = cm3_shard_open(t.context, path, &shard);

@@ -164,6 +164,7 @@ static cm3_status run(const cm3_document *document, cm3_modality modality, const
     if (status != CM3_OK) {
         ck_assert_msg(strstr(cm3_request_message(request), says) != NULL, "%s", cm3_request_message(request));
         ck_assert_int_eq(recorder_number(&r, CM3_EVENT_TOKEN, -1), 0);
+        ck_assert(recorder_end(&r, 0)->reason == CM3_END_FAILED && recorder_end(&r, 0)->status == status);
     }
     cm3_document *result;
     GEN_OK(&c, cm3_request_result(request, &result));

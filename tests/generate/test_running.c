@@ -149,6 +149,40 @@ START_TEST(cancelled_at_once) {
 }
 END_TEST
 
+/* Cancelling again and again, also what is through, does not keep the others from going on. */
+START_TEST(cancelled_over_and_over) {
+    gen_up(&c, team_sizes[_i], 128);
+    cm3_generate_options options = options_of(CM3_MODALITY_IMAGE);
+    cm3_request *through = start(&options), *other = start(&options);
+    ck_assert_int_eq(cm3_request_wait(through, NULL, NULL), CM3_OK);
+    int done = 0, polls = 0;
+    for (; !done && polls < 1000; polls++) {
+        cm3_request_cancel(through);
+        ck_assert_int_eq(cm3_request_poll(other, _i ? 1000 : 0, NULL, NULL, &done), CM3_OK);
+    }
+    ck_assert(done);
+    cm3_request_destroy(other);
+    cm3_request_destroy(through);
+    gen_down(&c);
+}
+END_TEST
+
+/* Previews of more rows than there are, to the last that the option takes. */
+START_TEST(previews_far_apart) {
+    gen_up(&c, 0, 128);
+    static const int32_t rows[] = {7, 8, 9, 1 << 29, 1 << 30, INT32_MAX};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cm3_generate_options options = options_of(CM3_MODALITY_IMAGE);
+        options.preview_rows = rows[i];
+        recorder_init(&r);
+        cm3_document_destroy(gen_run(&c, "a", &options, &r));
+        ck_assert_int_eq(r.previews, rows[i] < 8);
+        recorder_clear(&r);
+    }
+    gen_down(&c);
+}
+END_TEST
+
 static void *cancel_later(void *arg) {
     usleep(3000);
     cm3_request_cancel(arg);
@@ -352,7 +386,7 @@ START_TEST(gives_back) {
         cm3_document_destroy(gen_run(&c, "a red ball", &options, NULL));
         live[i] = atomic_load(&c.fixture.memory.live);
     }
-    ck_assert_int_le(live[3], live[1]);
+    ck_assert_int_lt(live[3], live[1] + 4096); /* a thread may be about to free its last piece */
     gen_down(&c);
 }
 END_TEST
@@ -365,6 +399,8 @@ Suite *running_suite(void) {
     tcase_add_loop_test(tcase, silent, 0, TEAMS);
     tcase_add_loop_test(tcase, stopped_by_the_callback, 0, 3 * TEAMS);
     tcase_add_loop_test(tcase, cancelled_at_once, 0, TEAMS);
+    tcase_add_loop_test(tcase, cancelled_over_and_over, 0, TEAMS);
+    tcase_add_test(tcase, previews_far_apart);
     tcase_add_loop_test(tcase, cancelled_from_elsewhere, 0, TEAMS);
     tcase_add_loop_test(tcase, destroyed_while_running, 0, TEAMS);
     tcase_add_loop_test(tcase, outlives_its_model, 0, TEAMS);

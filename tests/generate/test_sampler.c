@@ -87,6 +87,31 @@ START_TEST(test_draws_follow_the_probabilities) {
 }
 END_TEST
 
+/* Temperatures down to the smallest float are all but greedy; a penalty that leaves no finite logit is refused. */
+START_TEST(test_tiny_temperature) {
+    static const float tiny[] = {1e-3f, 1e-7f, 1e-30f, 1e-38f, 1e-45f};
+    for (size_t i = 0; i < sizeof tiny / sizeof *tiny; i++) {
+        cm3_sampler *sampler = NULL;
+        ck_assert_int_eq(cm3_sampler_create(f.context, &sampler), CM3_OK);
+        ck_assert_int_eq(cm3_sampler_add_temperature(sampler, tiny[i]), CM3_OK);
+        ck_assert_int_eq(cm3_sampler_add_top_p(sampler, 0.9f), CM3_OK);
+        float logits[] = {5, 9, 8, -INFINITY, 8.5f};
+        int32_t token;
+        ck_assert_int_eq(cm3_sampler_sample(sampler, logits, 5, NULL, 0, 3, 0, 0, &token), CM3_OK);
+        ck_assert_int_eq(token, 1);
+        cm3_sampler_destroy(sampler);
+    }
+    cm3_sampler *sampler = NULL;
+    float logits[] = {5, 9};
+    const int32_t history[] = {0};
+    int32_t token;
+    ck_assert_int_eq(cm3_sampler_create(f.context, &sampler), CM3_OK);
+    ck_assert_int_eq(cm3_sampler_add_repetition_penalty(sampler, 1e-40f), CM3_OK);
+    ck_assert_int_eq(cm3_sampler_sample(sampler, logits, 2, history, 1, 3, 0, 0, &token), CM3_ERROR_INVALID_ARGUMENT);
+    cm3_sampler_destroy(sampler);
+}
+END_TEST
+
 START_TEST(test_out_of_range) {
     cm3_sampler *sampler = NULL;
     ck_assert_int_eq(cm3_sampler_create(NULL, &sampler), CM3_ERROR_INVALID_ARGUMENT);
@@ -117,6 +142,7 @@ Suite *sampler_suite(void) {
     tcase_add_test(all, test_published_warpers);
     tcase_add_test(all, test_greedy_and_top_k);
     tcase_add_test(all, test_draws_follow_the_probabilities);
+    tcase_add_test(all, test_tiny_temperature);
     tcase_add_test(all, test_out_of_range);
     suite_add_tcase(suite, all);
     return suite;

@@ -163,11 +163,6 @@ END_TEST
 
 /* --- at random ---------------------------------------------------------------------------------------------------- */
 
-static int rounds(int usual) {
-    const char *asked = getenv("CM3_FUZZ_ROUNDS");
-    return asked != NULL && atoi(asked) > 0 ? atoi(asked) : usual;
-}
-
 static cm3_random dice;
 
 static size_t below(size_t n) {
@@ -176,7 +171,7 @@ static size_t below(size_t n) {
 
 START_TEST(noise) {
     dice = cm3_random_make(2024, 2);
-    for (int i = 0; i < rounds(4000); ++i) {
+    for (int i = 0; i < test_rounds(4000); ++i) {
         char data[400];
         size_t size = below(sizeof data);
         for (size_t j = 0; j < size; ++j) data[j] = (char)below(256);
@@ -244,7 +239,7 @@ START_TEST(mutated) {
     dice = cm3_random_make(7, (uint64_t)_i);
     size_t size;
     char *data = picture(name, &size), *copy = malloc(size);
-    int refusals = 0, count = rounds(300);
+    int refusals = 0, count = test_rounds(300);
     for (int i = 0; i < count; ++i) {
         memcpy(copy, data, size);
         size_t changed = mutate(copy, size);

@@ -51,6 +51,14 @@ static inline const char *test_path(test_fixture *fixture, const char *name) {
     return path;
 }
 
+/* How often something random is tried: as usual, CM3_FUZZ_ROUNDS times, or with scripts/test --long ten times the
+ * usual. */
+static inline int test_rounds(int usual) {
+    const char *asked = getenv("CM3_FUZZ_ROUNDS");
+    if (asked != NULL && atoi(asked) > 0) return atoi(asked);
+    return getenv("CM3_TEST_LONG") != NULL ? 10 * usual : usual;
+}
+
 static inline void test_put(const char *path, const void *data, size_t size) {
     FILE *file = fopen(path, "wb");
     ck_assert_ptr_nonnull(file);

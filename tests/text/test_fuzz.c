@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "suites.h"
+#include "support/fixture.h"
 #include "support.h"
 
 /* Encodes and decodes something with whatever a damaged file has become. */
@@ -63,7 +64,7 @@ START_TEST(damaged_files_do_no_harm) {
     char *json = small_file(_i ? "parity/clip/tokenizer.json" : "parity/chameleon/tokenizer.json", &size);
     char *copy = malloc(size);
     int accepted = 0;
-    for (int round = 0; round < 1500; round++) {
+    for (int round = 0; round < test_rounds(1500); round++) {
         memcpy(copy, json, size);
         size_t left = damage(&random, copy, size);
         cm3_bpe *bpe;
@@ -87,7 +88,7 @@ START_TEST(any_bytes_are_text_or_refused) {
     cm3_bpe *bpe = load_bpe(context, _i ? "parity/clip/tokenizer.json" : "parity/chameleon/tokenizer.json");
     int32_t *ids = NULL;
     size_t capacity = 0;
-    for (int round = 0; round < 3000; round++) {
+    for (int round = 0; round < test_rounds(3000); round++) {
         char text[40];
         size_t size = cm3_random_below(&random, sizeof text), count = 0;
         uint64_t most = round & 1 ? 256 : 128;

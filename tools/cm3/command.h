@@ -41,8 +41,8 @@ typedef struct cm3_option {
  * `words` (may be NULL: none are allowed) gets what is no option. Options end with a NULL name.
  */
 bool cm3_options_parse(int argc, char **argv, const cm3_option *options, cm3_list *words);
-/** True where --help or -h is among the words. */
-bool cm3_wants_help(int argc, char **argv);
+/** True where --help or -h is among the words, and is not what one of `options` (may be NULL) is given: -p -h. */
+bool cm3_wants_help(int argc, char **argv, const cm3_option *options);
 
 /* --- terminal.c: progress, messages, signals
  * -------------------------------------------------------------------------- */

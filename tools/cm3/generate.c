@@ -212,7 +212,7 @@ static int attend(cm3_generation *g, cm3_job *job) {
     void *both[] = {g, job};
     cm3_status status = cm3_request_poll(job->request, 5000, on_event, both, &done);
     if (!done) return CM3_EXIT_DONE;
-    if (status != CM3_OK && (cm3_interrupted() || g->stopped)) return cm3_ended_early();
+    if (g->stopped || (status != CM3_OK && cm3_interrupted())) return cm3_ended_early();
     if (status != CM3_OK) {
         complain(g, job, cm3_request_message(job->request));
     } else {
@@ -373,7 +373,7 @@ int cm3_command_generate(int argc, char **argv) {
         {"--quiet", "-q", CM3_OPTION_FLAG, &a.quiet, 0, 0},
         {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0},
     };
-    if (cm3_wants_help(argc, argv)) {
+    if (cm3_wants_help(argc, argv, options)) {
         fputs(help_text, stdout);
         return CM3_EXIT_DONE;
     }

@@ -67,7 +67,7 @@ int cm3_command_info(int argc, char **argv) {
         {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0},
     };
     int code = CM3_EXIT_USAGE;
-    if (!words || cm3_wants_help(argc, argv)) {
+    if (!words || cm3_wants_help(argc, argv, options)) {
         fputs(help_text, stdout);
         free(words);
         return CM3_EXIT_DONE;

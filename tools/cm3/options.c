@@ -101,8 +101,11 @@ bool cm3_options_parse(int argc, char **argv, const cm3_option *options, cm3_lis
     return true;
 }
 
-bool cm3_wants_help(int argc, char **argv) {
+bool cm3_wants_help(int argc, char **argv, const cm3_option *options) {
     for (int i = 0; i < argc; i++) {
+        const cm3_option *o = options ? find(options, argv[i], strlen(argv[i])) : NULL;
+        if (o && o->kind != CM3_OPTION_FLAG && o->kind != CM3_OPTION_LIST) i++;
+        if (o) continue;
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
     }
     return false;

@@ -109,7 +109,7 @@ static cm3_status run_all(cm3_context *context, const cm3_reconstruct_arguments 
 }
 
 int cm3_command_reconstruct(int argc, char **argv) {
-    if (cm3_wants_help(argc, argv)) {
+    if (cm3_wants_help(argc, argv, NULL)) {
         fputs(help_text, stdout);
         return CM3_EXIT_DONE;
     }

@@ -54,8 +54,9 @@ static int decode_line(cm3_context *context, const cm3_tokenizer *tokenizer, con
     int32_t *ids = calloc(count + 1, sizeof *ids);
     bool good = ids && json_is_array(json);
     for (size_t i = 0; i < count && good; i++) {
-        good = json_is_integer(json_array_get(json, i));
-        ids[i] = (int32_t)json_integer_value(json_array_get(json, i));
+        json_int_t id = json_integer_value(json_array_get(json, i));
+        good = json_is_integer(json_array_get(json, i)) && id >= 0 && id <= INT32_MAX;
+        ids[i] = good ? (int32_t)id : 0;
     }
     int code = CM3_EXIT_FAILED;
     if (!good) cm3_say("a line is not a JSON list of ids");
@@ -87,7 +88,7 @@ int cm3_command_tokenize(int argc, char **argv) {
         {"--skip-special", NULL, CM3_OPTION_FLAG, &skip_special, 0, 0},
         {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0},
     };
-    if (cm3_wants_help(argc, argv)) {
+    if (cm3_wants_help(argc, argv, options)) {
         fputs(help_text, stdout);
         return CM3_EXIT_DONE;
     }

@@ -455,7 +455,7 @@ static bool parse(int argc, char **argv, cm3_train_arguments *a) {
 }
 
 int cm3_command_train(int argc, char **argv) {
-    if (cm3_wants_help(argc, argv) || !argc) {
+    if (cm3_wants_help(argc, argv, NULL) || !argc) {
         fputs(help_text, argc ? stdout : stderr);
         return argc ? CM3_EXIT_DONE : CM3_EXIT_USAGE;
     }
