@@ -51,7 +51,18 @@ static const char help_text[] =
     "  --tokenizer FILE     tokenizer.json                   --vq FILE            image tokenizer; goes into the "
     "model\n"
     "  --init FILE          a .cm3 file to begin with        --block-size N       tokens (1024)\n"
-    "  --caption-dropout X  (0.1)                            --attend NAME        document, block\n";
+    "  --caption-dropout X  (0.1)                            --attend NAME        document, block\n"
+    "\n"
+    "--config of lm: {\"preset\": NAME} (toybox, cm3leon-350m ...) or hidden_size, layers, heads, kv_heads, ffn_size,\n"
+    "max_positions and what else docs/architecture.md names; of vq: resolution, base_channels, channel_multiplier ...\n"
+    "\n"
+    "The way from pictures with captions to a model that draws (examples/toybox/train.sh does it in full):\n"
+    "\n"
+    "  cm3 train bpe    --data 'pairs/*.tar' -o tokenizer.json --vocab-size 512 --image-codes 1024\n"
+    "  cm3 train vq     --data 'pairs/*.tar' --run vq-run --config examples/toybox/vq.json --steps 7500 -o vq.cm3\n"
+    "  cm3 train encode --data 'pairs/*.tar' --vq vq.cm3 --out-dir codes\n"
+    "  cm3 train lm     --data 'codes/*.tar' --run lm-run --tokenizer tokenizer.json --vq vq.cm3 --steps 13000 \\\n"
+    "                   --config examples/toybox/lm.json --batch-size 2 --block-size 2048 -o model.cm3\n";
 
 typedef struct cm3_train_arguments {
     cm3_list data, validation, words;
