@@ -21,9 +21,9 @@ typedef struct cm3_generate_options {
     cm3_modality modality;      /**< default CM3_MODALITY_IMAGE */
     uint64_t seed;              /**< 0 (default): one is picked and told by cm3_request_seed() */
     int32_t candidates;         /**< 1..64; default 1 */
-    float guidance_scale;       /**< u + s (c - u) (paper eq. 2); 1 is none. 0..100; default 2 */
+    float guidance_scale;       /**< u + s (c - u) (paper eq. 2); 1 is none. 0..100; default 1.5 */
     const cm3_sampler *sampler; /**< NULL (default): the chain made of the four values below. A hold is taken */
-    float temperature;          /**< 0..100; default 0.5; 0 is greedy */
+    float temperature;          /**< 0..100; default 0.3; 0 is greedy */
     int32_t top_k;              /**< 0 (default): off */
     float top_p;                /**< 0 < p <= 1; default 0.9 */
     float repetition_penalty;   /**< > 0; default 1 (none) */

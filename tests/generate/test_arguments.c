@@ -94,7 +94,7 @@ START_TEST(options) {
     cm3_generate_options o, d;
     cm3_generate_options_init(&d);
     ck_assert_int_eq(d.candidates, 1);
-    ck_assert(d.modality == CM3_MODALITY_IMAGE && d.guidance_scale == 2 && d.temperature == 0.5f && d.top_p == 0.9f);
+    ck_assert(d.modality == CM3_MODALITY_IMAGE && d.guidance_scale == 1.5f && d.temperature == 0.3f && d.top_p == 0.9f);
 #define REFUSE(field, value)                                                                                           \
     o = d;                                                                                                             \
     o.field = value;                                                                                                   \
