@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The command as people use it: results, exit codes, messages. Usage: command.sh CM3 MODEL
 set -uo pipefail
-cm3=$1 model=$2
+cm3=$(realpath "$1") model=$(realpath "$2")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -69,7 +69,7 @@ expect 0 '"seed"' "$cm3" generate -m "$model" -p "$prompt" --json -q -o picked.j
 seed=$(sed 's/.*"seed": \([0-9]*\).*/\1/' out)
 expect 0 "told.jpg" "$cm3" generate -m "$model" -p "$prompt" --seed "$seed" -q -o told.jpg
 holds "the seed that was picked can be given" cmp picked.jpg told.jpg
-expect 0 "b-1.png" "$cm3" generate -m "$model" -p "$prompt" --seed 5 -n 2 -q -o b.png
+expect 0 "b-1.png" "$cm3" generate -m "$model" -p "three small stars" --temperature 1 --seed 5 -n 2 -q -o b.png
 holds "candidates differ" bash -c '[ -s b-0.png ] && ! cmp -s b-0.png b-1.png'
 expect 0 "e.jpg" "$cm3" generate -m "$model" -p "" --seed 5 -q -o e.jpg
 expect 0 "h.jpg" "$cm3" generate -m "$model" -p "-h" --seed 5 -q -o h.jpg

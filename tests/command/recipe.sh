@@ -14,7 +14,9 @@ cp -r "$work/whole"/{scenes,vq,vq-heldout,scenes-heldout,done.data} "$work/kille
 
 # Each of the two trainings is killed a few times at no particular step.
 for attempt in 1 2 3 4 5 6; do
-    recipe "$work/killed" --stage vq --stage codes --stage bpe --stage lm >"$work/log" 2>&1 &
+    # In the background's own place, so that what runs below it is the command itself.
+    (CM3_TOYBOX_WORK=$work/killed exec "$source/examples/toybox/train.sh" --quick --stage vq --stage codes --stage bpe \
+        --stage lm) >"$work/log" 2>&1 &
     sleep $((attempt + 1)).3
     pkill -KILL -P $! 2>/dev/null || true
     wait $! || true
