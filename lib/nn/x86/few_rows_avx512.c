@@ -4,7 +4,8 @@
 #include "nn/x86/vector_avx512.h"
 
 #define FEW_STEP VEC_WIDTH
-#define FEW_TILE(rows) ((rows) <= 2 ? 8 : 4)
+#define FEW_MOST 8
+#define FEW_TILE(rows) ((rows) <= 2 ? 8 : (rows) <= 6 ? 4 : 3)
 #include "nn/x86/few_rows_wide.h"
 
 #include "nn/x86/few_rows.inc"

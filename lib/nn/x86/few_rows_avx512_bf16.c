@@ -7,7 +7,8 @@
 #include "nn/x86/vector_avx512.h"
 
 #define FEW_STEP (2 * VEC_WIDTH)
-#define FEW_TILE(rows) ((rows) <= 2 ? 8 : 4)
+#define FEW_MOST 8
+#define FEW_TILE(rows) ((rows) <= 2 ? 8 : (rows) <= 6 ? 4 : 3)
 
 typedef __m512i few_raw;
 
