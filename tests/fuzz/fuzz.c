@@ -1,0 +1,111 @@
+/* What the fuzz targets share. */
+#include "fuzz.h"
+
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- memory ------------------------------------------------------------------------------------------------------- */
+
+static struct {
+    _Atomic size_t live, blocks;
+    size_t limit;
+} memory;
+
+static void *limited_alloc(void *user, size_t size, size_t alignment) {
+    (void)user;
+    size_t before = atomic_fetch_add(&memory.live, size);
+    void *pointer = NULL;
+    if (size > memory.limit || before > memory.limit - size || posix_memalign(&pointer, alignment, size) != 0) {
+        atomic_fetch_sub(&memory.live, size);
+        return NULL;
+    }
+    atomic_fetch_add(&memory.blocks, 1);
+    return pointer;
+}
+
+static void limited_free(void *user, void *pointer, size_t size) {
+    (void)user;
+    atomic_fetch_sub(&memory.live, size);
+    atomic_fetch_sub(&memory.blocks, 1);
+    free(pointer);
+}
+
+/* --- checks ------------------------------------------------------------------------------------------------------- */
+
+_Noreturn void fuzz_abort(const char *file, int line, const char *condition) {
+    fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, condition);
+    abort();
+}
+
+cm3_context *fuzz_begin(size_t limit) {
+    const cm3_allocator allocator = {limited_alloc, limited_free, NULL};
+    cm3_context_options options;
+    cm3_context *context;
+    memory.limit = limit;
+    cm3_context_options_init(&options);
+    options.allocator = &allocator;
+    options.threads = 0;
+    FUZZ_CHECK(cm3_context_create(&options, &context) == CM3_OK);
+    return context;
+}
+
+void fuzz_end(cm3_context *context) {
+    cm3_context_destroy(context);
+    FUZZ_CHECK(atomic_load(&memory.live) == 0);
+    FUZZ_CHECK(atomic_load(&memory.blocks) == 0);
+}
+
+void fuzz_check_result(const cm3_context *context, cm3_status status, const void *object) {
+    FUZZ_CHECK((object != NULL) == (status == CM3_OK));
+    FUZZ_CHECK(status != CM3_ERROR_INTERNAL);
+    FUZZ_CHECK(status == CM3_OK || *cm3_context_message(context) != '\0');
+}
+
+uint64_t fuzz_hash(const uint8_t *data, size_t size) {
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    for (size_t i = 0; i < size; ++i) hash = (hash ^ data[i]) * 0x100000001b3u;
+    return hash ^ hash >> 32;
+}
+
+/* --- files -------------------------------------------------------------------------------------------------------- */
+
+#define MAX_PATHS 16
+
+static char folder[256];
+static struct {
+    const char *name;
+    char path[512];
+} paths[MAX_PATHS];
+
+static void remove_folder(void) {
+    for (int i = 0; i < MAX_PATHS && paths[i].name != NULL; ++i) unlink(paths[i].path);
+    rmdir(folder);
+}
+
+static void make_folder(void) {
+    const char *base = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/cm3-fuzz-XXXXXX", base != NULL && *base != '\0' ? base : "/tmp");
+    FUZZ_CHECK(mkdtemp(folder) != NULL);
+    atexit(remove_folder);
+}
+
+const char *fuzz_path(const char *name) {
+    if (*folder == '\0') make_folder();
+    for (int i = 0; i < MAX_PATHS; ++i) {
+        if (paths[i].name != NULL && strcmp(paths[i].name, name) != 0) continue;
+        paths[i].name = name;
+        snprintf(paths[i].path, sizeof paths[i].path, "%s/%s", folder, name);
+        return paths[i].path;
+    }
+    fuzz_abort(__FILE__, __LINE__, "room for one more path");
+}
+
+const char *fuzz_put(const char *name, const void *data, size_t size) {
+    const char *path = fuzz_path(name);
+    FILE *file = fopen(path, "wb");
+    FUZZ_CHECK(file != NULL);
+    FUZZ_CHECK(fwrite(data, 1, size, file) == size);
+    FUZZ_CHECK(fclose(file) == 0);
+    return path;
+}
