@@ -15,7 +15,7 @@ struct cm3_arena {
     struct cm3_context *context;
     arena_block *blocks; /**< newest first */
     size_t block_size;   /**< of the next block, at least */
-    size_t used, held;
+    size_t used, peak, held;
 };
 
 cm3_status cm3_arena_create(struct cm3_context *context, size_t block_size, cm3_arena **arena) {
@@ -26,13 +26,15 @@ cm3_status cm3_arena_create(struct cm3_context *context, size_t block_size, cm3_
     return CM3_OK;
 }
 
+static void drop_block(cm3_arena *arena, arena_block **link) {
+    arena_block *block = *link;
+    *link = block->next;
+    arena->held -= block->capacity + ALIGNMENT;
+    cm3_free(arena->context, block);
+}
+
 static void free_blocks(cm3_arena *arena) {
-    while (arena->blocks != NULL) {
-        arena_block *next = arena->blocks->next;
-        cm3_free(arena->context, arena->blocks);
-        arena->blocks = next;
-    }
-    arena->held = 0;
+    while (arena->blocks != NULL) drop_block(arena, &arena->blocks);
 }
 
 void cm3_arena_destroy(cm3_arena *arena) {
@@ -69,24 +71,49 @@ void *cm3_arena_alloc(cm3_arena *arena, size_t size) {
     void *pointer = block->data + block->used;
     block->used += rounded;
     arena->used += rounded;
+    if (arena->used > arena->peak) arena->peak = arena->used;
     return pointer;
 }
 
 void cm3_arena_reset(cm3_arena *arena) {
-    if (arena->blocks != NULL && arena->blocks->next != NULL) {
+    if (arena->blocks != NULL && arena->peak > arena->blocks->capacity) {
         /* Freed now and taken again as one by the next allocation: the two are never held together. */
-        size_t capacity = 0;
-        for (arena_block *block = arena->blocks; block != NULL; block = block->next) capacity += block->capacity;
         free_blocks(arena);
-        arena->block_size = capacity;
+        arena->block_size = arena->peak;
     } else if (arena->blocks != NULL) {
+        while (arena->blocks->next != NULL) drop_block(arena, &arena->blocks->next);
         arena->blocks->used = 0;
     }
-    arena->used = 0;
+    arena->used = arena->peak = 0;
+}
+
+bool cm3_arena_reserve(cm3_arena *arena, size_t size) {
+    cm3_arena_reset(arena);
+    if (arena->blocks != NULL && arena->blocks->capacity >= size) return true;
+    free_blocks(arena);
+    if (size > arena->block_size) arena->block_size = size;
+    return add_block(arena, arena->block_size);
+}
+
+cm3_arena_mark cm3_arena_here(const cm3_arena *arena) {
+    return (cm3_arena_mark){arena->blocks, arena->blocks != NULL ? arena->blocks->used : 0, arena->used};
+}
+
+void cm3_arena_rewind(cm3_arena *arena, cm3_arena_mark mark) {
+    /* With an empty arena's mark the first block stays: it is there to be used. */
+    while (arena->blocks != NULL && arena->blocks != mark.block && arena->blocks->next != NULL) {
+        drop_block(arena, &arena->blocks);
+    }
+    if (arena->blocks != NULL) arena->blocks->used = mark.block_used;
+    arena->used = mark.used;
 }
 
 size_t cm3_arena_used(const cm3_arena *arena) {
     return arena->used;
+}
+
+size_t cm3_arena_peak(const cm3_arena *arena) {
+    return arena->peak;
 }
 
 size_t cm3_arena_held(const cm3_arena *arena) {

@@ -5,8 +5,6 @@
  */
 #include "model/lm.h"
 
-#include <stdio.h>
-
 #include "base/status.h"
 
 #define CM3_QK_NORM_EPSILON 1e-5f /* fixed in the published code, whatever the config says */
@@ -14,18 +12,6 @@
 static cm3_tensor *norm(cm3_graph *graph, const cm3_lm *lm, cm3_tensor *x, cm3_tensor *gamma) {
     if (lm->config.norm == CM3_NORM_RMS) return cm3_nn_rms_norm(graph, x, gamma, lm->config.norm_epsilon);
     return cm3_nn_layer_norm(graph, x, NULL, NULL, lm->config.norm_epsilon);
-}
-
-/** The residual branch f around x: pre-norm x + f(norm(x)), or swin x + norm(f(x)). */
-typedef cm3_tensor *(*cm3_branch)(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_layer *layer, cm3_tensor *x,
-                                  const void *arg);
-
-static cm3_tensor *residual(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_layer *layer, cm3_tensor *x,
-                            cm3_tensor *gamma, cm3_branch branch, const void *arg) {
-    if (lm->config.norm_place == CM3_NORM_SWIN) {
-        return cm3_nn_add(graph, x, norm(graph, lm, branch(graph, lm, layer, x, arg), gamma));
-    }
-    return cm3_nn_add(graph, x, branch(graph, lm, layer, norm(graph, lm, x, gamma), arg));
 }
 
 typedef struct cm3_attention_context {
@@ -41,29 +27,49 @@ static cm3_tensor *heads_of(cm3_graph *graph, const cm3_lm *lm, cm3_tensor *x, c
     return rope ? cm3_nn_rope(graph, x, rope) : x;
 }
 
+/** What the heads make of x, before it goes through o. */
 static cm3_tensor *attention(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_layer *layer, cm3_tensor *x,
-                             const void *arg) {
-    const cm3_attention_context *a = arg;
-    cm3_tensor *q = cm3_nn_linear(graph, x, layer->q, layer->q_bias);
-    cm3_tensor *k = cm3_nn_linear(graph, x, layer->k, layer->k_bias);
-    cm3_tensor *v = cm3_nn_linear(graph, x, layer->v, layer->v_bias);
-    q = heads_of(graph, lm, q, layer->q_norm, layer->q_norm_bias, a->rope);
-    k = heads_of(graph, lm, k, layer->k_norm, layer->k_norm_bias, a->rope);
-    cm3_tensor *mixed =
-        cm3_nn_attention(graph, q, k, v, lm->config.heads, lm->config.kv_heads, &a->batch->plan, a->layer);
-    return cm3_nn_linear(graph, mixed, layer->o, layer->o_bias);
+                             const cm3_attention_context *a) {
+    const cm3_linear_weights weights[] = {
+        {layer->q, layer->q_bias}, {layer->k, layer->k_bias}, {layer->v, layer->v_bias}};
+    cm3_tensor *qkv[3];
+    cm3_nn_linear_each(graph, x, weights, 3, qkv);
+    cm3_tensor *q = heads_of(graph, lm, qkv[0], layer->q_norm, layer->q_norm_bias, a->rope);
+    cm3_tensor *k = heads_of(graph, lm, qkv[1], layer->k_norm, layer->k_norm_bias, a->rope);
+    return cm3_nn_attention(graph, q, k, qkv[2], lm->config.heads, lm->config.kv_heads, &a->batch->plan, a->layer);
 }
 
-static cm3_tensor *feed_forward(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_layer *layer, cm3_tensor *x,
-                                const void *arg) {
-    (void)arg;
-    cm3_tensor *up = cm3_nn_linear(graph, x, layer->up, layer->up_bias), *hidden;
-    if (lm->config.ffn == CM3_FFN_SWIGLU) {
-        hidden = cm3_nn_swiglu(graph, cm3_nn_linear(graph, x, layer->gate, layer->gate_bias), up);
+/** What lies between x and the matrix down. */
+static cm3_tensor *feed_forward(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_layer *layer, cm3_tensor *x) {
+    cm3_linear_weights gate = {layer->gate, layer->gate_bias}, up = {layer->up, layer->up_bias};
+    if (lm->config.ffn == CM3_FFN_SWIGLU) return cm3_nn_linear_swiglu(graph, x, &gate, &up);
+    return cm3_nn_linear_activation(graph, x, &up, lm->config.ffn == CM3_FFN_GELU ? CM3_ACT_GELU : CM3_ACT_RELU);
+}
+
+/** A branch's way back into x through its last matrix: x + y w^T, or, with swin norms, x + norm(y w^T). Where nothing
+ * is recorded, x is overwritten and what the branch took since `mark` is forgotten. */
+static cm3_tensor *join(cm3_graph *graph, const cm3_lm *lm, cm3_tensor *x, cm3_tensor *y, cm3_tensor *w,
+                        cm3_tensor *bias, cm3_tensor *gamma, cm3_arena_mark mark) {
+    cm3_tensor *sum;
+    if (lm->config.norm_place == CM3_NORM_SWIN) {
+        sum = cm3_nn_add_to(graph, x, norm(graph, lm, cm3_nn_linear(graph, y, w, bias), gamma));
     } else {
-        hidden = cm3_nn_activation(graph, up, lm->config.ffn == CM3_FFN_GELU ? CM3_ACT_GELU : CM3_ACT_RELU);
+        sum = cm3_nn_linear_add(graph, y, &(cm3_linear_weights){w, bias}, x);
     }
-    return cm3_nn_linear(graph, hidden, layer->down, layer->down_bias);
+    cm3_graph_rewind(graph, mark);
+    return sum;
+}
+
+static cm3_tensor *run_layer(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_layer *layer, cm3_tensor *x,
+                             const cm3_attention_context *a) {
+    bool before = lm->config.norm_place != CM3_NORM_SWIN;
+    cm3_arena_mark mark = cm3_graph_mark(graph);
+    cm3_tensor *y = before ? norm(graph, lm, x, layer->input_norm) : x;
+    y = attention(graph, lm, layer, y, a);
+    x = join(graph, lm, x, y, layer->o, layer->o_bias, layer->input_norm, mark);
+    y = before ? norm(graph, lm, x, layer->post_norm) : x;
+    y = feed_forward(graph, lm, layer, y);
+    return join(graph, lm, x, y, layer->down, layer->down_bias, layer->post_norm, mark);
 }
 
 /** Token embeddings, plus the rows of the table of learned positions. */
@@ -73,7 +79,7 @@ static cm3_tensor *embed(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch 
     int32_t *rows = cm3_graph_scratch(graph, (size_t)batch->rows * sizeof *rows);
     if (!rows) return NULL;
     for (int64_t i = 0; i < batch->rows; i++) rows[i] = batch->positions[i] + lm->config.position_offset;
-    return cm3_nn_add(graph, x, cm3_nn_embedding(graph, lm->positions, rows, batch->rows));
+    return cm3_nn_add_to(graph, x, cm3_nn_embedding(graph, lm->positions, rows, batch->rows));
 }
 
 /** Wanted rows of the last hidden state. */
@@ -93,6 +99,14 @@ static bool positions_fit(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch
     return true;
 }
 
+/** A state that the caller asked for: where x will be overwritten, a copy. */
+static cm3_tensor *keep(cm3_graph *graph, cm3_tensor *x) {
+    if (!x || graph->record) return x;
+    cm3_tensor *copy = cm3_graph_like(graph, x);
+    if (copy) memcpy(copy->data, x->data, (size_t)x->count * sizeof(float));
+    return copy;
+}
+
 cm3_tensor *cm3_lm_forward(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch *batch) {
     if (!positions_fit(graph, lm, batch)) return NULL;
     cm3_rope_table table, *rope = NULL;
@@ -102,13 +116,11 @@ cm3_tensor *cm3_lm_forward(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batc
             return NULL;
     }
     cm3_tensor *x = embed(graph, lm, batch);
-    if (batch->hidden) batch->hidden[0] = x;
+    if (batch->hidden) batch->hidden[0] = keep(graph, x);
     for (int32_t i = 0; i < lm->config.layers; i++) {
-        const cm3_lm_layer *layer = &lm->layers[i];
         cm3_attention_context a = {batch, rope, i};
-        x = residual(graph, lm, layer, x, layer->input_norm, attention, &a);
-        x = residual(graph, lm, layer, x, layer->post_norm, feed_forward, NULL);
-        if (batch->hidden) batch->hidden[i + 1] = x;
+        x = run_layer(graph, lm, &lm->layers[i], x, &a);
+        if (batch->hidden) batch->hidden[i + 1] = keep(graph, x);
     }
     if (batch->hidden) { /* all rows of the last state were asked for too */
         x = norm(graph, lm, x, lm->final_norm);

@@ -52,6 +52,17 @@ static inline cm3_status cm3_graph_status(const cm3_graph *graph) {
  * their `grad`. */
 cm3_status cm3_graph_backward(cm3_graph *graph, cm3_tensor *loss, float scale);
 
+/**
+ * A place to come back to, for forward passes that need not keep what a layer computed: what was made since the mark is
+ * forgotten, and its memory serves the next layer. Where the graph records, all is kept.
+ */
+static inline cm3_arena_mark cm3_graph_mark(const cm3_graph *graph) {
+    return cm3_arena_here(graph->arena);
+}
+static inline void cm3_graph_rewind(cm3_graph *graph, cm3_arena_mark mark) {
+    if (!graph->record) cm3_arena_rewind(graph->arena, mark);
+}
+
 /* --- for operations ---------------------------------------------------------------------------------------------- */
 
 /** Records a failure with its message; returns NULL. */

@@ -8,10 +8,26 @@
 
 #include "nn/graph.h"
 
-/* --- linear.c, matmul.c ------------------------------------------------------------------------------------------- */
+/* --- linear.c, linear_few.c, matmul.c
+ * ------------------------------------------------------------------------------------------- */
 
 /** x [m, k] times w [n, k] transposed, plus bias [n] (may be NULL): [m, n]. */
 cm3_tensor *cm3_nn_linear(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_tensor *bias);
+
+/** A matrix [n, k] and its bias [n] (may be NULL). */
+typedef struct cm3_linear_weights {
+    cm3_tensor *w, *bias;
+} cm3_linear_weights;
+
+/** y[i] = cm3_nn_linear() of the same x with each of the weights; NULL in y where it failed. */
+void cm3_nn_linear_each(cm3_graph *graph, cm3_tensor *x, const cm3_linear_weights *weights, int count, cm3_tensor **y);
+/** swish(linear of gate) * linear of up; [m, n]. */
+cm3_tensor *cm3_nn_linear_swiglu(cm3_graph *graph, cm3_tensor *x, const cm3_linear_weights *gate,
+                                 const cm3_linear_weights *up);
+cm3_tensor *cm3_nn_linear_activation(cm3_graph *graph, cm3_tensor *x, const cm3_linear_weights *weights,
+                                     cm3_activation kind);
+/** residual + linear of x; in the residual's own memory, which is returned, where the graph does not record. */
+cm3_tensor *cm3_nn_linear_add(cm3_graph *graph, cm3_tensor *x, const cm3_linear_weights *weights, cm3_tensor *residual);
 
 /** f32 values rounded to bf16, in the graph's arena; by the whole team. For operations. */
 uint16_t *cm3_nn_round(cm3_graph *graph, const float *values, int64_t count);
@@ -42,6 +58,10 @@ cm3_tensor *cm3_nn_scale(cm3_graph *graph, cm3_tensor *x, float factor);
 cm3_tensor *cm3_nn_activation(cm3_graph *graph, cm3_tensor *x, cm3_activation kind);
 /** swish(gate) * up. */
 cm3_tensor *cm3_nn_swiglu(cm3_graph *graph, cm3_tensor *gate, cm3_tensor *up);
+/** The same in the memory of the first operand, which is returned, where the graph does not record. */
+cm3_tensor *cm3_nn_add_to(cm3_graph *graph, cm3_tensor *a, cm3_tensor *b);
+cm3_tensor *cm3_nn_activation_to(cm3_graph *graph, cm3_tensor *x, cm3_activation kind);
+cm3_tensor *cm3_nn_swiglu_to(cm3_graph *graph, cm3_tensor *gate, cm3_tensor *up);
 cm3_tensor *cm3_nn_softmax(cm3_graph *graph, cm3_tensor *x);
 /** The same data under another shape. */
 cm3_tensor *cm3_nn_reshape(cm3_graph *graph, cm3_tensor *x, int rank, const int64_t *shape);

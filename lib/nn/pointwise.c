@@ -12,6 +12,7 @@ typedef struct cm3_pointwise {
     int64_t n; /**< softmax: row length */
     float *da, *db;
     bool accumulate_a, accumulate_b;
+    bool in_place; /**< y is a where the graph does not record */
 } cm3_pointwise;
 
 /** Where the gradients of a and b go. False where neither is wanted. */
@@ -27,7 +28,7 @@ static cm3_tensor *pointwise(const cm3_pointwise *template, cm3_range_fn forward
     cm3_graph *graph = template->graph;
     cm3_pointwise p = *template;
     if (!p.a || !cm3_graph_alive(graph)) return NULL;
-    p.y = cm3_graph_like(graph, p.a);
+    p.y = p.in_place && !graph->record ? p.a : cm3_graph_like(graph, p.a);
     if (!p.y) return NULL;
     cm3_parallel_for(graph->team, p.a->count, CM3_GRAIN, forward, &p);
     const cm3_tensor *inputs[] = {p.a, p.b};
@@ -67,10 +68,19 @@ static void add_backward(cm3_graph *graph, void *saved) {
     if (prepare_gradients(graph, p)) cm3_parallel_for(graph->team, p->y->count, CM3_GRAIN, add_backward_range, p);
 }
 
-cm3_tensor *cm3_nn_add(cm3_graph *graph, cm3_tensor *a, cm3_tensor *b) {
+static cm3_tensor *add(cm3_graph *graph, cm3_tensor *a, cm3_tensor *b, bool in_place) {
     if (!a || !b) return NULL;
     if (a->count != b->count) return cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "add: shapes do not fit");
-    return pointwise(&(cm3_pointwise){.graph = graph, .a = a, .b = b}, add_forward, add_backward);
+    cm3_pointwise p = {.graph = graph, .a = a, .b = b, .in_place = in_place};
+    return pointwise(&p, add_forward, add_backward);
+}
+
+cm3_tensor *cm3_nn_add(cm3_graph *graph, cm3_tensor *a, cm3_tensor *b) {
+    return add(graph, a, b, false);
+}
+
+cm3_tensor *cm3_nn_add_to(cm3_graph *graph, cm3_tensor *a, cm3_tensor *b) {
+    return add(graph, a, b, true);
 }
 
 /* --- scale ---------------------------------------------------------------------------------------------------------
@@ -122,6 +132,11 @@ cm3_tensor *cm3_nn_activation(cm3_graph *graph, cm3_tensor *x, cm3_activation ki
     return pointwise(&(cm3_pointwise){.graph = graph, .a = x, .kind = kind}, activation_forward, activation_backward);
 }
 
+cm3_tensor *cm3_nn_activation_to(cm3_graph *graph, cm3_tensor *x, cm3_activation kind) {
+    cm3_pointwise p = {.graph = graph, .a = x, .kind = kind, .in_place = true};
+    return pointwise(&p, activation_forward, activation_backward);
+}
+
 static void swiglu_forward(void *arg, int64_t begin, int64_t end, int member) {
     (void)member;
     cm3_pointwise *p = arg;
@@ -145,10 +160,19 @@ static void swiglu_backward(cm3_graph *graph, void *saved) {
     cm3_parallel_for(graph->team, p->y->count, CM3_GRAIN, swiglu_backward_range, p);
 }
 
-cm3_tensor *cm3_nn_swiglu(cm3_graph *graph, cm3_tensor *gate, cm3_tensor *up) {
+static cm3_tensor *swiglu(cm3_graph *graph, cm3_tensor *gate, cm3_tensor *up, bool in_place) {
     if (!gate || !up) return NULL;
     if (gate->count != up->count) return cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "swiglu: shapes do not fit");
-    return pointwise(&(cm3_pointwise){.graph = graph, .a = gate, .b = up}, swiglu_forward, swiglu_backward);
+    cm3_pointwise p = {.graph = graph, .a = gate, .b = up, .in_place = in_place};
+    return pointwise(&p, swiglu_forward, swiglu_backward);
+}
+
+cm3_tensor *cm3_nn_swiglu(cm3_graph *graph, cm3_tensor *gate, cm3_tensor *up) {
+    return swiglu(graph, gate, up, false);
+}
+
+cm3_tensor *cm3_nn_swiglu_to(cm3_graph *graph, cm3_tensor *gate, cm3_tensor *up) {
+    return swiglu(graph, gate, up, true);
 }
 
 /* --- softmax -------------------------------------------------------------------------------------------------------

@@ -140,6 +140,60 @@ START_TEST(arena_settles_in_one_block) {
 }
 END_TEST
 
+/* What a layer took is taken again by the next; memory beyond the first block is given back, and remembered. */
+START_TEST(arena_rewinds) {
+    cm3_arena *arena;
+    ck_assert_int_eq(cm3_arena_create(context, 1000, &arena), CM3_OK);
+    uint8_t *kept = cm3_arena_alloc(arena, 500);
+    ck_assert_ptr_nonnull(kept);
+    memset(kept, 7, 500);
+    cm3_arena_mark mark = cm3_arena_here(arena);
+    size_t used = cm3_arena_used(arena), held = cm3_arena_held(arena);
+    void *first = NULL;
+    for (int layer = 0; layer < 4; ++layer) {
+        void *place = cm3_arena_alloc(arena, 300);
+        if (layer == 0) first = place;
+        ck_assert_ptr_eq(place, first);
+        memset(cm3_arena_alloc(arena, 5000), layer, 5000); /* another block */
+        cm3_arena_rewind(arena, mark);
+        ck_assert_uint_eq(cm3_arena_used(arena), used);
+        ck_assert_uint_eq(cm3_arena_held(arena), held);
+    }
+    for (int i = 0; i < 500; ++i) ck_assert_uint_eq(kept[i], 7);
+    size_t peak = cm3_arena_peak(arena);
+    ck_assert_uint_ge(peak, 5800);
+    cm3_arena_reset(arena);
+    ck_assert_uint_eq(cm3_arena_peak(arena), 0);
+    ck_assert_ptr_nonnull(cm3_arena_alloc(arena, 64));
+    ck_assert_uint_ge(cm3_arena_held(arena), peak); /* all that it needed at once, in one piece */
+    mark = cm3_arena_here(arena);
+    int64_t calls = atomic_load(&state.calls);
+    ck_assert_ptr_nonnull(cm3_arena_alloc(arena, peak - 64));
+    cm3_arena_rewind(arena, mark);
+    ck_assert_int_eq(atomic_load(&state.calls), calls);
+    cm3_arena_destroy(arena);
+}
+END_TEST
+
+START_TEST(arena_is_reserved) {
+    cm3_arena *arena;
+    ck_assert_int_eq(cm3_arena_create(context, 100, &arena), CM3_OK);
+    cm3_arena_mark empty = cm3_arena_here(arena);
+    ck_assert(cm3_arena_reserve(arena, 4096));
+    int64_t calls = atomic_load(&state.calls);
+    for (int i = 0; i < 64; ++i) ck_assert_ptr_nonnull(cm3_arena_alloc(arena, 64));
+    ck_assert(cm3_arena_reserve(arena, 100)); /* there already */
+    ck_assert_uint_eq(cm3_arena_used(arena), 0);
+    ck_assert_ptr_nonnull(cm3_arena_alloc(arena, 4096));
+    cm3_arena_rewind(arena, empty);
+    ck_assert_ptr_nonnull(cm3_arena_alloc(arena, 4096));
+    ck_assert_int_eq(atomic_load(&state.calls), calls);
+    ck_assert(!cm3_arena_reserve(arena, SIZE_MAX));
+    ck_assert_ptr_nonnull(cm3_arena_alloc(arena, 64));
+    cm3_arena_destroy(arena);
+}
+END_TEST
+
 START_TEST(arena_without_memory) {
     cm3_arena *arena;
     test_allocator_fail(&state, 0, 1);
@@ -207,6 +261,8 @@ Suite *memory_suite(void) {
     tcase_add_test(tests, calloc_and_strndup);
     tcase_add_test(tests, arrays_grow);
     tcase_add_test(tests, arena_settles_in_one_block);
+    tcase_add_test(tests, arena_rewinds);
+    tcase_add_test(tests, arena_is_reserved);
     tcase_add_test(tests, arena_without_memory);
     tcase_add_test(tests, stats_of_other_versions);
     tcase_add_test(tests, misaligned_allocator_is_refused);

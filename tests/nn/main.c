@@ -12,6 +12,7 @@ static Suite *(*const suites[])(void) = {
     group_norm_suite,
     onednn_suite,
     ops_suite,
+    stages_suite,
     pixel_loss_suite,
     res_block_suite,
 };

@@ -12,6 +12,7 @@ Suite *conv_suite(void);
 Suite *group_norm_suite(void);
 Suite *onednn_suite(void);
 Suite *ops_suite(void);
+Suite *stages_suite(void);
 Suite *pixel_loss_suite(void);
 Suite *res_block_suite(void);
 
