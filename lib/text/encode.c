@@ -63,6 +63,7 @@ static cm3_status encode_pieces(const cm3_bpe *bpe, encoding *work, const char *
 static cm3_status add_template(const cm3_bpe *bpe, size_t first, cm3_ids *ids) {
     const cm3_post_processor *post = &bpe->post;
     size_t added = post->before + post->behind, count = ids->count - first;
+    if (!count && !added) return CM3_OK; /* and there may be no array yet */
     CM3_TRY(cm3_grow(bpe->context, &ids->items, &ids->capacity, ids->count + added, sizeof *ids->items, "ids"));
     int32_t *items = ids->items + first, *from = items;
     if (post->max_length && count > post->max_length - added) {
