@@ -17,7 +17,12 @@ typedef struct cm3_attention_call {
     int64_t scratch_size;
     /* with caches */
     const cm3_sequence *sequences;
+    int64_t sequence_count;
     int32_t layer;
+    struct cm3_run *runs;
+    int64_t run_count;
+    int32_t *group_first, *group_last;   /**< [runs, heads of a group]: limits where the heads are the rows */
+    int64_t kernel_scratch, shared_rows; /**< bytes that the kernel takes; the most rows of a run with a prefix */
     /* backward */
     float *dq, *dk, *dv;
 } cm3_attention_call;
@@ -108,10 +113,15 @@ static bool plain_limits(cm3_attention_call *c, const cm3_attention_plan *plan, 
     return true;
 }
 
-static bool scratch_for(cm3_attention_call *c, int64_t rows, int64_t keys) {
-    c->scratch_size = (c->graph->kernels->attention_scratch(rows, keys, c->head_dim) + 63) / 64 * 64;
+/** A piece of the scratch for each member. */
+static bool scratch_of(cm3_attention_call *c, int64_t bytes) {
+    c->scratch_size = (bytes + 63) / 64 * 64;
     c->scratch = cm3_graph_scratch(c->graph, (size_t)c->scratch_size * (size_t)cm3_team_size(c->graph->team));
     return c->scratch != NULL;
+}
+
+static bool scratch_for(cm3_attention_call *c, int64_t rows, int64_t keys) {
+    return scratch_of(c, c->graph->kernels->attention_scratch(rows, keys, c->head_dim));
 }
 
 static cm3_tensor *attend_rows(cm3_attention_call *c, const cm3_attention_plan *plan) {
@@ -130,11 +140,18 @@ static cm3_tensor *attend_rows(cm3_attention_call *c, const cm3_attention_plan *
 /* --- with caches ---------------------------------------------------------------------------------------------------
  */
 
+/** Sequences that follow each other and share a prefix, or one sequence. */
+typedef struct cm3_run {
+    const cm3_sequence *sequences;
+    int64_t count, first_row, rows;
+} cm3_run;
+
 /** Puts the new keys or values of one sequence behind those it has. */
-static void append(const cm3_attention_call *c, const cm3_sequence *sequence, const cm3_tensor *from, void *to) {
+static void append(const cm3_attention_call *c, const cm3_sequence *sequence, const cm3_tensor *from, void *to,
+                   int64_t begin, int64_t end) {
     const cm3_kv_cache *cache = sequence->cache;
     int64_t d = c->head_dim;
-    for (int64_t i = 0; i < sequence->rows; i++) {
+    for (int64_t i = begin; i < end; i++) {
         for (int64_t head = 0; head < c->kv_heads; head++) {
             const float *source = cm3_f32(from) + ((sequence->first_row + i) * c->kv_heads + head) * d;
             int64_t place = (head * cache->capacity + cache->length + i) * d;
@@ -147,61 +164,158 @@ static void append(const cm3_attention_call *c, const cm3_sequence *sequence, co
     }
 }
 
-/** Items are (sequence, head) pairs. */
+/** Rows begin..end-1 of the call. */
+static void append_rows(void *arg, int64_t begin, int64_t end, int member) {
+    (void)member;
+    const cm3_attention_call *c = arg;
+    for (const cm3_sequence *s = c->sequences; s < c->sequences + c->sequence_count; s++) {
+        int64_t from = begin > s->first_row ? begin - s->first_row : 0;
+        int64_t to = end - s->first_row < s->rows ? end - s->first_row : s->rows;
+        append(c, s, c->k, s->cache->k[c->layer], from, to);
+        append(c, s, c->v, s->cache->v[c->layer], from, to);
+    }
+}
+
+/** The kernel's arguments for `rows` rows from `row` on of a head, over a cache; results and their lse go where the
+ * caller says. */
+static cm3_attention_args cached_args(const cm3_attention_call *c, const cm3_kv_cache *cache, int64_t head, int64_t row,
+                                      int64_t rows) {
+    int64_t d = c->head_dim, group = c->heads / c->kv_heads;
+    size_t plane = (size_t)(head / group * cache->capacity * d) * cm3_dtype_size(cache->dtype);
+    return (cm3_attention_args){
+        .rows = rows,
+        .head_dim = d,
+        .scale = 1.0f / sqrtf((float)d),
+        .q = cm3_f32(c->q) + (row * c->heads + head) * d,
+        .q_stride = c->heads * d,
+        .out = cm3_f32(c->y) + (row * c->heads + head) * d,
+        .out_stride = c->heads * d,
+        .k = (const char *)cache->k[c->layer] + plane,
+        .v = (const char *)cache->v[c->layer] + plane,
+        .kv_stride = d,
+        .kv_dtype = cache->dtype,
+        .first = c->first + row,
+        .last = c->last + row,
+    };
+}
+
+/** What the rows saw in the prefix (in out, lse) joined with what they saw in the caches of their own. */
+static void join(float *out, float lse, const float *own, float own_lse, int64_t d) {
+    float highest = lse > own_lse ? lse : own_lse;
+    float a = expf(lse - highest), b = expf(own_lse - highest), sum = a + b;
+    for (int64_t i = 0; i < d; i++) out[i] = (a * out[i] + b * own[i]) / sum;
+}
+
+/** One head of a run with a prefix: first the prefix for all of its rows, then each sequence's own positions. */
+static void attend_shared(const cm3_attention_call *c, const cm3_run *run, int64_t head, char *scratch) {
+    const cm3_kv_cache *prefix = run->sequences->cache->prefix;
+    int64_t d = c->head_dim, rows = c->shared_rows;
+    float *lse = (float *)(void *)(scratch + c->kernel_scratch), *own_lse = lse + rows, *own = own_lse + rows;
+    int32_t *first = (int32_t *)(void *)(own + rows * d), *last = first + rows;
+    for (int64_t i = 0; i < run->rows; i++) {
+        first[i] = 0;
+        last[i] = (int32_t)prefix->length - 1;
+    }
+    cm3_attention_args args = cached_args(c, prefix, head, run->first_row, run->rows);
+    args.first = first, args.last = last, args.lse = lse;
+    c->graph->kernels->attention(&args, scratch);
+    for (int64_t s = 0; s < run->count; s++) {
+        const cm3_sequence *sequence = &run->sequences[s];
+        cm3_attention_args part = cached_args(c, sequence->cache, head, sequence->first_row, sequence->rows);
+        part.out = own, part.out_stride = d, part.lse = own_lse;
+        c->graph->kernels->attention(&part, scratch);
+        int64_t row = sequence->first_row - run->first_row;
+        for (int64_t i = 0; i < sequence->rows; i++) {
+            join(args.out + (row + i) * args.out_stride, lse[row + i], own + i * d, own_lse[i], d);
+        }
+    }
+}
+
+/** Items are (run, kv head) pairs. */
 static void cached_heads(void *arg, int64_t begin, int64_t end, int member) {
     const cm3_attention_call *c = arg;
     int64_t d = c->head_dim, group = c->heads / c->kv_heads;
+    char *scratch = c->scratch + member * c->scratch_size;
     for (int64_t item = begin; item < end; item++) {
-        const cm3_sequence *sequence = &c->sequences[item / c->heads];
-        const cm3_kv_cache *cache = sequence->cache;
-        int64_t head = item % c->heads, row = sequence->first_row;
-        size_t plane = (size_t)(head / group * cache->capacity * d) * cm3_dtype_size(cache->dtype);
-        cm3_attention_args args = {
-            .rows = sequence->rows,
-            .head_dim = d,
-            .scale = 1.0f / sqrtf((float)d),
-            .q = cm3_f32(c->q) + (row * c->heads + head) * d,
-            .q_stride = c->heads * d,
-            .out = cm3_f32(c->y) + (row * c->heads + head) * d,
-            .out_stride = c->heads * d,
-            .k = (const char *)cache->k[c->layer] + plane,
-            .v = (const char *)cache->v[c->layer] + plane,
-            .kv_stride = d,
-            .kv_dtype = cache->dtype,
-            .first = c->first + row,
-            .last = c->last + row,
-        };
-        c->graph->kernels->attention(&args, c->scratch + member * c->scratch_size);
+        const cm3_run *run = &c->runs[item / c->kv_heads];
+        const cm3_sequence *sequence = run->sequences;
+        int64_t head = item % c->kv_heads * group;
+        if (!sequence->cache->prefix && run->rows == 1) { /* the group's heads are the rows: keys are read once */
+            cm3_attention_args args = cached_args(c, sequence->cache, head, run->first_row, group);
+            args.q_stride = args.out_stride = d;
+            args.first = c->group_first + item / c->kv_heads * group;
+            args.last = c->group_last + item / c->kv_heads * group;
+            c->graph->kernels->attention(&args, scratch);
+            continue;
+        }
+        for (int64_t i = head; i < head + group; i++) {
+            if (sequence->cache->prefix) {
+                attend_shared(c, run, i, scratch);
+            } else {
+                cm3_attention_args args = cached_args(c, sequence->cache, i, run->first_row, run->rows);
+                c->graph->kernels->attention(&args, scratch);
+            }
+        }
     }
+}
+
+/** Limits of the rows and of the groups' heads; the runs. False where something does not fit. */
+static bool lay_out_runs(cm3_attention_call *c, int64_t *most_keys, int64_t *most_rows) {
+    int64_t group = c->heads / c->kv_heads, n = c->sequence_count;
+    c->first = cm3_graph_scratch(c->graph, (size_t)c->rows * sizeof *c->first);
+    c->last = cm3_graph_scratch(c->graph, (size_t)c->rows * sizeof *c->last);
+    c->group_first = cm3_graph_scratch(c->graph, (size_t)(n * group) * sizeof *c->group_first);
+    c->group_last = cm3_graph_scratch(c->graph, (size_t)(n * group) * sizeof *c->group_last);
+    c->runs = cm3_graph_scratch(c->graph, (size_t)n * sizeof *c->runs);
+    if (c->graph->status != CM3_OK) return false;
+    c->run_count = 0;
+    *most_keys = *most_rows = 1;
+    for (const cm3_sequence *s = c->sequences; s < c->sequences + n; s++) {
+        const cm3_kv_cache *cache = s->cache, *prefix = cache->prefix;
+        if (cache->length + s->rows > cache->capacity) {
+            cm3_graph_fail(c->graph, CM3_ERROR_TOO_LONG, "the sequence outgrows its cache of %lld positions",
+                           (long long)cache->capacity);
+            return false;
+        }
+        for (int64_t i = 0; i < s->rows; i++) {
+            c->first[s->first_row + i] = 0;
+            c->last[s->first_row + i] = (int32_t)(cache->length + i);
+        }
+        cm3_run *run = c->run_count ? &c->runs[c->run_count - 1] : NULL;
+        if (run && prefix && run->sequences->cache->prefix == prefix && run->first_row + run->rows == s->first_row) {
+            run->count++;
+            run->rows += s->rows;
+        } else {
+            run = &c->runs[c->run_count++];
+            *run = (cm3_run){s, 1, s->first_row, s->rows};
+        }
+        for (int64_t i = 0; i < group; i++) { /* read where the run is this one sequence */
+            c->group_first[(c->run_count - 1) * group + i] = 0;
+            c->group_last[(c->run_count - 1) * group + i] = (int32_t)cache->length;
+        }
+        int64_t keys = cm3_kv_positions(cache) + s->rows;
+        if (keys > *most_keys) *most_keys = keys;
+        if (run->rows > *most_rows) *most_rows = run->rows;
+        if (prefix && run->rows > c->shared_rows) c->shared_rows = run->rows;
+    }
+    return true;
 }
 
 static cm3_tensor *attend_caches(cm3_attention_call *c, const cm3_attention_plan *plan, int32_t layer) {
     cm3_graph *graph = c->graph;
+    int64_t keys, rows, group = c->heads / c->kv_heads;
     c->sequences = plan->sequences;
+    c->sequence_count = plan->sequence_count;
     c->layer = layer;
-    c->first = cm3_graph_scratch(graph, (size_t)c->rows * sizeof *c->first);
-    c->last = cm3_graph_scratch(graph, (size_t)c->rows * sizeof *c->last);
-    if (!c->first || !c->last) return NULL;
-    int64_t keys = 1, rows = 1;
-    for (int64_t s = 0; s < plan->sequence_count; s++) {
-        const cm3_sequence *sequence = &plan->sequences[s];
-        const cm3_kv_cache *cache = sequence->cache;
-        if (cache->length + sequence->rows > cache->capacity) {
-            return cm3_graph_fail(graph, CM3_ERROR_TOO_LONG, "the sequence outgrows its cache of %lld positions",
-                                  (long long)cache->capacity);
-        }
-        append(c, sequence, c->k, cache->k[layer]);
-        append(c, sequence, c->v, cache->v[layer]);
-        for (int64_t i = 0; i < sequence->rows; i++) {
-            c->first[sequence->first_row + i] = 0;
-            c->last[sequence->first_row + i] = (int32_t)(cache->length + i);
-        }
-        if (cache->length + sequence->rows > keys) keys = cache->length + sequence->rows;
-        if (sequence->rows > rows) rows = sequence->rows;
-    }
-    if (!scratch_for(c, rows, keys)) return NULL;
+    if (!lay_out_runs(c, &keys, &rows)) return NULL;
+    cm3_parallel_for(graph->team, c->rows, 32, append_rows, c);
+    int64_t at_once = rows > group ? rows : group;
+    c->kernel_scratch = (graph->kernels->attention_scratch(at_once, keys, c->head_dim) + 63) / 64 * 64;
+    int64_t shared =
+        c->shared_rows * (2 * (int64_t)(sizeof(float) + sizeof(int32_t)) + c->head_dim * (int64_t)sizeof(float));
+    if (!scratch_of(c, c->kernel_scratch + shared)) return NULL;
     /* Waking the team pays from about a thousand keys times heads on. */
-    int64_t items = plan->sequence_count * c->heads, work = items * keys * rows * c->head_dim;
+    int64_t items = c->run_count * c->kv_heads, work = items * group * keys * rows * c->head_dim;
     cm3_parallel_for(graph->team, items, work < 1 << 17 ? items : 1, cached_heads, c);
     return graph->status == CM3_OK ? c->y : NULL;
 }

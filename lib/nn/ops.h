@@ -90,7 +90,14 @@ typedef struct cm3_kv_cache {
     int32_t layers, kv_heads, head_dim;
     int64_t capacity, length; /**< positions that are filled; the caller of the forward moves `length` on */
     void **k, **v;            /**< [layers] */
+    /** NULL, or a cache without a prefix of its own whose positions come before these; many may share it. Not owned. */
+    const struct cm3_kv_cache *prefix;
 } cm3_kv_cache;
+
+/** Positions that the cache and its prefix hold. */
+static inline int64_t cm3_kv_positions(const cm3_kv_cache *cache) {
+    return cache->length + (cache->prefix ? cache->prefix->length : 0);
+}
 
 /** Consecutive rows of a batch that go on with one sequence. */
 typedef struct cm3_sequence {
@@ -102,7 +109,8 @@ typedef struct cm3_sequence {
 typedef struct cm3_attention_plan {
     /** Without a cache (training, plain forward): row i attends rows first[i]..i of the same call; [rows]. */
     const int32_t *first;
-    /** With caches: row i of a sequence attends its cached positions and the rows of its own up to itself. */
+    /** With caches: row i of a sequence attends its cached positions and the rows of its own up to itself. Sequences
+     * that share a prefix read it together where they follow each other. */
     const cm3_sequence *sequences;
     int64_t sequence_count;
 } cm3_attention_plan;

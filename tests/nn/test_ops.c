@@ -355,6 +355,76 @@ START_TEST(cached_attention) {
 }
 END_TEST
 
+/** The same rows of q, k and v for each of `copies` sequences. */
+static void copy_rows(cm3_tensor part[3], cm3_tensor *const source[3], int64_t from, int64_t n, int copies) {
+    for (int i = 0; i < 3; i++) {
+        int64_t width = source[i]->shape[1];
+        part[i] = cm3_tensor_over(block((size_t)(copies * n * width) * sizeof(float)), CM3_F32, 2,
+                                  (int64_t[]){copies * n, width});
+        for (int s = 0; s < copies; s++) {
+            memcpy(cm3_f32(&part[i]) + s * n * width, cm3_f32(source[i]) + from * width,
+                   (size_t)(n * width) * sizeof(float));
+        }
+    }
+}
+
+/* Positions of a prefix are read from one cache by several sequences; another sequence stands beside them. */
+static void check_shared(graph_case *c) {
+    enum { ROWS = 29, PREFIX = 13, SEQUENCES = 4 };
+    cm3_tensor q = some_tensor(c, 2, (int64_t[]){ROWS, 32}, 2), k = some_tensor(c, 2, (int64_t[]){ROWS, 16}, 2);
+    cm3_tensor v = some_tensor(c, 2, (int64_t[]){ROWS, 16}, 2), *source[] = {&q, &k, &v}, part[3];
+    int32_t first[ROWS] = {0};
+    c->graph->record = false;
+    cm3_attention_plan plain = {.first = first};
+    cm3_tensor *whole = cm3_nn_attention(c->graph, &q, &k, &v, 4, 2, &plain, 0);
+    ck_assert_ptr_nonnull(whole);
+    static const int64_t pieces[] = {1, 1, 3, 1, 10};
+    for (int type = 0; type < 2; type++) {
+        void *planes[SEQUENCES + 1][2];
+        cm3_dtype dtype = type ? CM3_BF16 : CM3_F32;
+        cm3_kv_cache prefix = some_cache(dtype, PREFIX + 2, planes[SEQUENCES]), caches[SEQUENCES];
+        cm3_sequence sequences[SEQUENCES];
+        for (int s = 0; s < SEQUENCES; s++) caches[s] = some_cache(dtype, ROWS + s, planes[s]);
+        for (int s = 0; s < 2; s++) { /* the prefix, and the sequence that goes without */
+            copy_rows(part, source, 0, PREFIX, 1);
+            sequences[0] = (cm3_sequence){s ? &caches[2] : &prefix, 0, PREFIX};
+            cm3_attention_plan plan = {.sequences = sequences, .sequence_count = 1};
+            ck_assert_ptr_nonnull(cm3_nn_attention(c->graph, &part[0], &part[1], &part[2], 4, 2, &plan, 0));
+            sequences[0].cache->length = PREFIX;
+            for (int i = 0; i < 3; i++) free(part[i].data);
+        }
+        caches[0].prefix = caches[1].prefix = caches[3].prefix = &prefix;
+        int64_t done = PREFIX;
+        for (size_t piece = 0; piece < sizeof pieces / sizeof *pieces; piece++) {
+            int64_t n = pieces[piece];
+            copy_rows(part, source, done, n, SEQUENCES);
+            for (int s = 0; s < SEQUENCES; s++) sequences[s] = (cm3_sequence){&caches[s], s * n, n};
+            cm3_attention_plan plan = {.sequences = sequences, .sequence_count = SEQUENCES};
+            cm3_tensor *y = cm3_nn_attention(c->graph, &part[0], &part[1], &part[2], 4, 2, &plan, 0);
+            ck_assert_ptr_nonnull(y);
+            for (int64_t i = 0; i < y->count; i++) {
+                double expected = (double)cm3_f32(whole)[done * 32 + i % (n * 32)];
+                expect_near(c, "shared prefix", i, (double)cm3_f32(y)[i], expected, type ? 3e-2 : 1e-5);
+            }
+            done += n;
+            for (int s = 0; s < SEQUENCES; s++) caches[s].length += n;
+            for (int i = 0; i < 3; i++) free(part[i].data);
+        }
+        ck_assert_int_eq(done, ROWS);
+        ck_assert_int_eq(cm3_kv_positions(&caches[3]), ROWS);
+        ck_assert_int_eq(cm3_kv_positions(&caches[2]), ROWS);
+        for (int s = 0; s <= SEQUENCES; s++) free(planes[s][0]), free(planes[s][1]);
+    }
+    free_tensor(&q);
+    free_tensor(&k);
+    free_tensor(&v);
+}
+
+START_TEST(shared_prefix) {
+    graph_case_run(graph_ways[_i], check_shared);
+}
+END_TEST
+
 static void check_outgrown(graph_case *c) {
     cm3_tensor q = some_tensor(c, 2, (int64_t[]){3, 32}, 2), k = some_tensor(c, 2, (int64_t[]){3, 16}, 2);
     void *planes[2];
@@ -444,6 +514,7 @@ Suite *ops_suite(void) {
     tcase_add_loop_test(tcase, few_and_many_rows, 0, GRAPH_WAYS);
     tcase_add_loop_test(tcase, attention_forward, 0, GRAPH_WAYS);
     tcase_add_loop_test(tcase, cached_attention, 0, GRAPH_WAYS);
+    tcase_add_loop_test(tcase, shared_prefix, 0, GRAPH_WAYS);
     tcase_add_test(tcase, refused);
     tcase_add_test(tcase, cross_entropy_values);
     suite_add_tcase(suite, tcase);
