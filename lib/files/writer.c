@@ -83,8 +83,10 @@ static cm3_status open_temporary(cm3_writer *writer, const struct stat *old) {
         if (writer->temporary == NULL) return cm3_fail_memory(writer->context, sizeof name, writer->target);
         writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (writer->fd >= 0) break;
+        int error = errno;
         cm3_free(writer->context, writer->temporary);
         writer->temporary = NULL;
+        errno = error; /* the host's allocator may have set another one */
         if (errno != EEXIST) break;
     }
     if (writer->fd < 0) return fail_system(writer->context, writer->target, "creating a file beside it", errno);
@@ -191,17 +193,18 @@ cm3_status cm3_writer_write(cm3_writer *writer, const void *data, size_t size) {
     return writer->failed;
 }
 
-/* Makes the rename last. It has happened, so a failure is a line of log and no more. */
-static void sync_directory(const cm3_writer *writer) {
+/* Makes the rename last. It has happened, so a failure is a line of log and no more; memory it takes none, lest it be
+ * left out for want of some. */
+static void sync_directory(cm3_writer *writer) {
     size_t length = directory_length(writer->target);
-    char *directory = length > 0 ? cm3_strndup(writer->context, writer->target, length) : NULL;
-    if (length > 0 && directory == NULL) return;
-    int fd = open(directory != NULL ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char first = writer->target[length];
+    writer->target[length] = '\0';
+    int fd = open(length > 0 ? writer->target : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    writer->target[length] = first;
     if (fd < 0 || fsync(fd) != 0) {
         cm3_log(writer->context, CM3_LOG_INFO, "%s: its directory cannot be synced", writer->target);
     }
     if (fd >= 0) close(fd);
-    cm3_free(writer->context, directory);
 }
 
 static cm3_status finish(cm3_writer *writer) {
