@@ -1,14 +1,13 @@
 /*
- * How fast the kernels are, one thread, every level of this machine beside the portable twin:
- *   bench_kernels [name part]
- * prints a JSON line a kernel, in GFLOP/s, GB/s or 10^9 elements/s, whichever bounds it.
+ * How fast the kernels are, one thread, every level of this machine beside the portable twin: in GFLOP/s, GB/s or 10^9
+ * elements/s, whichever bounds a kernel.
  */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/status.h"
+#include "models.h"
 #include "nn/kernels.h"
 
 #define MANY ((size_t)8 << 20)
@@ -29,17 +28,6 @@ typedef struct bench_case {
     double amount; /**< units a run, in 1e9 */
     void (*run)(bench_state *state);
 } bench_case;
-
-static float *numbers(size_t count) {
-    float *values = aligned_alloc(64, count * sizeof *values);
-    if (!values) exit(1);
-    uint32_t state = 1;
-    for (size_t i = 0; i < count; i++) {
-        state = state * 1664525u + 1013904223u;
-        values[i] = (float)(state >> 8) / 16777216.0f - 0.5f;
-    }
-    return values;
-}
 
 /* --- matrix products -----------------------------------------------------------------------------------------------
  */
@@ -266,45 +254,73 @@ static double computed(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/** Seconds of one run: the best of several batches of at least 4 ms. */
-static double measure(const bench_case *what, bench_state *state) {
-    double best = INFINITY;
+/** Rounds of at least 4 ms each, in seconds a run. */
+static void measure(const bench_options *options, const bench_case *what, bench_state *state, bench_samples *seconds) {
+    seconds->count = 0;
     what->run(state);
-    for (int batch = 0; batch < 16; batch++) {
-        double start = computed(), seconds;
+    while (seconds->count < options->rounds) {
+        double start = computed(), passed;
         int runs = 0;
         do {
             what->run(state);
             runs++;
-            seconds = computed() - start;
-        } while (seconds < 0.004);
-        if (seconds / runs < best) best = seconds / runs;
+            passed = computed() - start;
+        } while (passed < 0.004);
+        seconds->values[seconds->count++] = passed / runs;
     }
-    return best;
 }
 
-int main(int argc, char **argv) {
-    bench_state state = {.a = numbers(MANY),
-                         .b = numbers(WEIGHTS),
-                         .c = numbers(MANY),
-                         .d = numbers(MANY),
-                         .e = numbers(1 << 20),
-                         .scratch = numbers(1 << 20)};
-    state.first = calloc(ROWS, sizeof *state.first);
-    state.last = calloc(ROWS, sizeof *state.last);
-    if (!state.first || !state.last) return 1;
-    for (size_t i = 0; i < 1 << 20; i++) state.e[i] = fabsf(state.e[i]);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (argc > 1 && !strstr(cases[i].name, argv[1])) continue;
-        printf("{\"kernel\": \"%s\", \"unit\": \"%s\"", cases[i].name, cases[i].unit);
-        for (int l = 0; l < LEVELS && levels[l] <= cm3_cpu_detect(); l++) {
-            state.kernels = cm3_kernels_get(levels[l]);
-            printf(", \"%s\": %.2f", cm3_cpu_name(levels[l]), cases[i].amount / measure(&cases[i], &state));
-            fflush(stdout);
-        }
-        printf("}\n");
+static cm3_status measure_levels(bench_run *run, const bench_case *what, bench_state *state) {
+    for (int l = 0; l < LEVELS && levels[l] <= cm3_context_cpu(run->context); l++) {
+        bench_samples seconds;
+        state->kernels = cm3_kernels_get(levels[l]);
+        measure(&run->options, what, state, &seconds);
+        bench_samples rates = bench_rates(&seconds, what->amount);
+        bench_report_begin(run->report, "kernels", what->name);
+        bench_report_text(run->report, "level", cm3_cpu_name(levels[l]));
+        bench_report_integer(run->report, "threads", 1);
+        bench_report_samples(run->report, "rate", what->unit, &rates);
+        CM3_TRY(bench_done(run));
     }
-    free(state.a), free(state.b), free(state.c), free(state.d), free(state.e), free(state.scratch);
-    free(state.first), free(state.last);
-    return 0;
+    return CM3_OK;
+}
+
+static cm3_status create_state(cm3_context *context, bench_state *s) {
+    const struct {
+        float **place;
+        size_t count;
+    } buffers[] = {{&s->a, MANY}, {&s->b, WEIGHTS}, {&s->c, MANY},
+                   {&s->d, MANY}, {&s->e, 1 << 20}, {&s->scratch, 1 << 20}};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        uint32_t seed = 1;
+        *buffers[i].place = cm3_alloc(context, buffers[i].count * sizeof(float));
+        if (!*buffers[i].place) return cm3_fail_memory(context, buffers[i].count * sizeof(float), "kernels");
+        bench_fill(*buffers[i].place, CM3_F32, buffers[i].count, 0.5f, &seed);
+    }
+    for (size_t i = 0; i < 1 << 20; i++) s->e[i] = fabsf(s->e[i]);
+    s->first = cm3_calloc(context, ROWS, sizeof *s->first);
+    s->last = cm3_calloc(context, ROWS, sizeof *s->last);
+    return s->first && s->last ? CM3_OK : cm3_fail_memory(context, ROWS * sizeof *s->first, "kernels");
+}
+
+static void destroy_state(cm3_context *context, bench_state *s) {
+    void *const blocks[] = {s->a, s->b, s->c, s->d, s->e, s->scratch, s->first, s->last};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) cm3_free(context, blocks[i]);
+}
+
+cm3_status bench_kernels(bench_run *run) {
+    bench_state state = {.kernels = NULL};
+    const char *part = run->options.kernel ? run->options.kernel : "";
+    cm3_status status = create_state(run->context, &state);
+    size_t found = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases && status == CM3_OK; i++) {
+        if (!strstr(cases[i].name, part)) continue;
+        found++;
+        status = measure_levels(run, &cases[i], &state);
+    }
+    destroy_state(run->context, &state);
+    if (status == CM3_OK && !found) {
+        status = cm3_fail(run->context, CM3_ERROR_NOT_FOUND, "no kernel's name has '%s' in it", part);
+    }
+    return status;
 }

@@ -1,0 +1,37 @@
+/* A run of the benchmarks, and its sections. Sections run on the compute thread. */
+#ifndef BENCH_RUN_H
+#define BENCH_RUN_H
+
+#include "base/context.h"
+#include "report.h"
+
+/** What this machine can do, measured in this run; 0: not measured yet. */
+typedef struct bench_bounds {
+    double read_bandwidth;                /**< bytes/s, all threads */
+    double gemm_f32_peak, gemm_bf16_peak; /**< flop/s */
+} bench_bounds;
+
+typedef struct bench_run {
+    bench_options options;
+    cm3_context *context;
+    int threads;
+    bench_report *report;
+    bench_bounds bounds;
+} bench_run;
+
+/** Prints the result at hand. */
+cm3_status bench_done(bench_run *run);
+
+/** Measures once in a run; later calls do nothing. */
+cm3_status bench_limits(bench_run *run);
+cm3_status bench_kernels(bench_run *run);
+cm3_status bench_lm(bench_run *run);
+cm3_status bench_vq(bench_run *run);
+cm3_status bench_train(bench_run *run);
+cm3_status bench_start(bench_run *run);
+
+/** Parts of the limits. */
+cm3_status bench_bandwidth(bench_run *run);
+cm3_status bench_gemm(bench_run *run);
+
+#endif
