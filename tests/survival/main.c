@@ -12,6 +12,7 @@ int main(void) {
     srunner_add_suite(runner, threads_suite());
     srunner_add_suite(runner, many_requests_suite());
     srunner_add_suite(runner, damage_suite());
+    srunner_add_suite(runner, mapped_files_suite());
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

@@ -10,5 +10,6 @@ Suite *training_out_of_memory_suite(void);
 Suite *threads_suite(void);
 Suite *many_requests_suite(void);
 Suite *damage_suite(void);
+Suite *mapped_files_suite(void);
 
 #endif
