@@ -43,15 +43,15 @@ typedef enum cm3_encode_flags {
 /**
  * Text (UTF-8, `size` bytes; SIZE_MAX: NUL-terminated) to ids. Writes at most `capacity` ids and always the whole
  * number to *count, so that a call with capacity 0 (ids may be NULL then) asks for the size. Errors: UTF8,
- * INVALID_ARGUMENT, NO_MEMORY.
+ * INVALID_ARGUMENT, UNSUPPORTED (a component of the file costs or makes too much), NO_MEMORY.
  */
 CM3_API cm3_status cm3_tokenizer_encode(const cm3_tokenizer *tokenizer, const char *text, size_t size, uint32_t flags,
                                         int32_t *ids, size_t capacity, size_t *count);
 
 /**
  * Ids to text. Bytes that form no code point become U+FFFD. Writes at most `capacity` bytes (a NUL is added where there
- * is room) and the whole length without NUL to *size. `skip_special` leaves special tokens out. Unknown ids:
- * INVALID_ARGUMENT.
+ * is room) and the whole length without NUL to *size. `skip_special` leaves special tokens out. Errors:
+ * INVALID_ARGUMENT (unknown ids), UNSUPPORTED as for cm3_tokenizer_encode(), NO_MEMORY.
  */
 CM3_API cm3_status cm3_tokenizer_decode(const cm3_tokenizer *tokenizer, const int32_t *ids, size_t count,
                                         int skip_special, char *text, size_t capacity, size_t *size);

@@ -167,13 +167,16 @@ static cm3_status apply(cm3_context *context, const cm3_decoder_step *step, cons
 static cm3_status run(cm3_context *context, const cm3_decoder *decoder, size_t first, size_t last, cm3_text *text) {
     cm3_text other = {0};
     cm3_status status = CM3_OK;
+    const size_t limit = cm3_text_limit(text->size);
     for (size_t i = first; i < last && status == CM3_OK; i++) {
         other.size = 0;
+        other.limit = limit;
         status = apply(context, &decoder->steps[i], text->bytes, text->size, &other);
         cm3_text swap = *text;
         *text = other;
         other = swap;
     }
+    text->limit = 0;
     cm3_free(context, other.bytes);
     return status;
 }
@@ -193,7 +196,7 @@ static cm3_status prepare(cm3_context *context, const cm3_decoder *decoder, cons
 
 cm3_status cm3_decoder_prepare(cm3_context *context, const cm3_vocab *vocab, const cm3_added_set *normalized,
                                cm3_decoder *decoder) {
-    cm3_text all = {0}, token = {0};
+    cm3_text all = {.limit = cm3_text_limit(vocab->name_size)}, token = {0};
     cm3_status status = CM3_OK;
     const cm3_added **written = cm3_calloc(context, vocab->count, sizeof *written);
     decoder->begins = cm3_calloc(context, vocab->count + 1, sizeof *decoder->begins);

@@ -118,7 +118,7 @@ static cm3_status decode_ids(const cm3_bpe *bpe, const int32_t *ids, size_t id_c
 cm3_status cm3_bpe_decode_raw(const cm3_bpe *bpe, const int32_t *ids, size_t id_count, bool skip_special, char **bytes,
                               size_t *count, size_t *capacity) {
     cm3_context *context = bpe->context;
-    cm3_text out = {*bytes, *count, *capacity};
+    cm3_text out = {*bytes, *count, *capacity, 0};
     cm3_status status;
     if (bpe->decoder.joined == bpe->decoder.count) {
         status = decode_ids(bpe, ids, id_count, skip_special, &out);

@@ -9,10 +9,20 @@
 cm3_status cm3_text_append(cm3_context *context, cm3_text *text, const char *bytes, size_t size) {
     size_t wanted;
     if (!cm3_add_size(text->size, size, &wanted)) return cm3_fail_memory(context, SIZE_MAX, "text");
+    if (text->limit && wanted > text->limit)
+        return cm3_fail(context, CM3_ERROR_UNSUPPORTED,
+                        "the tokenizer's components make a text grow beyond %zu bytes, which is as good as endless",
+                        text->limit);
     CM3_TRY(cm3_grow(context, &text->bytes, &text->capacity, wanted, 1, "text"));
     if (size) memcpy(text->bytes + text->size, bytes, size);
     text->size = wanted;
     return CM3_OK;
+}
+
+/* Components of the known tokenizers make at most three bytes of one, and put a few before a text. */
+size_t cm3_text_limit(size_t size) {
+    const size_t times = 256, beside = 65536;
+    return size > SIZE_MAX / 2 / times - beside ? SIZE_MAX / 2 : size * times + beside;
 }
 
 /* The required string `key`, copied to the step. */
@@ -147,11 +157,14 @@ static cm3_status apply(cm3_context *context, const cm3_normalizer_step *step, c
 
 cm3_status cm3_normalize(cm3_context *context, const cm3_normalizer *normalizer, cm3_normalizer_scratch *scratch,
                          const char *text, size_t size, cm3_text *out) {
+    const size_t limit = cm3_text_limit(size);
     for (size_t i = 0; i < normalizer->count; i++) {
         bool last = i + 1 == normalizer->count;
         cm3_text *to = last ? out : &scratch->text[i & 1];
         if (!last) to->size = 0;
+        to->limit = to->size + limit;
         CM3_TRY(apply(context, &normalizer->steps[i], scratch, text, size, to));
+        to->limit = 0;
         if (last) return CM3_OK;
         text = to->bytes;
         size = to->size;

@@ -30,9 +30,15 @@ typedef struct cm3_normalizer {
 typedef struct cm3_text {
     char *bytes;
     size_t size, capacity;
+    size_t limit; /**< of its size; 0: none */
 } cm3_text;
 
+/** Errors: UNSUPPORTED beyond the limit, NO_MEMORY. */
 cm3_status cm3_text_append(cm3_context *context, cm3_text *text, const char *bytes, size_t size);
+
+/** The most that a file's components may make of `size` bytes; one behind the other, they could multiply without end.
+ */
+size_t cm3_text_limit(size_t size);
 
 /** Appends the steps of `object`. Errors: FORMAT, UNSUPPORTED naming the component, NO_MEMORY. */
 cm3_status cm3_normalizer_parse(const cm3_json_object *object, cm3_normalizer *normalizer);
@@ -48,7 +54,8 @@ typedef struct cm3_normalizer_scratch {
 
 void cm3_normalizer_scratch_clear(cm3_context *context, cm3_normalizer_scratch *scratch);
 
-/** Appends what becomes of text[0..size) to *out. Errors: UNSUPPORTED (a pattern costs too much), NO_MEMORY. */
+/** Appends what becomes of text[0..size) to *out. Errors: UNSUPPORTED (a pattern costs or makes too much), NO_MEMORY.
+ */
 cm3_status cm3_normalize(cm3_context *context, const cm3_normalizer *normalizer, cm3_normalizer_scratch *scratch,
                          const char *text, size_t size, cm3_text *out);
 

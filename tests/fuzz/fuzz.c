@@ -3,7 +3,11 @@
 
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+/* Processor time that an input may take, with the sanitizers: what takes so long hangs a host. */
+#define MAX_SECONDS 3
 
 /* --- memory ------------------------------------------------------------------------------------------------------- */
 
@@ -38,11 +42,20 @@ _Noreturn void fuzz_abort(const char *file, int line, const char *condition) {
     abort();
 }
 
+static double began;
+
+static double processor_time(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
 cm3_context *fuzz_begin(size_t limit) {
     const cm3_allocator allocator = {limited_alloc, limited_free, NULL};
     cm3_context_options options;
     cm3_context *context;
     memory.limit = limit;
+    began = processor_time();
     cm3_context_options_init(&options);
     options.allocator = &allocator;
     options.threads = 0;
@@ -54,6 +67,7 @@ void fuzz_end(cm3_context *context) {
     cm3_context_destroy(context);
     FUZZ_CHECK(atomic_load(&memory.live) == 0);
     FUZZ_CHECK(atomic_load(&memory.blocks) == 0);
+    FUZZ_CHECK(processor_time() - began < MAX_SECONDS);
 }
 
 void fuzz_check_result(const cm3_context *context, cm3_status status, const void *object) {

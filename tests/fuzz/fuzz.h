@@ -1,7 +1,7 @@
 /*
  * What the fuzz targets share: a context whose memory is limited and must be back to zero after each input, and checks
- * that end the process, which is how a fuzzer is told. A target is one file with fuzz_one(); under libFuzzer and in the
- * replay of the committed seeds it is called alike.
+ * that end the process, which is how a fuzzer is told. A target is one file with LLVMFuzzerTestOneInput(), which
+ * libFuzzer and the replay of the committed seeds call alike.
  */
 #ifndef FUZZ_FUZZ_H
 #define FUZZ_FUZZ_H
@@ -28,7 +28,7 @@ _Noreturn void fuzz_abort(const char *file, int line, const char *condition);
 
 /** A context with threads = 0 that gets at most `limit` bytes. Sizes beyond it come back as NO_MEMORY. */
 cm3_context *fuzz_begin(size_t limit);
-/** Destroys the context, and checks that nothing of its memory is left. */
+/** Destroys the context; nothing of its memory may be left, and no more than seconds may have gone by. */
 void fuzz_end(cm3_context *context);
 
 /** A failure leaves no object and a message; a success leaves an object. */

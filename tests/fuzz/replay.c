@@ -4,17 +4,10 @@
  */
 #include <dirent.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "fuzz.h"
 
 static size_t inputs;
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 /* In memory that ends where the input ends, so that a step beyond is seen. */
 static bool run_file(const char *path) {
@@ -29,12 +22,9 @@ static bool run_file(const char *path) {
     uint8_t *data = malloc(size + (size == 0));
     FUZZ_CHECK(data != NULL && fread(data, 1, size, file) == size);
     fclose(file);
-    double start = now();
     LLVMFuzzerTestOneInput(data, size);
-    double seconds = now() - start;
     free(data);
     ++inputs;
-    if (seconds > 1) fprintf(stderr, "%s: %.1f s\n", path, seconds);
     return true;
 }
 

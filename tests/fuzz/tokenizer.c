@@ -15,13 +15,19 @@ static void encode_and_decode(const cm3_tokenizer *tokenizer, const char *text, 
     size_t count, written;
     cm3_status status = cm3_tokenizer_encode(tokenizer, text, size, flags, NULL, 0, &count);
     FUZZ_CHECK(status == CM3_OK || *cm3_context_message(context) != '\0');
+    FUZZ_CHECK(status != CM3_ERROR_NO_MEMORY); /* there is enough of it for what may be made of such a text */
     if (status != CM3_OK || count > MAX_IDS) return;
     int32_t *ids = malloc(count * sizeof *ids + 1);
     FUZZ_CHECK(ids != NULL);
     FUZZ_CHECK(cm3_tokenizer_encode(tokenizer, text, size, flags, ids, count, &written) == CM3_OK);
     FUZZ_CHECK(written == count);
     size_t length;
-    FUZZ_CHECK(cm3_tokenizer_decode(tokenizer, ids, count, flags & 1, NULL, 0, &length) == CM3_OK);
+    status = cm3_tokenizer_decode(tokenizer, ids, count, flags & 1, NULL, 0, &length);
+    if (status == CM3_ERROR_UNSUPPORTED) { /* components that multiply */
+        free(ids);
+        return;
+    }
+    FUZZ_CHECK(status == CM3_OK);
     char *back = malloc(length + 1);
     FUZZ_CHECK(back != NULL);
     FUZZ_CHECK(cm3_tokenizer_decode(tokenizer, ids, count, flags & 1, back, length + 1, &written) == CM3_OK);
