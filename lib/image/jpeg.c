@@ -53,6 +53,7 @@ typedef struct cm3_jpeg_parts {
     uint8_t components[4]; /**< their names */
     int count;
     bool scanned[256]; /**< by name: there is a scan that begins with the component's mean values */
+    int64_t scans;     /**< in all */
 } cm3_jpeg_parts;
 
 static void read_segment(const cm3_jpeg_walk *walk, cm3_jpeg_parts *parts) {
@@ -62,6 +63,7 @@ static void read_segment(const cm3_jpeg_walk *walk, cm3_jpeg_parts *parts) {
         if (walk->length < 8 + 3 * (size_t)parts->count) parts->count = 0;
         for (int i = 0; i < parts->count; ++i) parts->components[i] = segment[8 + 3 * i];
     }
+    if (walk->marker == START_OF_SCAN) ++parts->scans;
     if (walk->marker == START_OF_SCAN && walk->length >= 3) {
         size_t count = segment[2];
         if (walk->length < 6 + 2 * count || segment[3 + 2 * count] != 0) return;
@@ -69,17 +71,36 @@ static void read_segment(const cm3_jpeg_walk *walk, cm3_jpeg_parts *parts) {
     }
 }
 
-/* A component without a scan decodes to grey without a word, so it is looked for in a picture that decoded. */
-static cm3_status check_scans(cm3_context *context, const char *name, const uint8_t *data, size_t size) {
+static cm3_jpeg_parts read_parts(const uint8_t *data, size_t size) {
     cm3_jpeg_walk walk = {.data = data, .size = size};
     cm3_jpeg_parts parts = {.count = 0};
     while (next_segment(&walk)) read_segment(&walk, &parts);
+    return parts;
+}
+
+/* A component without a scan decodes to grey without a word, so it is looked for in a picture that decoded. */
+static cm3_status check_scans(cm3_context *context, const char *name, const uint8_t *data, size_t size) {
+    cm3_jpeg_parts parts = read_parts(data, size);
     for (int i = 0; i < parts.count; ++i) {
         if (parts.scanned[parts.components[i]]) continue;
         return cm3_fail(context, CM3_ERROR_TRUNCATED, "%s: JPEG of %zu bytes: component %d of %d has no scan", name,
                         size, i + 1, parts.count);
     }
     return CM3_OK;
+}
+
+/*
+ * Each scan goes through all blocks of the picture, and a scan that changes nothing takes some ten bytes: a file of
+ * kilobytes could keep a processor busy for minutes. Of a picture that is one, a byte holds far less than this.
+ */
+static cm3_status check_work(cm3_context *context, const char *name, const uint8_t *data, size_t size, int width,
+                             int height) {
+    const int64_t pixels_a_byte = 65536, for_free = (int64_t)1 << 28;
+    int64_t scans = read_parts(data, size).scans, pixels = (int64_t)width * height;
+    if (scans <= 1 || pixels <= (for_free + (int64_t)size * pixels_a_byte) / scans) return CM3_OK;
+    return cm3_fail(context, CM3_ERROR_UNSUPPORTED,
+                    "%s: JPEG of %zu bytes: %lld scans of %d x %d pixels are out of proportion", name, size,
+                    (long long)scans, width, height);
 }
 
 /* --- decoding ----------------------------------------------------------------------------------------------------- */
@@ -191,6 +212,7 @@ static cm3_status decode(cm3_context *context, const char *name, const uint8_t *
                          cm3_image **image) {
     cm3_jpeg_header header;
     CM3_TRY(read_header(context, name, data, size, handle, &header));
+    CM3_TRY(check_work(context, name, data, size, header.width, header.height));
     CM3_TRY(cm3_image_allocate(context, name, header.width, header.height, image));
     if (header.colours == TJCS_CMYK || header.colours == TJCS_YCCK) {
         CM3_TRY(read_inks(context, name, data, size, handle, *image));

@@ -115,6 +115,41 @@ START_TEST(jpeg_sizes) {
 }
 END_TEST
 
+/* A grey picture, coded arithmetically, of that many scans: one of mean values, the others refine them. */
+static size_t scans(uint8_t *file, uint16_t side, int count) {
+    size_t size = 2 + 2 + 67;
+    memcpy(file, "\xff\xd8\xff\xdb\0\x43\0", 7);
+    memset(file + 7, 1, 64);
+    const uint8_t frame[] = {0xff,          0xca, 0, 11,   8, (uint8_t)(side >> 8), (uint8_t)side, (uint8_t)(side >> 8),
+                             (uint8_t)side, 1,    1, 0x11, 0};
+    memcpy(file + size, frame, sizeof frame);
+    size += sizeof frame;
+    for (int i = 0; i < count; ++i) {
+        /* Coefficient after coefficient, each from its upper bits to its lower ones. */
+        uint8_t at = (uint8_t)(i / 14), low = (uint8_t)(13 - i % 14), high = (uint8_t)(i % 14 ? low + 1 : 0);
+        const uint8_t scan[] = {0xff, 0xda, 0, 8, 1, 1, 0, at, at, (uint8_t)(high << 4 | low), 0, 0};
+        memcpy(file + size, scan, sizeof scan);
+        size += sizeof scan;
+    }
+    memcpy(file + size, "\xff\xd9", 2);
+    return size + 2;
+}
+
+/* Few bytes, and each scan goes through all of a huge picture. */
+START_TEST(many_scans) {
+    uint8_t file[8192];
+    cm3_image *image;
+    size_t size = scans(file, 64, 40);
+    ck_assert_msg(load((const char *)file, size, &image) == CM3_OK, "%s", cm3_context_message(t.context));
+    cm3_image_destroy(image);
+    size = scans(file, 11000, 2);
+    ck_assert_int_eq(load((const char *)file, size, &image), CM3_OK);
+    cm3_image_destroy(image);
+    refused("many scans", (const char *)file, scans(file, 12000, 40), CM3_ERROR_UNSUPPORTED,
+            "40 scans of 12000 x 12000 pixels are out of proportion");
+}
+END_TEST
+
 /* A PNG header with its right sum. */
 static void png_header(uint32_t width, uint32_t height, uint8_t depth, uint8_t colour, cm3_status wanted,
                        const char *words) {
@@ -265,6 +300,7 @@ Suite *hostile_suite(void) {
     tcase_add_loop_test(tests, cut_off, 0, TEST_PICTURE_COUNT);
     tcase_add_test(tests, ends_early);
     tcase_add_test(tests, missing_scan);
+    tcase_add_test(tests, many_scans);
     tcase_add_test(tests, jpeg_sizes);
     tcase_add_test(tests, png_sizes);
     tcase_add_test(tests, other_files);
