@@ -29,6 +29,10 @@ void cm3_lines_close(cm3_lines *lines) {
     cm3_free(lines->context, lines);
 }
 
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
 /* The next line that is not blank, without its end; false at the file's end. */
 static bool next_line(cm3_lines *lines, const char **text, size_t *size) {
     const cm3_file *file = lines->file;
@@ -39,8 +43,8 @@ static bool next_line(cm3_lines *lines, const char **text, size_t *size) {
         size_t length = end != NULL ? (size_t)(end - begin) : left;
         lines->offset += length + (end != NULL ? 1 : 0);
         ++lines->line;
-        while (length > 0 && strchr(" \t\r", begin[length - 1]) != NULL) --length;
-        while (length > 0 && strchr(" \t\r", *begin) != NULL) {
+        while (length > 0 && is_blank(begin[length - 1])) --length;
+        while (length > 0 && is_blank(*begin)) {
             ++begin;
             --length;
         }

@@ -322,6 +322,19 @@ START_TEST(json_lines_that_are_wrong) {
 }
 END_TEST
 
+/* What a file is filled up with where it was cut off by a crash. */
+START_TEST(nul_is_no_blank) {
+    const char *path = test_path(&t, "list.jsonl");
+    test_put(path, "\"fine\"\n\0\0", 9);
+    ck_assert_int_eq(cm3_shard_open(t.context, path, &shard), CM3_OK);
+    next_is("1", "fine", NULL);
+    cm3_record_clear(t.context, &record);
+    ck_assert_int_eq(cm3_shard_next(shard, &record, &more), CM3_ERROR_FORMAT);
+    ck_assert(!more && test_says(&t, "list.jsonl: line 2"));
+    cm3_shard_close(shard);
+}
+END_TEST
+
 static cm3_status read_all(const char *path) {
     cm3_status status = cm3_shard_open(t.context, path, &shard);
     more = status == CM3_OK;
@@ -375,6 +388,7 @@ Suite *shard_suite(void) {
     tcase_add_test(tests, member_beyond_the_cap);
     tcase_add_test(tests, json_lines);
     tcase_add_test(tests, json_lines_that_are_wrong);
+    tcase_add_test(tests, nul_is_no_blank);
     tcase_add_test(tests, memory_runs_out);
     suite_add_tcase(suite, tests);
     return suite;
