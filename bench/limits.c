@@ -62,8 +62,7 @@ static cm3_status measure(bench_run *run, const reader *by, const char *pages, r
     bench_samples seconds;
     CM3_TRY(bench_rounds(&run->options, read_all, r, &seconds));
     bench_samples rates = bench_rates(&seconds, (double)r->size / 1e9);
-    double best = 1e9 * bench_median(&rates);
-    if (r->team && best > run->bounds.read_bandwidth) run->bounds.read_bandwidth = best;
+    if (r->team) bench_raise(&run->bounds.read, &rates);
     bench_report_begin(run->report, "limits", "read");
     bench_report_text(run->report, "reader", by->name);
     bench_report_text(run->report, "pages", pages);
@@ -95,12 +94,12 @@ cm3_status bench_bandwidth(bench_run *run) {
     CM3_TRY(measure_pages(run, true));
     bench_report_begin(run->report, "limits", "read_bandwidth");
     bench_report_integer(run->report, "threads", run->threads);
-    bench_report_number(run->report, "gb_per_second", "GB/s", run->bounds.read_bandwidth / 1e9);
+    bench_report_samples(run->report, "gb_per_second", "GB/s", &run->bounds.read);
     return bench_done(run);
 }
 
 cm3_status bench_limits(bench_run *run) {
-    if (run->bounds.read_bandwidth > 0) return CM3_OK;
+    if (run->bounds.read.count) return CM3_OK;
     CM3_TRY(bench_bandwidth(run));
     return bench_gemm(run);
 }

@@ -115,7 +115,7 @@ static cm3_status measure_decode(bench_run *run, const cm3_lm *lm, const char *p
     double cache = each * (double)sequences * (double)d.positions / (double)d.steps;
     bench_samples total = bench_rates(&seconds, (double)sequences), one = bench_rates(&seconds, 1);
     bench_samples milliseconds = bench_times(&seconds, 1e3), read = bench_rates(&seconds, weights / 1e9);
-    bench_samples share = bench_rates(&seconds, weights / run->bounds.read_bandwidth);
+    bench_samples share = bench_rates(&seconds, weights / 1e9 / bench_median(&run->bounds.read));
     bench_samples all = bench_rates(&seconds, (weights + cache) / 1e9);
     begin(run, "decode", preset, way);
     bench_report_integer(run->report, "sequences", sequences);
@@ -146,7 +146,7 @@ static cm3_status measure_prefill(bench_run *run, const cm3_lm *lm, const char *
     CM3_TRY(status);
     bool bf16 = run->options.compute == CM3_COMPUTE_BF16;
     double flops = prefill_flops(lm, p.rows, depth);
-    double peak = bf16 ? run->bounds.gemm_bf16_peak : run->bounds.gemm_f32_peak;
+    double peak = 1e9 * bench_median(bf16 ? &run->bounds.gemm_bf16 : &run->bounds.gemm_f32);
     bench_samples tokens = bench_rates(&seconds, (double)p.rows), milliseconds = bench_times(&seconds, 1e3);
     bench_samples rates = bench_rates(&seconds, flops / 1e9), share = bench_rates(&seconds, flops / peak);
     begin(run, "prefill", preset, way);

@@ -55,6 +55,10 @@ double bench_median(const bench_samples *samples) {
     return bench_quantile(samples, 0.5);
 }
 
+void bench_raise(bench_samples *best, const bench_samples *samples) {
+    if (bench_median(samples) > bench_median(best)) *best = *samples;
+}
+
 double bench_spread(const bench_samples *samples) {
     double median = bench_median(samples);
     return median > 0 ? (bench_quantile(samples, 0.9) - bench_quantile(samples, 0.1)) / median : 0;

@@ -22,6 +22,8 @@ bench_samples bench_times(const bench_samples *seconds, double factor);
 /** 0.5: the median; between two values, the straight line. */
 double bench_quantile(const bench_samples *samples, double part);
 double bench_median(const bench_samples *samples);
+/** Takes `samples` where their median is the greater one. */
+void bench_raise(bench_samples *best, const bench_samples *samples);
 /** (p90 - p10) / median. */
 double bench_spread(const bench_samples *samples);
 

@@ -5,10 +5,10 @@
 #include "base/context.h"
 #include "report.h"
 
-/** What this machine can do, measured in this run; 0: not measured yet. */
+/** What this machine can do, measured in this run; no rounds: not measured yet. */
 typedef struct bench_bounds {
-    double read_bandwidth;                /**< bytes/s, all threads */
-    double gemm_f32_peak, gemm_bf16_peak; /**< flop/s */
+    bench_samples read;                /**< GB/s, all threads */
+    bench_samples gemm_f32, gemm_bf16; /**< GFLOP/s */
 } bench_bounds;
 
 typedef struct bench_run {
