@@ -130,9 +130,29 @@ typedef struct cm3_timings {
     size_t struct_size;                                  /**< set by the caller */
     double queued, prefill, decode, image_decode, total; /**< seconds */
     uint64_t prompt_tokens, new_tokens;                  /**< all candidates together */
+    double tokenize, sampling; /**< seconds: the prompt's texts and pictures to tokens; drawing tokens */
 } cm3_timings;
 
 CM3_API cm3_status cm3_request_timings(const cm3_request *request, cm3_timings *timings);
+
+/** Memory that one request will take, in bytes. */
+typedef struct cm3_memory_estimate {
+    size_t struct_size; /**< set by the caller */
+    uint64_t weights;   /**< the model's tensors as stored: in the mapped file, or held since loading */
+    uint64_t cache;     /**< keys and values of all candidates, and of guidance */
+    uint64_t scratch;   /**< activations, oneDNN's working memory, sampling, waiting events, the pictures made */
+} cm3_memory_estimate;
+
+/**
+ * What a request with such options and a prompt of `prompt_tokens` tokens would take through the context's allocator
+ * beyond what the model holds: cache + scratch, within 10 % of the peak of the first request of a model (later ones
+ * find the scratch in place). `options` may be NULL for the defaults. Several requests at once take the sum of their
+ * caches and share the scratch, which then is larger than one's and smaller than the sum. Pictures in a prompt are
+ * encoded before, one by one, which is not in the figure. Takes some milliseconds; runs on the engine thread. Any
+ * thread. Errors: INVALID_ARGUMENT, TOO_LONG, UNSUPPORTED, NO_MEMORY.
+ */
+CM3_API cm3_status cm3_estimate(cm3_model *model, const cm3_generate_options *options, uint64_t prompt_tokens,
+                                cm3_memory_estimate *estimate);
 
 /** Cancels it if it runs, waits until it has let go, and frees it. NULL is allowed. Not inside its own callback. */
 CM3_API void cm3_request_destroy(cm3_request *request);

@@ -13,9 +13,11 @@ typedef struct arena_block {
 
 struct cm3_arena {
     struct cm3_context *context;
-    arena_block *blocks; /**< newest first */
-    size_t block_size;   /**< of the next block, at least */
-    size_t used, peak, held;
+    arena_block *blocks;    /**< newest first */
+    size_t block_size;      /**< of the next block, at least */
+    size_t used, counted;   /**< taken; counted only */
+    size_t used_peak, peak; /**< the most that was taken; the same with what was counted */
+    size_t held;
 };
 
 cm3_status cm3_arena_create(struct cm3_context *context, size_t block_size, cm3_arena **arena) {
@@ -57,6 +59,21 @@ static bool add_block(cm3_arena *arena, size_t capacity) {
     return true;
 }
 
+static void note_peak(cm3_arena *arena) {
+    size_t total = arena->used + arena->counted;
+    if (total > arena->peak) arena->peak = total;
+}
+
+bool cm3_arena_count(cm3_arena *arena, size_t size) {
+    size_t rounded, total;
+    if (!cm3_add_size(size, ALIGNMENT - 1, &rounded)) return false;
+    rounded &= ~(size_t)(ALIGNMENT - 1);
+    if (!cm3_add_size(arena->used + arena->counted, rounded, &total)) return false;
+    arena->counted += rounded;
+    note_peak(arena);
+    return true;
+}
+
 void *cm3_arena_alloc(cm3_arena *arena, size_t size) {
     size_t rounded;
     if (!cm3_add_size(size, ALIGNMENT - 1, &rounded)) return NULL;
@@ -71,20 +88,21 @@ void *cm3_arena_alloc(cm3_arena *arena, size_t size) {
     void *pointer = block->data + block->used;
     block->used += rounded;
     arena->used += rounded;
-    if (arena->used > arena->peak) arena->peak = arena->used;
+    if (arena->used > arena->used_peak) arena->used_peak = arena->used;
+    note_peak(arena);
     return pointer;
 }
 
 void cm3_arena_reset(cm3_arena *arena) {
-    if (arena->blocks != NULL && arena->peak > arena->blocks->capacity) {
+    if (arena->blocks != NULL && arena->used_peak > arena->blocks->capacity) {
         /* Freed now and taken again as one by the next allocation: the two are never held together. */
         free_blocks(arena);
-        arena->block_size = arena->peak;
+        arena->block_size = arena->used_peak;
     } else if (arena->blocks != NULL) {
         while (arena->blocks->next != NULL) drop_block(arena, &arena->blocks->next);
         arena->blocks->used = 0;
     }
-    arena->used = arena->peak = 0;
+    arena->used = arena->counted = arena->used_peak = arena->peak = 0;
 }
 
 bool cm3_arena_reserve(cm3_arena *arena, size_t size) {
@@ -95,8 +113,15 @@ bool cm3_arena_reserve(cm3_arena *arena, size_t size) {
     return add_block(arena, arena->block_size);
 }
 
+void cm3_arena_clear(cm3_arena *arena) {
+    cm3_arena_reset(arena);
+    free_blocks(arena);
+    arena->block_size = ALIGNMENT;
+}
+
 cm3_arena_mark cm3_arena_here(const cm3_arena *arena) {
-    return (cm3_arena_mark){arena->blocks, arena->blocks != NULL ? arena->blocks->used : 0, arena->used};
+    return (cm3_arena_mark){arena->blocks, arena->blocks != NULL ? arena->blocks->used : 0, arena->used,
+                            arena->counted};
 }
 
 void cm3_arena_rewind(cm3_arena *arena, cm3_arena_mark mark) {
@@ -106,10 +131,11 @@ void cm3_arena_rewind(cm3_arena *arena, cm3_arena_mark mark) {
     }
     if (arena->blocks != NULL) arena->blocks->used = mark.block_used;
     arena->used = mark.used;
+    arena->counted = mark.counted;
 }
 
 size_t cm3_arena_used(const cm3_arena *arena) {
-    return arena->used;
+    return arena->used + arena->counted;
 }
 
 size_t cm3_arena_peak(const cm3_arena *arena) {

@@ -49,6 +49,9 @@ void cm3_arena_destroy(cm3_arena *arena);
 /** `size` bytes aligned to 64, not zeroed; NULL where memory is out. Valid until the next reset. */
 void *cm3_arena_alloc(cm3_arena *arena, size_t size);
 
+/** As if `size` bytes were taken, without memory: for passes that only measure. False on overflow. */
+bool cm3_arena_count(cm3_arena *arena, size_t size);
+
 /** Forgets all; where it took more than one block, the next is as large as all that was needed at once, so that the
  * next round runs in one piece. */
 void cm3_arena_reset(cm3_arena *arena);
@@ -57,17 +60,20 @@ void cm3_arena_reset(cm3_arena *arena);
  * out; what it had stays. */
 bool cm3_arena_reserve(cm3_arena *arena, size_t size);
 
+/** Forgets all and gives the memory back. */
+void cm3_arena_clear(cm3_arena *arena);
+
 /** A place in the arena to come back to. */
 typedef struct cm3_arena_mark {
     void *block;
-    size_t block_used, used;
+    size_t block_used, used, counted;
 } cm3_arena_mark;
 
 cm3_arena_mark cm3_arena_here(const cm3_arena *arena);
 /** Forgets what was taken since `mark`; marks taken since then are void. */
 void cm3_arena_rewind(cm3_arena *arena, cm3_arena_mark mark);
 
-/** Bytes handed out and not forgotten; the most since the last reset; held from the allocator. */
+/** Bytes handed out or counted, and not forgotten; the most of them since the last reset; held from the allocator. */
 size_t cm3_arena_used(const cm3_arena *arena);
 size_t cm3_arena_peak(const cm3_arena *arena);
 size_t cm3_arena_held(const cm3_arena *arena);

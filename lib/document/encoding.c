@@ -9,6 +9,10 @@ void cm3_ids_clear(cm3_context *context, cm3_ids *ids) {
     *ids = (cm3_ids){0};
 }
 
+cm3_status cm3_ids_reserve(cm3_context *context, cm3_ids *ids, size_t count) {
+    return cm3_grow(context, &ids->ids, &ids->capacity, count, sizeof *ids->ids, "tokens");
+}
+
 cm3_status cm3_ids_push(cm3_context *context, cm3_ids *ids, int32_t id) {
     CM3_TRY(cm3_grow(context, &ids->ids, &ids->capacity, ids->count + 1, sizeof *ids->ids, "tokens"));
     ids->ids[ids->count++] = id;

@@ -22,6 +22,8 @@ typedef struct cm3_ids {
     size_t count, capacity;
 } cm3_ids;
 void cm3_ids_clear(cm3_context *context, cm3_ids *ids);
+/** Room for `count` ids in all. */
+cm3_status cm3_ids_reserve(cm3_context *context, cm3_ids *ids, size_t count);
 cm3_status cm3_ids_push(cm3_context *context, cm3_ids *ids, int32_t id);
 
 /**
@@ -39,6 +41,7 @@ cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *doc
                              cm3_ids *ids);
 
 /** The unconditional stream's prompt: eod, sentinel 0, break. */
+#define CM3_UNCONDITIONAL_TOKENS 3
 cm3_status cm3_unconditional_tokens(const cm3_encoder *encoder, cm3_ids *ids);
 
 /** A training document: eod, caption (or sentinel 0 where `drop_caption`), break, codes, and the closing eod. */

@@ -4,12 +4,12 @@
 
 #include "model/lm.h"
 
+/** Bytes of a cache for so many positions; false where that is more than memory can be. */
+bool cm3_cache_size(const cm3_lm_config *config, cm3_dtype dtype, int64_t capacity, size_t *size);
+
 /** A cache for `capacity` positions in one block of memory. Errors: NO_MEMORY. */
 cm3_status cm3_cache_create(cm3_context *context, const cm3_lm_config *config, cm3_dtype dtype, int64_t capacity,
                             cm3_kv_cache **cache);
 void cm3_cache_destroy(cm3_context *context, cm3_kv_cache *cache);
-
-/** Copies the filled positions of a cache of the same model; the capacity must suffice. */
-void cm3_cache_copy(cm3_kv_cache *to, const cm3_kv_cache *from);
 
 #endif

@@ -6,16 +6,13 @@
 #include "base/status.h"
 #include "generate/request.h"
 
-void cm3_candidate_mask(const cm3_request *request, const cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
-                        int64_t room, float *logits) {
+bool cm3_candidate_may_say(const cm3_request *request, const cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
+                           int64_t room, uint8_t kind) {
+    if (candidate->in_image) return kind == 2;
+    if (kind == 1 || kind == 3) return true;
     /* An image opens only where all of it still fits, its brackets included. */
-    bool may_open = request->options.modality == CM3_MODALITY_INTERLEAVED && vocabulary->image_tokens &&
-                    room >= vocabulary->image_tokens + 2;
-    for (int32_t id = 0; id < vocabulary->size; id++) {
-        uint8_t kind = vocabulary->kind[id];
-        bool allowed = candidate->in_image ? kind == 2 : kind == 1 || kind == 3 || (kind == 4 && may_open);
-        if (!allowed) logits[id] = -INFINITY;
-    }
+    return kind == 4 && request->options.modality == CM3_MODALITY_INTERLEAVED && vocabulary->image_tokens &&
+           room >= vocabulary->image_tokens + 2;
 }
 
 int32_t cm3_candidate_forced(const cm3_candidate *candidate, const cm3_vocabulary *vocabulary) {
@@ -83,29 +80,37 @@ static cm3_status close_text(cm3_request *request, cm3_candidate *candidate) {
 /* --- pictures ------------------------------------------------------------------------------------------------------
  */
 
-/** Decodes the rows of codes that are there and tells the picture; the rows still missing are black. */
-static cm3_status tell_rows(cm3_request *request, cm3_candidate *candidate, int32_t rows, int32_t new_rows) {
-    const cm3_vq *vq = request->model->tokenizer->vq;
+/** Decodes the rows of codes that are there, in a graph of the engine's, which a cancel of this request stops. */
+static cm3_status decode(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph, int32_t rows,
+                         cm3_image **image) {
     uint64_t start = cm3_clock_ns();
-    cm3_event event = {.kind = CM3_EVENT_IMAGE_ROWS, .index = candidate->image_index};
-    CM3_TRY(cm3_vq_decode_rows(vq, candidate->codes.ids, rows, request->options.compute, &event.image));
-    int32_t cell = cm3_vq_cell(vq);
-    event.row = (rows - new_rows) * cell;
-    event.rows = new_rows * cell;
+    const atomic_int *others = graph->cancel;
+    graph->cancel = &request->cancelled;
+    cm3_status status = cm3_vq_decode_rows_in(graph, request->model->tokenizer->vq, candidate->codes.ids, rows, image);
+    graph->cancel = others;
     request->timings.image_decode += cm3_clock_since(start);
+    return status;
+}
+
+/** Tells the rows that are new; the rows still missing are black. */
+static cm3_status tell_rows(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph) {
+    const cm3_vq *vq = request->model->tokenizer->vq;
+    cm3_event event = {.kind = CM3_EVENT_IMAGE_ROWS, .index = candidate->image_index};
+    int32_t rows = (int32_t)candidate->codes.count / cm3_vq_grid(vq), cell = cm3_vq_cell(vq);
+    CM3_TRY(decode(request, candidate, graph, rows, &event.image));
+    event.row = (rows - candidate->due_rows) * cell;
+    event.rows = candidate->due_rows * cell;
     cm3_status status = push_event(request, candidate, &event);
     cm3_image_destroy(event.image);
     return status;
 }
 
-static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, bool whole) {
+/** The picture's codes, and, where it is whole, its pixels become a piece. `graph` NULL: it was cut off. */
+static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph) {
     cm3_event event = {.kind = CM3_EVENT_IMAGE, .index = candidate->image_index};
     cm3_piece piece = {.code_count = candidate->codes.count};
-    if (whole) {
-        uint64_t start = cm3_clock_ns();
-        CM3_TRY(cm3_vq_decode_image(request->model->tokenizer->vq, candidate->codes.ids, request->options.compute,
-                                    &piece.image));
-        request->timings.image_decode += cm3_clock_since(start);
+    if (graph) {
+        CM3_TRY(decode(request, candidate, graph, cm3_vq_grid(request->model->tokenizer->vq), &piece.image));
         event.image = piece.image;
     }
     piece.codes = cm3_calloc(request->context, piece.code_count, sizeof *piece.codes);
@@ -117,7 +122,26 @@ static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, bo
     candidate->codes.count = 0;
     candidate->image_index++;
     CM3_TRY(add_piece(request, candidate, piece));
-    return whole ? push_event(request, candidate, &event) : CM3_OK;
+    return graph ? push_event(request, candidate, &event) : CM3_OK;
+}
+
+/** max_tokens bounds text; a picture that has begun is finished. */
+static cm3_status end_if_full(cm3_request *request, cm3_candidate *candidate) {
+    if (candidate->ended || !candidate->full || candidate->in_image) return CM3_OK;
+    CM3_TRY(close_text(request, candidate));
+    return cm3_candidate_end(request, candidate, CM3_END_MAX_TOKENS, CM3_OK);
+}
+
+cm3_status cm3_candidate_show(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph) {
+    const cm3_vq *vq = request->model->tokenizer->vq;
+    bool whole = candidate->codes.count == (size_t)cm3_vq_tokens(vq);
+    cm3_status status = whole ? close_image(request, candidate, graph) : tell_rows(request, candidate, graph);
+    candidate->due_rows = 0;
+    if (status != CM3_OK || !whole) return status;
+    if (request->options.modality == CM3_MODALITY_IMAGE) {
+        return cm3_candidate_end(request, candidate, CM3_END_FINISHED, CM3_OK);
+    }
+    return end_if_full(request, candidate);
 }
 
 static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
@@ -128,14 +152,12 @@ static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, cons
             side = cm3_vq_grid(tokenizer->vq);
     if (count < vocabulary->image_tokens) {
         bool preview = every > 0 && count % side == 0 && count / side % every == 0;
-        return preview ? tell_rows(request, candidate, count / side, every) : CM3_OK;
+        candidate->due_rows = preview ? every : 0;
+        return CM3_OK;
     }
     candidate->in_image = false;
-    CM3_TRY(close_image(request, candidate, true));
-    if (request->options.modality == CM3_MODALITY_IMAGE) {
-        return cm3_candidate_end(request, candidate, CM3_END_FINISHED, CM3_OK);
-    }
-    candidate->closing = vocabulary->closer >= 0;
+    candidate->due_rows = side;
+    candidate->closing = request->options.modality != CM3_MODALITY_IMAGE && vocabulary->closer >= 0;
     return CM3_OK;
 }
 
@@ -198,13 +220,9 @@ cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, co
     } else {
         CM3_TRY(take_text(request, candidate, vocabulary, token));
     }
-    /* max_tokens bounds text; a picture that has begun is finished. */
-    bool full = (request->options.max_tokens && made >= (size_t)request->options.max_tokens) ||
-                candidate->history.count >= (size_t)request->capacity;
-    if (!candidate->ended && full && !candidate->in_image) {
-        CM3_TRY(close_text(request, candidate));
-        CM3_TRY(cm3_candidate_end(request, candidate, CM3_END_MAX_TOKENS, CM3_OK));
-    }
+    candidate->full = (request->options.max_tokens && made >= (size_t)request->options.max_tokens) ||
+                      candidate->history.count >= (size_t)request->capacity;
+    if (!candidate->due_rows) CM3_TRY(end_if_full(request, candidate));
     return feed(request, candidate, token, was_image);
 }
 
@@ -215,7 +233,7 @@ cm3_status cm3_candidate_end(cm3_request *request, cm3_candidate *candidate, cm3
     cm3_status status = CM3_OK;
     if (reason == CM3_END_CANCELLED || reason == CM3_END_FAILED) {
         status = close_text(request, candidate);
-        if (status == CM3_OK && candidate->codes.count) status = close_image(request, candidate, false);
+        if (status == CM3_OK && candidate->codes.count) status = close_image(request, candidate, NULL);
     }
     cm3_event event = {.kind = CM3_EVENT_END, .reason = reason, .status = why};
     cm3_status told = push_event(request, candidate, &event);

@@ -5,18 +5,20 @@
  */
 #include "generate/engine.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "generate/demand.h"
 
-/** One batch: the streams that take part, and what the forward pass is told of them. */
-typedef struct cm3_batch {
-    cm3_stream **streams;
-    cm3_sequence *sequences;
-    size_t stream_count, stream_capacity, sequence_capacity;
-    cm3_ids ids, positions, logit_rows;
-} cm3_batch;
+/* Scratch beyond this is given back when there is nothing to do. */
+#define IDLE_BYTES ((size_t)64 << 20)
+/** What is needed to compute in one type. */
+typedef struct cm3_lane {
+    cm3_graph *graph;     /**< all passes of the model and of the image tokenizer */
+    cm3_graph *measuring; /**< says beforehand what they take */
+} cm3_lane;
 
 struct cm3_engine {
     cm3_context *context;
@@ -27,9 +29,10 @@ struct cm3_engine {
     atomic_int interrupt;
     /* the rest is touched on the compute thread only */
     cm3_request *running;
-    cm3_graph *graphs[2]; /**< f32, bf16; made when needed */
+    cm3_lane lanes[2]; /**< f32, bf16; made when needed */
     cm3_vocabulary vocabulary;
     cm3_batch batch;
+    bool images_only; /**< the step's logits are those of image codes */
     cm3_sampler_scratch scratch;
     float *mixed; /**< [vocab_size]: logits after guidance */
 };
@@ -37,15 +40,13 @@ struct cm3_engine {
 static void engine_destroy(void *pointer) {
     cm3_engine *engine = pointer;
     cm3_context *context = engine->context;
-    for (int i = 0; i < 2; i++) cm3_graph_destroy(engine->graphs[i]);
+    for (int i = 0; i < 2; i++) {
+        cm3_graph_destroy(engine->lanes[i].graph);
+        cm3_graph_destroy(engine->lanes[i].measuring);
+    }
     cm3_free(context, engine->vocabulary.kind);
-    cm3_free(context, engine->batch.streams);
-    cm3_free(context, engine->batch.sequences);
-    cm3_ids_clear(context, &engine->batch.ids);
-    cm3_ids_clear(context, &engine->batch.positions);
-    cm3_ids_clear(context, &engine->batch.logit_rows);
-    cm3_free(context, engine->scratch.order);
-    cm3_free(context, engine->scratch.values);
+    cm3_batch_clear(context, &engine->batch);
+    cm3_sampler_scratch_clear(context, &engine->scratch);
     cm3_free(context, engine->mixed);
     pthread_mutex_destroy(&engine->lock);
     cm3_free(context, engine);
@@ -61,13 +62,12 @@ static cm3_status engine_create(cm3_model *model, cm3_engine **out) {
         return cm3_fail(model->context, CM3_ERROR_THREAD, "a lock could not be made");
     }
     size_t vocab = (size_t)model->lm->config.vocab_size;
-    engine->scratch.order = cm3_calloc(model->context, vocab, sizeof(int32_t));
-    engine->scratch.values = cm3_calloc(model->context, vocab, 2 * sizeof(float));
     engine->mixed = cm3_calloc(model->context, vocab, sizeof(float));
     cm3_status status = cm3_vocabulary_create(model, &engine->vocabulary);
-    if (status == CM3_OK && (!engine->scratch.order || !engine->scratch.values || !engine->mixed)) {
-        status = cm3_fail_memory(model->context, vocab * 16, "engine");
+    if (status == CM3_OK) {
+        status = cm3_sampler_scratch_create(model->context, model->lm->config.vocab_size, &engine->scratch);
     }
+    if (status == CM3_OK && !engine->mixed) status = cm3_fail_memory(model->context, vocab * sizeof(float), "engine");
     if (status != CM3_OK) {
         engine_destroy(engine);
         return status;
@@ -112,6 +112,8 @@ static void finish(cm3_request *request, cm3_status status) {
         cm3_cache_destroy(request->context, candidate->unconditional.cache);
         candidate->conditional.cache = candidate->unconditional.cache = NULL;
     }
+    cm3_cache_destroy(request->context, request->prompt_stream.cache);
+    request->prompt_stream.cache = NULL;
     atomic_store(&request->finished, 1);
     cm3_events_close(&request->events);
 }
@@ -133,163 +135,126 @@ static void end_all(cm3_request *request, cm3_status why) {
     }
 }
 
-static cm3_status too_long(const cm3_request *request, size_t needed) {
-    return cm3_fail(
-        request->context, CM3_ERROR_TOO_LONG,
-        "the prompt has %zu tokens; with what is to be generated that makes %zu, and the model's context has %d",
-        request->prompt_ids.count, needed, request->model->lm->config.max_positions);
-}
-
-/** Tokens of the prompt and the room they leave. Runs on the compute thread: pictures in the prompt are encoded here.
+/* --- memory of a step -----------------------------------------------------------------------------------------------
  */
-static cm3_status tokenise(cm3_engine *engine, cm3_request *request) {
-    const cm3_tokenizer *tokenizer = request->model->tokenizer;
-    cm3_encoder encoder = {.context = request->context,
-                           .bpe = tokenizer->bpe,
-                           .special = &tokenizer->special,
-                           .vq = tokenizer->vq,
-                           .encode_flags = request->options.encode_flags};
-    bool image = request->options.modality == CM3_MODALITY_IMAGE;
-    CM3_TRY(cm3_prompt_tokens(&encoder, request->prompt, image, &request->prompt_ids));
-    size_t context = (size_t)request->model->lm->config.max_positions, prompt = request->prompt_ids.count;
-    size_t tokens = (size_t)engine->vocabulary.image_tokens;
-    if (image ? prompt + tokens > context : prompt >= context) return too_long(request, prompt + (image ? tokens : 1));
-    request->capacity = (int64_t)(image ? prompt + tokens : context);
-    if (!image && request->options.max_tokens) {
-        size_t wanted = prompt + (size_t)request->options.max_tokens +
-                        (request->options.modality == CM3_MODALITY_INTERLEAVED ? tokens + 2 : 0);
-        if (wanted < context) request->capacity = (int64_t)wanted;
-    }
-    request->total_tokens =
-        (uint64_t)request->options.candidates * (image                         ? tokens
-                                                 : request->options.max_tokens ? (uint64_t)request->options.max_tokens
-                                                                               : (uint64_t)(context - prompt));
-    request->timings.prompt_tokens = prompt;
-    if (request->options.modality != CM3_MODALITY_TEXT && request->options.guidance_scale != 1) {
-        CM3_TRY(cm3_unconditional_tokens(&encoder, &request->unconditional_ids));
-    }
-    return CM3_OK;
+
+static cm3_demand demand_of(const cm3_request *request) {
+    return (cm3_demand){.prompt = (int64_t)request->prompt_ids.count,
+                        .unconditional = (int64_t)request->unconditional_ids.count,
+                        .capacity = request->capacity,
+                        .candidates = request->options.candidates,
+                        .modality = request->options.modality,
+                        .started = request->started};
 }
 
-static cm3_status copy_ids(cm3_context *context, cm3_ids *to, const cm3_ids *from) {
-    for (size_t i = 0; i < from->count; i++) CM3_TRY(cm3_ids_push(context, to, from->ids[i]));
-    return CM3_OK;
+/** The lane's graphs; the measuring one is told of what runs beside. */
+static cm3_status open_lane(cm3_engine *engine, cm3_compute compute, cm3_lane **out) {
+    cm3_lane *lane = *out = &engine->lanes[compute == CM3_COMPUTE_BF16];
+    if (!lane->graph) {
+        CM3_TRY(cm3_graph_create(engine->context, &(cm3_graph_options){.compute = compute, .arena_block = 4096},
+                                 &lane->graph));
+        lane->graph->cancel = &engine->interrupt;
+    }
+    if (lane->measuring) return CM3_OK;
+    return cm3_graph_create(engine->context,
+                            &(cm3_graph_options){.compute = compute, .measure = true, .arena_block = 4096},
+                            &lane->measuring);
 }
 
-/** Caches and first tokens. Only candidate 0 is fed the prompt; the others copy its cache afterwards. */
-static cm3_status open_candidates(cm3_request *request) {
-    const cm3_lm_config *config = &request->model->lm->config;
-    cm3_context *context = request->context;
-    cm3_dtype kv = request->options.compute == CM3_COMPUTE_BF16 ? CM3_BF16 : CM3_F32;
-    request->candidates = cm3_calloc(context, (size_t)request->options.candidates, sizeof *request->candidates);
-    if (!request->candidates) return cm3_fail_memory(context, 0, "candidates");
-    request->active = request->options.candidates;
-    for (int32_t i = 0; i < request->options.candidates; i++) request->candidates[i].number = i;
-    for (int32_t i = 0; i < request->options.candidates; i++) {
-        cm3_candidate *candidate = &request->candidates[i];
-        candidate->in_image = request->options.modality == CM3_MODALITY_IMAGE;
-        candidate->prompt_count = request->prompt_ids.count;
-        CM3_TRY(copy_ids(context, &candidate->history, &request->prompt_ids));
-        CM3_TRY(cm3_cache_create(context, config, kv, request->capacity, &candidate->conditional.cache));
-        if (request->unconditional_ids.count) {
-            int64_t room = request->capacity + (int64_t)request->unconditional_ids.count;
-            CM3_TRY(cm3_cache_create(context, config, kv, room, &candidate->unconditional.cache));
-        }
+/** Memory for all steps of the new request beside those that run: afterwards none is taken for a token. */
+static cm3_status reserve(cm3_engine *engine, const cm3_request *request) {
+    cm3_lane *lane;
+    CM3_TRY(open_lane(engine, request->options.compute, &lane));
+    size_t count = 1;
+    for (const cm3_request *other = engine->running; other; other = other->next) count++;
+    cm3_demand *demands = cm3_calloc(engine->context, count, sizeof *demands);
+    if (!demands) return cm3_fail_memory(engine->context, count * sizeof *demands, "batch");
+    demands[0] = demand_of(request);
+    count = 1;
+    for (const cm3_request *other = engine->running; other; other = other->next) {
+        if (other->options.compute == request->options.compute) demands[count++] = demand_of(other);
     }
-    cm3_candidate *first = &request->candidates[0];
-    CM3_TRY(copy_ids(context, &first->conditional.pending, &request->prompt_ids));
-    if (first->in_image) CM3_TRY(copy_ids(context, &first->unconditional.pending, &request->unconditional_ids));
-    return CM3_OK;
+    cm3_scratch scratch;
+    cm3_status status =
+        cm3_demand_measure(engine->model, &engine->vocabulary, lane->measuring, demands, count, &scratch);
+    cm3_free(engine->context, demands);
+    if (status == CM3_OK) status = cm3_batch_reserve(engine->context, &engine->batch, scratch.streams, scratch.rows);
+    return status == CM3_OK ? cm3_graph_reserve(lane->graph, scratch.arena, scratch.onednn) : status;
 }
 
 static cm3_status begin(cm3_engine *engine, cm3_request *request) {
     request->timings.queued = cm3_clock_since(request->started_at);
-    CM3_TRY(tokenise(engine, request));
-    return open_candidates(request);
+    CM3_TRY(cm3_request_open(request, &engine->vocabulary));
+    return reserve(engine, request);
 }
 
 /* --- the batch ------------------------------------------------------------------------------------------------------
  */
 
-static cm3_status add_stream(cm3_engine *engine, cm3_stream *stream) {
-    cm3_batch *batch = &engine->batch;
-    cm3_context *context = engine->context;
-    if (!stream->cache || !stream->pending.count) return CM3_OK;
-    CM3_TRY(cm3_grow(context, &batch->streams, &batch->stream_capacity, batch->stream_count + 1, sizeof *batch->streams,
-                     "batch"));
-    CM3_TRY(cm3_grow(context, &batch->sequences, &batch->sequence_capacity, batch->stream_count + 1,
-                     sizeof *batch->sequences, "batch"));
-    batch->streams[batch->stream_count] = stream;
-    batch->sequences[batch->stream_count] =
-        (cm3_sequence){stream->cache, (int64_t)batch->ids.count, (int64_t)stream->pending.count};
-    batch->stream_count++;
-    for (size_t i = 0; i < stream->pending.count; i++) {
-        CM3_TRY(cm3_ids_push(context, &batch->ids, stream->pending.ids[i]));
-        CM3_TRY(cm3_ids_push(context, &batch->positions, (int32_t)(stream->cache->length + (int64_t)i)));
+/** Adds a request's streams; of a prompt at most `room` tokens, and guidance's beginning with the last of them, so that
+ * all logits come in one step. What is left of the room. */
+static int64_t gather_request(cm3_batch *batch, cm3_request *request, int64_t room, bool *images) {
+    bool shares = request->prompt_stream.cache != NULL;
+    request->in_step = request->started || room > 0;
+    if (!request->in_step) return 0;
+    if (!request->started) {
+        cm3_stream *reader = shares ? &request->prompt_stream : &request->candidates[0].conditional;
+        int64_t wanted = (int64_t)reader->pending.count;
+        int64_t fed = cm3_batch_add(batch, reader, room);
+        room -= fed;
+        if (fed < wanted) return room;
     }
-    return cm3_ids_push(context, &batch->logit_rows, (int32_t)batch->ids.count - 1);
+    for (int32_t i = 0; i < request->options.candidates; i++) {
+        cm3_candidate *candidate = &request->candidates[i];
+        if (candidate->ended) continue;
+        if (request->started) cm3_batch_add(batch, &candidate->conditional, INT64_MAX);
+        if (!candidate->in_image && !candidate->closing) *images = false;
+    }
+    for (int32_t i = 0; i < request->options.candidates; i++) {
+        cm3_candidate *candidate = &request->candidates[i];
+        if (!candidate->ended) cm3_batch_add(batch, &candidate->unconditional, INT64_MAX);
+    }
+    return room;
 }
 
-static cm3_status gather(cm3_engine *engine, cm3_compute compute) {
-    cm3_batch *batch = &engine->batch;
-    batch->stream_count = batch->ids.count = batch->positions.count = batch->logit_rows.count = 0;
+static void gather(cm3_engine *engine, cm3_compute compute) {
+    int64_t room = CM3_STEP_ROWS;
+    engine->images_only = engine->vocabulary.image_count > 0;
+    cm3_batch_begin(&engine->batch);
     for (cm3_request *request = engine->running; request; request = request->next) {
         if (request->options.compute != compute) continue;
-        for (int32_t i = 0; i < request->options.candidates; i++) {
-            cm3_candidate *candidate = &request->candidates[i];
-            if (candidate->ended) continue;
-            CM3_TRY(add_stream(engine, &candidate->conditional));
-            CM3_TRY(add_stream(engine, &candidate->unconditional));
-        }
+        room = gather_request(&engine->batch, request, room, &engine->images_only);
     }
-    return CM3_OK;
-}
-
-static cm3_status forward(cm3_engine *engine, cm3_compute compute) {
-    cm3_graph **graph = &engine->graphs[compute == CM3_COMPUTE_BF16];
-    if (!*graph) {
-        CM3_TRY(cm3_graph_create(engine->context, &(cm3_graph_options){.compute = compute}, graph));
-        (*graph)->cancel = &engine->interrupt;
-    }
-    cm3_graph_reset(*graph);
-    const cm3_batch *batch = &engine->batch;
-    cm3_lm_batch lm_batch = {
-        .rows = (int64_t)batch->ids.count,
-        .ids = batch->ids.ids,
-        .positions = batch->positions.ids,
-        .plan = {.sequences = batch->sequences, .sequence_count = (int64_t)batch->stream_count},
-        .logit_rows = batch->logit_rows.ids,
-        .logit_count = (int64_t)batch->logit_rows.count,
-    };
-    cm3_tensor *logits = cm3_lm_forward(*graph, engine->model->lm, &lm_batch);
-    if (!logits) return cm3_graph_status(*graph);
-    for (size_t i = 0; i < batch->stream_count; i++) {
-        cm3_stream *stream = batch->streams[i];
-        stream->cache->length += (int64_t)stream->pending.count;
-        stream->pending.count = 0;
-        stream->logits = cm3_f32(logits) + (int64_t)i * engine->vocabulary.size;
-    }
-    return CM3_OK;
 }
 
 /* --- one token for each candidate -----------------------------------------------------------------------------------
  */
 
-/** Guidance: u + s (c - u) (CM3Leon eq. 2); text goes unguided. */
+/** What the candidate may say next, with guidance: u + s (c - u) (CM3Leon eq. 2); text goes unguided. */
 static void mix(cm3_engine *engine, const cm3_request *request, const cm3_candidate *candidate) {
+    const cm3_vocabulary *vocabulary = &engine->vocabulary;
     const float *c = candidate->conditional.logits, *u = candidate->unconditional.logits;
     float scale = request->options.guidance_scale;
     bool guided = candidate->in_image && candidate->unconditional.cache && scale != 1;
-    for (int32_t i = 0; i < engine->vocabulary.size; i++)
-        engine->mixed[i] = guided ? u[i] + scale * (c[i] - u[i]) : c[i];
+    int32_t first = engine->images_only ? vocabulary->image_first : 0;
+    int32_t count = engine->images_only ? vocabulary->image_count : vocabulary->size;
+    int64_t room = request->capacity - (int64_t)candidate->history.count;
+    bool may[5];
+    for (uint8_t kind = 0; kind < 5; kind++) {
+        may[kind] = cm3_candidate_may_say(request, candidate, vocabulary, room, kind);
+    }
+    for (int32_t i = 0; i < first; i++) engine->mixed[i] = -INFINITY;
+    for (int32_t i = first + count; i < vocabulary->size; i++) engine->mixed[i] = -INFINITY;
+    for (int32_t i = 0; i < count; i++) {
+        float value = guided ? u[i] + scale * (c[i] - u[i]) : c[i];
+        engine->mixed[first + i] = may[vocabulary->kind[first + i]] ? value : -INFINITY;
+    }
 }
 
 static cm3_status next_token(cm3_engine *engine, cm3_request *request, cm3_candidate *candidate) {
     int32_t token = cm3_candidate_forced(candidate, &engine->vocabulary);
     if (token < 0) {
-        int64_t room = request->capacity - (int64_t)candidate->history.count;
         mix(engine, request, candidate);
-        cm3_candidate_mask(request, candidate, &engine->vocabulary, room, engine->mixed);
         cm3_sampler_step step = {
             .struct_size = sizeof step,
             .logits = engine->mixed,
@@ -306,36 +271,50 @@ static cm3_status next_token(cm3_engine *engine, cm3_request *request, cm3_candi
     return cm3_candidate_take(request, candidate, &engine->vocabulary, token);
 }
 
-/** After the prompt was read once: the other candidates get copies of what candidate 0 has. */
+/** After the prompt was read for all: each candidate goes on from its logits. */
 static void share_prompt(cm3_request *request) {
-    cm3_candidate *first = &request->candidates[0];
-    for (int32_t i = 1; i < request->options.candidates; i++) {
-        cm3_candidate *other = &request->candidates[i];
-        cm3_cache_copy(other->conditional.cache, first->conditional.cache);
-        other->conditional.logits = first->conditional.logits;
-        if (!other->unconditional.cache) continue;
-        cm3_cache_copy(other->unconditional.cache, first->unconditional.cache);
-        other->unconditional.logits = first->unconditional.logits;
+    if (!request->prompt_stream.cache) return;
+    for (int32_t i = 0; i < request->options.candidates; i++) {
+        request->candidates[i].conditional.logits = request->prompt_stream.logits;
     }
 }
 
-static cm3_status advance(cm3_engine *engine, cm3_request *request, double seconds) {
-    bool prefill = !request->started;
-    *(prefill ? &request->timings.prefill : &request->timings.decode) += seconds;
-    if (prefill) share_prompt(request);
-    request->started = true;
+static bool prompt_is_read(const cm3_request *request) {
+    return !request->prompt_stream.pending.count && !request->candidates[0].conditional.pending.count;
+}
+
+/** Pictures that are due, one after the other: a cancel does not wait for all of them. */
+static cm3_status show_pictures(cm3_engine *engine, cm3_request *request) {
+    cm3_graph *graph = engine->lanes[request->options.compute == CM3_COMPUTE_BF16].graph;
     for (int32_t i = 0; i < request->options.candidates; i++) {
         cm3_candidate *candidate = &request->candidates[i];
-        /* Several pictures may be decoded here: a cancel does not wait for all of them. */
+        if (!candidate->due_rows) continue;
         if (atomic_load(&request->cancelled)) return CM3_ERROR_CANCELLED;
-        if (!candidate->ended) CM3_TRY(next_token(engine, request, candidate));
+        CM3_TRY(cm3_candidate_show(request, candidate, graph));
     }
+    return CM3_OK;
+}
+
+static cm3_status tell_progress(cm3_request *request) {
     cm3_event event = {.kind = CM3_EVENT_PROGRESS,
                        .done = request->timings.new_tokens,
                        .total = request->total_tokens,
                        .seconds = cm3_clock_since(request->started_at)};
     if (event.total < event.done || !request->active) event.total = event.done;
     return cm3_events_push(&request->events, &event);
+}
+
+/** The next token of each candidate, from the logits of this step. */
+static cm3_status draw_tokens(cm3_engine *engine, cm3_request *request) {
+    uint64_t start = cm3_clock_ns();
+    cm3_status status = CM3_OK;
+    for (int32_t i = 0; i < request->options.candidates && status == CM3_OK; i++) {
+        if (request->candidates[i].ended) continue;
+        if (atomic_load(&request->cancelled)) return CM3_ERROR_CANCELLED;
+        status = next_token(engine, request, &request->candidates[i]);
+    }
+    request->timings.sampling += cm3_clock_since(start);
+    return status;
 }
 
 /* --- the loop -------------------------------------------------------------------------------------------------------
@@ -362,6 +341,15 @@ static void take_in(cm3_engine *engine) {
     }
 }
 
+/** Takes a request out of the list that `place` points into, and ends it. */
+static void drop(cm3_request **place, cm3_status status) {
+    cm3_request *request = *place;
+    *place = request->next;
+    request->next = NULL;
+    end_all(request, status);
+    finish(request, status);
+}
+
 /** Lets go of requests that are through, cancelled, or failed in the step just made. */
 static void let_go(cm3_engine *engine, cm3_status step_status, cm3_compute compute) {
     for (cm3_request **place = &engine->running; *place;) {
@@ -374,40 +362,57 @@ static void let_go(cm3_engine *engine, cm3_status step_status, cm3_compute compu
             place = &request->next;
             continue;
         }
-        *place = request->next;
-        request->next = NULL;
         if (status == CM3_ERROR_CANCELLED && !request->active) status = CM3_OK; /* it was through before the cancel */
-        end_all(request, status);
-        finish(request, status);
+        drop(place, status);
     }
 }
 
+/** The logits are in the graph's memory, which decoding pictures uses again: first all tokens, then all pictures. */
 static void advance_all(cm3_engine *engine, cm3_compute compute, double seconds) {
-    for (cm3_request **place = &engine->running; *place;) {
-        cm3_request *request = *place;
-        cm3_status status = request->options.compute == compute ? advance(engine, request, seconds) : CM3_OK;
-        if (status == CM3_OK) {
-            place = &request->next;
-            continue;
+    for (int round = 0; round < 2; round++) {
+        for (cm3_request **place = &engine->running; *place;) {
+            cm3_request *request = *place;
+            cm3_status status = CM3_OK;
+            bool here = request->options.compute == compute && request->in_step;
+            if (here && round == 0) {
+                *(request->started ? &request->timings.decode : &request->timings.prefill) += seconds;
+                if (!request->started && prompt_is_read(request)) {
+                    share_prompt(request);
+                    request->started = true;
+                }
+                if (request->started) status = draw_tokens(engine, request);
+            } else if (here && request->started) {
+                status = show_pictures(engine, request);
+                if (status == CM3_OK) status = tell_progress(request);
+            }
+            if (status == CM3_OK) {
+                place = &request->next;
+            } else {
+                drop(place, status);
+            }
         }
-        *place = request->next;
-        request->next = NULL;
-        end_all(request, status);
-        finish(request, status);
     }
 }
 
 static void step(cm3_engine *engine, cm3_compute compute) {
     uint64_t start = cm3_clock_ns();
-    cm3_status status = gather(engine, compute);
-    if (status == CM3_OK && !engine->batch.stream_count) return;
-    if (status == CM3_OK) status = forward(engine, compute);
+    gather(engine, compute);
+    if (!engine->batch.stream_count) return;
+    cm3_status status = cm3_batch_run(&engine->batch, engine->lanes[compute == CM3_COMPUTE_BF16].graph,
+                                      engine->model->lm, &engine->vocabulary, engine->images_only);
     if (status == CM3_ERROR_CANCELLED) { /* one of them: the others' step is done again */
         let_go(engine, CM3_OK, compute);
         return;
     }
     if (status == CM3_OK) advance_all(engine, compute, cm3_clock_since(start));
     let_go(engine, status, compute);
+}
+
+/** With nothing to do, memory that only long prompts and large pictures need is given back. */
+static void rest(cm3_engine *engine) {
+    for (int i = 0; i < 2; i++) {
+        if (engine->lanes[i].graph) cm3_graph_trim(engine->lanes[i].graph, IDLE_BYTES);
+    }
 }
 
 /** One turn. True while there is work. */
@@ -418,6 +423,7 @@ static bool turn(void *arg) {
     let_go(engine, CM3_OK, CM3_COMPUTE_AUTO);
     step(engine, CM3_COMPUTE_F32);
     step(engine, CM3_COMPUTE_BF16);
+    if (!engine->running) rest(engine);
     pthread_mutex_lock(&engine->lock);
     bool more = engine->running || engine->waiting;
     engine->posted = more;

@@ -61,12 +61,25 @@ static cm3_status check_options(cm3_model *model, const cm3_generate_options *o)
     return CM3_OK;
 }
 
+cm3_status cm3_request_options(cm3_model *model, const cm3_generate_options *options, cm3_generate_options *own) {
+    *own = defaults;
+    CM3_TRY(cm3_options_read(model->context, own, sizeof *own, options, "cm3_generate_options"));
+    CM3_TRY(check_options(model, own));
+    if (own->compute == CM3_COMPUTE_AUTO) {
+        bool bf16 = cm3_context_cpu(model->context) >= CM3_CPU_AVX512_BF16;
+        own->compute = bf16 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
+    }
+    return CM3_OK;
+}
+
 static void release(cm3_request *request) {
     cm3_context *context = request->context;
     for (int32_t i = 0; i < request->options.candidates && request->candidates; i++) {
         cm3_candidate_clear(request, &request->candidates[i]);
     }
     cm3_free(context, request->candidates);
+    cm3_cache_destroy(context, request->prompt_stream.cache);
+    cm3_ids_clear(context, &request->prompt_stream.pending);
     cm3_ids_clear(context, &request->prompt_ids);
     cm3_ids_clear(context, &request->unconditional_ids);
     cm3_document_destroy(request->prompt);
@@ -79,10 +92,6 @@ static void release(cm3_request *request) {
 static cm3_status prepare(cm3_request *request, const cm3_document *prompt) {
     cm3_generate_options *o = &request->options;
     while (!o->seed) o->seed = cm3_random_seed();
-    if (o->compute == CM3_COMPUTE_AUTO) {
-        bool bf16 = cm3_context_cpu(request->context) >= CM3_CPU_AVX512_BF16;
-        o->compute = bf16 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
-    }
     if (o->sampler) {
         request->sampler = (cm3_sampler *)(uintptr_t)o->sampler;
         cm3_sampler_retain(request->sampler);
@@ -100,9 +109,8 @@ cm3_status cm3_request_start(cm3_model *model, const cm3_document *prompt, const
         return cm3_fail(model ? model->context : NULL, CM3_ERROR_INVALID_ARGUMENT,
                         "cm3_request_start: an argument is NULL");
     }
-    cm3_generate_options own = defaults;
-    CM3_TRY(cm3_options_read(model->context, &own, sizeof own, options, "cm3_generate_options"));
-    CM3_TRY(check_options(model, &own));
+    cm3_generate_options own;
+    CM3_TRY(cm3_request_options(model, options, &own));
     cm3_request *r = cm3_calloc(model->context, 1, sizeof *r);
     if (!r) return cm3_fail_memory(model->context, sizeof *r, "request");
     r->context = model->context;
@@ -131,7 +139,7 @@ cm3_status cm3_request_start(cm3_model *model, const cm3_document *prompt, const
 /** Hands one event to the host; a callback that wants to stop cancels. */
 static void deliver(cm3_request *request, cm3_event_node *node, cm3_event_fn on_event, void *user) {
     if (on_event && on_event(user, &node->event)) cm3_request_cancel(request);
-    cm3_event_free(request->context, node);
+    cm3_event_free(&request->events, node);
 }
 
 cm3_status cm3_request_poll(cm3_request *request, uint64_t budget_us, cm3_event_fn on_event, void *user, int *done) {
@@ -227,7 +235,7 @@ void cm3_request_destroy(cm3_request *request) {
     while (!closed) {
         if (inside && !cm3_request_done(request)) cm3_context_work(request->context, 0);
         cm3_event_node *node = cm3_events_pop(&request->events, inside ? 0 : 100000000, &closed);
-        cm3_event_free(request->context, node);
+        cm3_event_free(&request->events, node);
     }
     cm3_events_clear(&request->events);
     release(request);

@@ -12,7 +12,7 @@
 typedef struct cm3_stream {
     cm3_kv_cache *cache; /**< NULL: the stream is not in use */
     cm3_ids pending;     /**< tokens to be fed in the next step */
-    float *logits;       /**< [vocab_size], of the last token fed; in the graph's arena, valid within a step */
+    float *logits;       /**< of the last token fed; in the graph's arena, valid within a step */
 } cm3_stream;
 
 /** A picture or a text that a candidate made. */
@@ -29,9 +29,10 @@ typedef struct cm3_candidate {
     cm3_stream conditional, unconditional;
     cm3_ids history; /**< prompt and new tokens */
     size_t prompt_count;
-    bool in_image; /**< the next token must be an image code */
-    bool closing;  /**< the image is whole: the next token is forced, its end or a break */
-    cm3_ids codes; /**< of the picture being made */
+    bool in_image;    /**< the next token must be an image code */
+    bool closing;     /**< the image is whole: the next token is forced, its end or a break */
+    int32_t due_rows; /**< of a picture to be decoded at the end of the step: its last so many rows are new; 0: none */
+    cm3_ids codes;    /**< of the picture being made */
     int32_t image_index;
     char *bytes; /**< of text, not yet whole code points */
     size_t byte_count, byte_capacity;
@@ -39,6 +40,7 @@ typedef struct cm3_candidate {
     size_t text_count, text_capacity;
     cm3_piece *pieces;
     size_t piece_count, piece_capacity;
+    bool full; /**< max_tokens or the context is used up */
     bool ended;
 } cm3_candidate;
 
@@ -51,8 +53,10 @@ struct cm3_request {
     cm3_sampler *sampler;
     cm3_document *prompt; /**< until it is tokenised on the compute thread */
     cm3_ids prompt_ids, unconditional_ids;
-    int64_t capacity; /**< positions of each cache */
-    bool started;
+    int64_t capacity;         /**< positions of a candidate, its prompt included */
+    cm3_stream prompt_stream; /**< of several candidates: their prompt, which is read once and kept once */
+    bool in_step;             /**< its streams go on in this step */
+    bool started;             /**< the prompt has been read */
     cm3_candidate *candidates;
     int32_t active; /**< candidates that have not ended */
     cm3_event_queue events;
@@ -68,20 +72,36 @@ struct cm3_request {
 typedef struct cm3_vocabulary {
     uint8_t *kind; /**< [vocab_size]: 0 never, 1 text, 2 image code, 3 ends a text, 4 opens an image */
     int32_t size, image_tokens, opener, closer;
+    int32_t image_first, image_count; /**< ids among which all image codes are; count 0: they lie too far apart */
 } cm3_vocabulary;
 
 cm3_status cm3_vocabulary_create(cm3_model *model, cm3_vocabulary *vocabulary);
 
+/* request.c */
+
+/** The caller's options over the defaults, checked against the model. Errors: INVALID_ARGUMENT, UNSUPPORTED. */
+cm3_status cm3_request_options(cm3_model *model, const cm3_generate_options *options, cm3_generate_options *own);
+
+/* opening.c */
+
+/** Tokens of the prompt, caches and lists of the candidates, as long as they can become. Runs on the compute thread:
+ * pictures in the prompt are encoded here. */
+cm3_status cm3_request_open(cm3_request *request, const cm3_vocabulary *vocabulary);
+/** Events that such a request reserves. */
+size_t cm3_request_events(uint64_t total_tokens);
+
 /* candidate.c: what one token does to a candidate */
 
-/** Excludes from `logits` all that the candidate may not say next. `room`: positions left in its cache. */
-void cm3_candidate_mask(const cm3_request *request, const cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
-                        int64_t room, float *logits);
+/** Whether the candidate may say `kind` (see cm3_vocabulary) next. `room`: positions left to it. */
+bool cm3_candidate_may_say(const cm3_request *request, const cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
+                           int64_t room, uint8_t kind);
 /** A token that needs no sampling (the end of an image), or -1. */
 int32_t cm3_candidate_forced(const cm3_candidate *candidate, const cm3_vocabulary *vocabulary);
 /** Takes the token: history, events, mode, pictures, end; queues it for the streams. */
 cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
                               int32_t token);
+/** Decodes the picture that is due: what is there of it, or all, upon which a request for an image ends. */
+cm3_status cm3_candidate_show(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph);
 /** Ends it: flushes text, keeps half a picture's codes, tells END. */
 cm3_status cm3_candidate_end(cm3_request *request, cm3_candidate *candidate, cm3_end_reason reason, cm3_status why);
 void cm3_candidate_clear(cm3_request *request, cm3_candidate *candidate);

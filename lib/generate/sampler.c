@@ -2,7 +2,6 @@
 #include "generate/sampler.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/options.h"
@@ -110,6 +109,27 @@ cm3_status cm3_sampler_from_options(cm3_context *context, const cm3_generate_opt
 /* --- rules ---------------------------------------------------------------------------------------------------------
  */
 
+/** The tokens that are not excluded lie in here: of a large vocabulary, a picture's codes are a part. */
+typedef struct cm3_span {
+    int32_t first, count;
+} cm3_span;
+
+/** The span of the logits, none of which may be NaN or infinity. */
+static cm3_status look_at(const cm3_sampler *sampler, const cm3_sampler_step *step, cm3_span *span) {
+    const float *logits = step->logits;
+    int32_t n = step->vocab_size, first = 0, bad = 0;
+    for (int32_t i = 0; i < n; i++) bad |= !(logits[i] < INFINITY); /* NaN too */
+    for (int32_t i = 0; bad && i < n; i++) {
+        if (logits[i] < INFINITY) continue;
+        return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "the logit of token %d is %g", i,
+                        (double)logits[i]);
+    }
+    while (first < n && logits[first] == -INFINITY) first++;
+    while (n > first && logits[n - 1] == -INFINITY) n--;
+    *span = (cm3_span){first, n - first};
+    return CM3_OK;
+}
+
 static void repetition(const cm3_sampler_step *step, float penalty, cm3_sampler_scratch *scratch) {
     /* A token in the history several times is penalised once: mark first. */
     memset(scratch->order, 0, (size_t)step->vocab_size * sizeof *scratch->order);
@@ -123,135 +143,203 @@ static void repetition(const cm3_sampler_step *step, float penalty, cm3_sampler_
 }
 
 /** The greatest is taken off first where the quotient could pass the largest float: the probabilities are the same. */
-static void divide(const cm3_sampler_step *step, float temperature) {
+static void divide(float *logits, int32_t count, float temperature) {
     float top = 0;
-    for (int32_t i = 0; i < step->vocab_size && temperature < 1e-6f; i++) {
-        if (!i || step->logits[i] > top) top = step->logits[i];
+    for (int32_t i = 0; i < count && temperature < 1e-6f; i++) {
+        if (!i || logits[i] > top) top = logits[i];
     }
-    if (top == -INFINITY) return;
-    for (int32_t i = 0; i < step->vocab_size; i++) step->logits[i] = (step->logits[i] - top) / temperature;
+    for (int32_t i = 0; i < count; i++) logits[i] = (logits[i] - top) / temperature;
 }
 
-static int descending(const void *a, const void *b) {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x < y) - (x > y);
-}
-
-static void top_k(const cm3_sampler_step *step, int32_t k, cm3_sampler_scratch *scratch) {
-    if (k >= step->vocab_size) return;
-    memcpy(scratch->values, step->logits, (size_t)step->vocab_size * sizeof(float));
-    qsort(scratch->values, (size_t)step->vocab_size, sizeof(float), descending);
-    float least = scratch->values[k - 1];
-    for (int32_t i = 0; i < step->vocab_size; i++) {
-        if (step->logits[i] < least) step->logits[i] = -INFINITY;
+/** The k-th greatest of the values, whose order is lost (Hoare's selection). */
+static float select_greatest(float *values, int32_t count, int32_t k) {
+    int32_t low = 0, high = count - 1, wanted = k - 1;
+    while (low < high) {
+        float pivot = values[low + (high - low) / 2];
+        int32_t i = low, j = high;
+        while (i <= j) {
+            while (values[i] > pivot) i++;
+            while (values[j] < pivot) j--;
+            if (i > j) break;
+            float kept = values[i];
+            values[i++] = values[j];
+            values[j--] = kept;
+        }
+        if (wanted <= j) {
+            high = j;
+        } else if (wanted >= i) {
+            low = i;
+        } else {
+            break;
+        }
     }
+    return values[wanted];
 }
 
-/** A token and its logit, to sort by. */
-typedef struct cm3_ranked {
-    float logit;
-    int32_t token;
-} cm3_ranked;
+static void top_k(float *logits, int32_t count, int32_t k, cm3_sampler_scratch *scratch) {
+    if (k >= count) return;
+    memcpy(scratch->chances, logits, (size_t)count * sizeof(float));
+    float least = select_greatest(scratch->chances, count, k);
+    for (int32_t i = 0; i < count; i++) logits[i] = logits[i] < least ? -INFINITY : logits[i];
+}
 
-static int ascending_rank(const void *a, const void *b) {
-    const cm3_ranked *x = a, *y = b;
-    if (x->logit != y->logit) return x->logit < y->logit ? -1 : 1;
-    return (x->token > y->token) - (x->token < y->token);
+static bool is_less(const cm3_ranked *x, const cm3_ranked *y) {
+    return x->logit < y->logit || (x->logit == y->logit && x->token < y->token);
+}
+
+/** Puts those below the pivot, which is one of them, first, and the pivot behind them. How many there are, and what
+ * their chances sum to. */
+static size_t partition(cm3_ranked *ranked, size_t count, const float *chances, double *sum) {
+    cm3_ranked pivot = ranked[count / 2];
+    size_t below = 0;
+    ranked[count / 2] = ranked[count - 1];
+    ranked[count - 1] = pivot;
+    *sum = 0;
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (!is_less(&ranked[i], &pivot)) continue;
+        cm3_ranked kept = ranked[i];
+        ranked[i] = ranked[below];
+        ranked[below++] = kept;
+        *sum += (double)chances[kept.token];
+    }
+    ranked[count - 1] = ranked[below];
+    ranked[below] = pivot;
+    return below;
+}
+
+static void exclude(float *logits, const cm3_ranked *ranked, size_t count) {
+    for (size_t i = 0; i < count; i++) logits[ranked[i].token] = -INFINITY;
+}
+
+/** Removes the tail of `ranked` whose chances, summed up from the least likely, stay within `leeway`: by selection, as
+ * sorting them all would take longer than the model's own step. The likeliest stays. */
+static void cut_tail(float *logits, cm3_ranked *ranked, size_t count, const float *chances, double leeway) {
+    size_t low = 0, high = count;
+    while (low < high && low + 1 < count) {
+        double sum;
+        size_t middle = low + partition(ranked + low, high - low, chances, &sum);
+        if (sum > leeway) { /* the cut is below the pivot */
+            high = middle;
+            continue;
+        }
+        exclude(logits, ranked + low, middle - low);
+        leeway -= sum;
+        double own = (double)chances[ranked[middle].token];
+        if (own > leeway || middle + 1 == count) return;
+        exclude(logits, ranked + middle, 1);
+        leeway -= own;
+        low = middle + 1;
+    }
 }
 
 /* Removes the tail whose probabilities, summed from the least likely up, stay within 1 - p; at least one token is kept.
  */
-static void top_p(const cm3_sampler_step *step, float p, cm3_sampler_scratch *scratch) {
-    cm3_ranked *ranked = (cm3_ranked *)scratch->values;
-    size_t count = 0;
-    float best = -INFINITY;
-    for (int32_t i = 0; i < step->vocab_size; i++) {
-        if (step->logits[i] == -INFINITY) continue;
-        ranked[count++] = (cm3_ranked){step->logits[i], i};
-        if (step->logits[i] > best) best = step->logits[i];
-    }
-    double sum = 0, below = 0;
-    for (size_t i = 0; i < count; i++) sum += exp((double)ranked[i].logit - best);
-    qsort(ranked, count, sizeof *ranked, ascending_rank);
-    for (size_t i = 0; i + 1 < count; i++) {
-        below += exp((double)ranked[i].logit - best) / sum;
-        if (below > 1 - (double)p) break;
-        step->logits[ranked[i].token] = -INFINITY;
-    }
-}
-
-static cm3_status check_logits(const cm3_sampler *sampler, const cm3_sampler_step *step) {
-    for (int32_t i = 0; i < step->vocab_size; i++) {
-        if (step->logits[i] != step->logits[i] || step->logits[i] == INFINITY) {
-            return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "the logit of token %d is %g", i,
-                            (double)step->logits[i]);
+static void top_p(const cm3_kernels *kernels, float *logits, int32_t count, float p, cm3_sampler_scratch *scratch) {
+    float *chances = scratch->chances;
+    double leeway = 1 - (double)p, removed = 0;
+    float tiny = (float)(leeway / count); /* all that are less likely stay within the leeway together */
+    size_t left = 0;
+    kernels->softmax(chances, logits, 1, count);
+    for (int32_t i = 0; i < count; i++) {
+        if (chances[i] < tiny) {
+            removed += (double)chances[i];
+            logits[i] = -INFINITY;
+        } else {
+            scratch->ranked[left++] = (cm3_ranked){logits[i], i};
         }
     }
-    return CM3_OK;
+    cut_tail(logits, scratch->ranked, left, chances, leeway - removed);
 }
 
-static int32_t most_likely(const cm3_sampler_step *step) {
-    int32_t best = -1;
-    for (int32_t i = 0; i < step->vocab_size; i++) {
-        if (step->logits[i] != -INFINITY && (best < 0 || step->logits[i] > step->logits[best])) best = i;
+static int32_t most_likely(const float *logits, int32_t count) {
+    int32_t best = 0;
+    for (int32_t i = 1; i < count; i++) {
+        if (logits[i] > logits[best]) best = i;
     }
     return best;
 }
 
 /** By the inverse of the cumulative distribution in order of ids. */
-static int32_t draw(const cm3_sampler_step *step, int32_t best, uint64_t seed, uint32_t position) {
-    double sum = 0, top = step->logits[best];
-    for (int32_t i = 0; i < step->vocab_size; i++) {
-        if (step->logits[i] != -INFINITY) sum += exp(step->logits[i] - top);
-    }
+static int32_t draw(const cm3_kernels *kernels, const float *logits, int32_t count, float *chances, uint64_t seed,
+                    uint32_t position, int32_t candidate) {
+    double sum = 0, passed = 0;
+    kernels->softmax(chances, logits, 1, count);
+    for (int32_t i = 0; i < count; i++) sum += (double)chances[i];
     uint32_t words[4];
-    cm3_philox(seed, position, (uint64_t)(uint32_t)step->candidate, words);
-    double uniform = (double)((((uint64_t)words[0] << 32) | words[1]) >> 11) * 0x1p-53, target = uniform * sum,
-           passed = 0;
-    int32_t last = best;
-    for (int32_t i = 0; i < step->vocab_size; i++) {
-        if (step->logits[i] == -INFINITY) continue;
-        passed += exp(step->logits[i] - top);
+    cm3_philox(seed, position, (uint64_t)(uint32_t)candidate, words);
+    double uniform = (double)((((uint64_t)words[0] << 32) | words[1]) >> 11) * 0x1p-53, target = uniform * sum;
+    int32_t last = 0;
+    for (int32_t i = 0; i < count; i++) {
+        if (!(chances[i] > 0)) continue;
+        passed += (double)chances[i];
         last = i;
-        if (passed > target) return i;
+        if (passed > target) break;
     }
-    return last; /* rounding left the sum a little short */
+    return last;
+}
+
+/** One rule. *greedy: the chain ends with the most likely token. */
+static cm3_status apply(const cm3_sampler *sampler, const cm3_rule *rule, const cm3_sampler_step *step, cm3_span *span,
+                        cm3_sampler_scratch *scratch, bool *greedy) {
+    float *logits = step->logits + span->first;
+    switch (rule->kind) {
+    case CM3_RULE_REPETITION:
+        repetition(step, rule->value, scratch);
+        return look_at(sampler, step, span);
+    case CM3_RULE_TEMPERATURE:
+        *greedy = rule->value == 0;
+        if (!*greedy) divide(logits, span->count, rule->value);
+        return CM3_OK;
+    case CM3_RULE_TOP_K:
+        top_k(logits, span->count, rule->k, scratch);
+        return CM3_OK;
+    case CM3_RULE_TOP_P:
+        if (rule->value < 1) top_p(scratch->kernels, logits, span->count, rule->value, scratch);
+        return CM3_OK;
+    case CM3_RULE_USER:
+        if (rule->user.apply(rule->user.user, step)) {
+            return cm3_fail(sampler->context, CM3_ERROR_CANCELLED, "stopped by a sampler rule of the caller's");
+        }
+        return look_at(sampler, step, span);
+    }
+    return CM3_OK;
 }
 
 cm3_status cm3_sampler_draw(const cm3_sampler *sampler, const cm3_sampler_step *step, uint64_t seed, uint32_t position,
                             cm3_sampler_scratch *scratch, int32_t *token) {
     bool greedy = false;
-    CM3_TRY(check_logits(sampler, step));
-    for (size_t i = 0; i < sampler->count && !greedy; i++) {
-        const cm3_rule *rule = &sampler->rules[i];
-        switch (rule->kind) {
-        case CM3_RULE_REPETITION:
-            repetition(step, rule->value, scratch);
-            CM3_TRY(check_logits(sampler, step));
-            break;
-        case CM3_RULE_TEMPERATURE:
-            greedy = rule->value == 0;
-            if (!greedy) divide(step, rule->value);
-            break;
-        case CM3_RULE_TOP_K:
-            top_k(step, rule->k, scratch);
-            break;
-        case CM3_RULE_TOP_P:
-            if (rule->value < 1) top_p(step, rule->value, scratch);
-            break;
-        case CM3_RULE_USER:
-            if (rule->user.apply(rule->user.user, step)) {
-                return cm3_fail(sampler->context, CM3_ERROR_CANCELLED, "stopped by a sampler rule of the caller's");
-            }
-            CM3_TRY(check_logits(sampler, step));
-            break;
-        }
+    cm3_span span;
+    CM3_TRY(look_at(sampler, step, &span));
+    for (size_t i = 0; i < sampler->count && !greedy && span.count; i++) {
+        CM3_TRY(apply(sampler, &sampler->rules[i], step, &span, scratch, &greedy));
     }
-    int32_t best = most_likely(step);
-    if (best < 0)
+    const float *logits = step->logits + span.first;
+    int32_t best = most_likely(logits, span.count);
+    if (!span.count || logits[best] == -INFINITY)
         return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT, "the sampler's rules left no token to draw");
-    *token = greedy ? best : draw(step, best, seed, position);
+    if (!greedy) {
+        best = draw(scratch->kernels, logits, span.count, scratch->chances, seed, position, step->candidate);
+    }
+    *token = span.first + best;
     return CM3_OK;
+}
+
+cm3_status cm3_sampler_scratch_create(cm3_context *context, int32_t vocab_size, cm3_sampler_scratch *scratch) {
+    size_t vocab = (size_t)vocab_size;
+    *scratch = (cm3_sampler_scratch){.kernels = cm3_kernels_get(cm3_context_cpu(context)),
+                                     .order = cm3_calloc(context, vocab, sizeof *scratch->order),
+                                     .ranked = cm3_calloc(context, vocab, sizeof *scratch->ranked),
+                                     .chances = cm3_calloc(context, vocab, sizeof *scratch->chances)};
+    if (scratch->order && scratch->ranked && scratch->chances) return CM3_OK;
+    cm3_sampler_scratch_clear(context, scratch);
+    return cm3_fail_memory(context, vocab * 16, "sampler");
+}
+
+void cm3_sampler_scratch_clear(cm3_context *context, cm3_sampler_scratch *scratch) {
+    cm3_free(context, scratch->order);
+    cm3_free(context, scratch->ranked);
+    cm3_free(context, scratch->chances);
+    *scratch = (cm3_sampler_scratch){0};
 }
 
 cm3_status cm3_sampler_sample(const cm3_sampler *sampler, float *logits, int32_t vocab_size, const int32_t *history,
@@ -263,25 +351,17 @@ cm3_status cm3_sampler_sample(const cm3_sampler *sampler, float *logits, int32_t
         return cm3_fail(sampler->context, CM3_ERROR_INVALID_ARGUMENT,
                         "cm3_sampler_sample: an argument is NULL or out of range");
     }
-    cm3_sampler_scratch scratch = {
-        .order = cm3_calloc(sampler->context, (size_t)vocab_size, sizeof(int32_t)),
-        .values = cm3_calloc(sampler->context, (size_t)vocab_size, sizeof(cm3_ranked)),
-    };
-    cm3_status status = CM3_ERROR_NO_MEMORY;
-    if (scratch.order && scratch.values) {
-        cm3_sampler_step step = {.struct_size = sizeof step,
-                                 .logits = logits,
-                                 .vocab_size = vocab_size,
-                                 .history = history,
-                                 .history_count = history_count,
-                                 .prompt_count = history_count,
-                                 .candidate = (int32_t)candidate,
-                                 .modality = CM3_MODALITY_TEXT};
-        status = cm3_sampler_draw(sampler, &step, seed, position, &scratch, token);
-    } else {
-        status = cm3_fail_memory(sampler->context, (size_t)vocab_size * 12, "sampler");
-    }
-    cm3_free(sampler->context, scratch.order);
-    cm3_free(sampler->context, scratch.values);
+    cm3_sampler_scratch scratch;
+    CM3_TRY(cm3_sampler_scratch_create(sampler->context, vocab_size, &scratch));
+    cm3_sampler_step step = {.struct_size = sizeof step,
+                             .logits = logits,
+                             .vocab_size = vocab_size,
+                             .history = history,
+                             .history_count = history_count,
+                             .prompt_count = history_count,
+                             .candidate = (int32_t)candidate,
+                             .modality = CM3_MODALITY_TEXT};
+    cm3_status status = cm3_sampler_draw(sampler, &step, seed, position, &scratch, token);
+    cm3_sampler_scratch_clear(sampler->context, &scratch);
     return status;
 }

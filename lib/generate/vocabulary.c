@@ -17,7 +17,17 @@ cm3_status cm3_vocabulary_create(cm3_model *model, cm3_vocabulary *vocabulary) {
                     !cm3_bpe_is_special(tokenizer->bpe, id);
         vocabulary->kind[id] = text ? 1 : 0;
     }
-    for (int32_t i = 0; i < special->image_count; i++) vocabulary->kind[special->image[i]] = 2;
+    int32_t lowest = size, highest = -1;
+    for (int32_t i = 0; i < special->image_count; i++) {
+        int32_t id = special->image[i];
+        vocabulary->kind[id] = 2;
+        if (id < lowest) lowest = id;
+        if (id > highest) highest = id;
+    }
+    if (highest >= lowest && highest - lowest < 2 * special->image_count) {
+        vocabulary->image_first = lowest;
+        vocabulary->image_count = highest - lowest + 1;
+    }
     const int32_t silent[] = {special->pad, special->break_, special->begin_image, special->end_image};
     for (size_t i = 0; i < sizeof silent / sizeof *silent; i++) {
         if (silent[i] >= 0 && silent[i] < size) vocabulary->kind[silent[i]] = 0;

@@ -65,7 +65,7 @@ static cm3_tensor *res_block(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, 
                                  .second = norm_conv(vq, &block->norm2, &block->conv2),
                                  .shortcut = block->shortcut.weight,
                                  .shortcut_bias = block->shortcut.bias};
-    return cm3_nn_res_block(graph, x, &parts);
+    return cm3_nn_res_block_to(graph, x, &parts);
 }
 
 /** [n, h, w, c] as [n, h * w, c]. */
@@ -77,6 +77,7 @@ static cm3_tensor *as_rows(cm3_graph *graph, cm3_tensor *x) {
 /** One head over all pixels; softmax over keys of q k^T c^-1/2. */
 static cm3_tensor *attention(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_attention *a) {
     if (!x || !a->norm.weight) return x;
+    cm3_arena_mark mark = cm3_graph_mark(graph);
     cm3_tensor *h =
         cm3_nn_group_norm(graph, x, a->norm.weight, a->norm.bias, vq->config.norm_groups, CM3_VQ_EPSILON, false);
     cm3_tensor *q = as_rows(graph, conv1(graph, h, &a->q)), *k = as_rows(graph, conv1(graph, h, &a->k));
@@ -84,7 +85,9 @@ static cm3_tensor *attention(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, 
     cm3_tensor *scores = cm3_nn_scale(graph, cm3_nn_matmul(graph, q, false, k, true), 1.0f / sqrtf((float)x->shape[3]));
     cm3_tensor *mixed = cm3_nn_matmul(graph, cm3_nn_softmax(graph, scores), false, v, false);
     if (!mixed) return NULL;
-    return cm3_nn_add(graph, x, conv1(graph, cm3_nn_reshape(graph, mixed, 4, x->shape), &a->out));
+    x = cm3_nn_add_to(graph, x, conv1(graph, cm3_nn_reshape(graph, mixed, 4, x->shape), &a->out));
+    cm3_graph_rewind(graph, mark);
+    return x;
 }
 
 static cm3_tensor *level_blocks(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_half *half,
@@ -144,7 +147,11 @@ cm3_tensor *cm3_vq_decode_pixels(cm3_graph *graph, const cm3_vq *vq, cm3_tensor 
 }
 
 cm3_tensor *cm3_vq_decode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z) {
-    return cm3_vq_decode_pixels(graph, vq, cm3_vq_decode_features(graph, vq, z));
+    /* What is decoded ends as eight bits; what is encoded as codes, which an error may turn. */
+    graph->winograd = true;
+    cm3_tensor *pixels = cm3_vq_decode_pixels(graph, vq, cm3_vq_decode_features(graph, vq, z));
+    graph->winograd = false;
+    return pixels;
 }
 
 /* --- quantisation --------------------------------------------------------------------------------------------------
@@ -200,7 +207,7 @@ cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, i
         for (int64_t j = 0; j < n.codes; j++) norms[j] = (float)graph->kernels->sum_squares(n.codebook + j * n.d, n.d);
         n.norms = norms;
     }
-    cm3_parallel_for(graph->team, count, CM3_TILE, nearest_rows, &n);
+    cm3_graph_for(graph, count, CM3_TILE, nearest_rows, &n);
     for (int64_t i = 0; rows && i < count; i++) {
         memcpy(rows + i * n.d, n.codebook + codes[i] * n.d, (size_t)n.d * sizeof(float));
     }

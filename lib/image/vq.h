@@ -105,5 +105,10 @@ cm3_status cm3_vq_decode_image(const cm3_vq *vq, const int32_t *codes, cm3_compu
 /** The first `rows` rows of tokens only; what is missing is black. */
 cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t rows, cm3_compute compute,
                               cm3_image **image);
+/** The same on the compute thread, in a graph of the caller's, which is reset first and keeps its primitives. */
+cm3_status cm3_vq_decode_rows_in(cm3_graph *graph, const cm3_vq *vq, const int32_t *codes, int32_t rows,
+                                 cm3_image **image);
+/** Runs a decode in a measuring graph. */
+cm3_status cm3_vq_measure_decode(const cm3_vq *vq, cm3_graph *measuring);
 
 #endif

@@ -49,10 +49,6 @@ static cm3_status run(cm3_picture_call *call, cm3_status (*work)(cm3_graph *grap
     CM3_TRY(cm3_graph_create(call->vq->context, &(cm3_graph_options){.compute = call->compute}, &graph));
     cm3_status status = work(graph, call);
     cm3_graph_destroy(graph);
-    if (status != CM3_OK) {
-        cm3_image_destroy(call->result);
-        call->result = NULL;
-    }
     return status;
 }
 
@@ -71,11 +67,25 @@ cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, int32_t
 
 cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t rows, cm3_compute compute,
                               cm3_image **image) {
-    *image = NULL;
     cm3_picture_call call = {.vq = vq, .codes = (int32_t *)(uintptr_t)codes, .rows = rows, .compute = compute};
     cm3_status status = cm3_context_run(vq->context, run_decode, &call);
     *image = call.result;
     return status;
+}
+
+cm3_status cm3_vq_decode_rows_in(cm3_graph *graph, const cm3_vq *vq, const int32_t *codes, int32_t rows,
+                                 cm3_image **image) {
+    cm3_picture_call call = {.vq = vq, .codes = (int32_t *)(uintptr_t)codes, .rows = rows};
+    cm3_graph_reset(graph);
+    cm3_status status = decode(graph, &call);
+    *image = call.result;
+    return status;
+}
+
+cm3_status cm3_vq_measure_decode(const cm3_vq *vq, cm3_graph *measuring) {
+    const cm3_picture_call call = {.vq = vq, .rows = cm3_vq_grid(vq)};
+    cm3_vq_decode(measuring, vq, look_up(measuring, &call));
+    return cm3_graph_status(measuring);
 }
 
 cm3_status cm3_vq_decode_image(const cm3_vq *vq, const int32_t *codes, cm3_compute compute, cm3_image **image) {

@@ -78,18 +78,20 @@ static cm3_tensor *embed(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch 
     if (lm->config.position != CM3_POSITION_LEARNED) return x;
     int32_t *rows = cm3_graph_scratch(graph, (size_t)batch->rows * sizeof *rows);
     if (!rows) return NULL;
-    for (int64_t i = 0; i < batch->rows; i++) rows[i] = batch->positions[i] + lm->config.position_offset;
+    for (int64_t i = 0; i < batch->rows && !graph->measure; i++) {
+        rows[i] = batch->positions[i] + lm->config.position_offset;
+    }
     return cm3_nn_add_to(graph, x, cm3_nn_embedding(graph, lm->positions, rows, batch->rows));
 }
 
 /** Wanted rows of the last hidden state. */
 static cm3_tensor *select_rows(cm3_graph *graph, cm3_tensor *x, const int32_t *rows, int64_t count) {
-    if (!rows || !x) return x;
+    if (!rows || !x) return x;                      /* all */
     return cm3_nn_embedding(graph, x, rows, count); /* a row by number: the same operation, gradient included */
 }
 
 static bool positions_fit(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch *batch) {
-    for (int64_t i = 0; i < batch->rows; i++) {
+    for (int64_t i = 0; i < batch->rows && !graph->measure; i++) {
         if (batch->positions[i] < 0 || batch->positions[i] >= lm->config.max_positions) {
             cm3_graph_fail(graph, CM3_ERROR_TOO_LONG, "position %d is outside the context of %d tokens",
                            batch->positions[i], lm->config.max_positions);
@@ -105,6 +107,17 @@ static cm3_tensor *keep(cm3_graph *graph, cm3_tensor *x) {
     cm3_tensor *copy = cm3_graph_like(graph, x);
     if (copy) memcpy(copy->data, x->data, (size_t)x->count * sizeof(float));
     return copy;
+}
+
+/** The rows of the head that belong to the ids that are asked for; `slice` holds them where they are not all. */
+static cm3_tensor *head_rows(const cm3_lm *lm, const cm3_lm_batch *batch, cm3_tensor *slice) {
+    if (!batch->vocab_count) return lm->head;
+    *slice = *lm->head;
+    slice->shape[0] = batch->vocab_count;
+    slice->count = slice->shape[0] * slice->shape[1];
+    slice->data =
+        (char *)lm->head->data + (size_t)(batch->vocab_first * slice->shape[1]) * cm3_dtype_size(slice->dtype);
+    return slice;
 }
 
 cm3_tensor *cm3_lm_forward(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch *batch) {
@@ -129,5 +142,6 @@ cm3_tensor *cm3_lm_forward(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batc
     } else {
         x = norm(graph, lm, select_rows(graph, x, batch->logit_rows, batch->logit_count), lm->final_norm);
     }
-    return cm3_nn_linear(graph, x, lm->head, NULL);
+    cm3_tensor slice;
+    return cm3_nn_linear(graph, x, head_rows(lm, batch, &slice), NULL);
 }

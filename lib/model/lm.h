@@ -52,12 +52,14 @@ typedef struct cm3_lm_batch {
     /** Rows whose logits are wanted, increasing; NULL: all. */
     const int32_t *logit_rows;
     int64_t logit_count;
+    /** Where vocab_count is not 0, only the logits of ids vocab_first.. are computed, vocab_count of them. */
+    int32_t vocab_first, vocab_count;
     /** Where not NULL, [layers + 2] pointers that receive the hidden states: embeddings, after each layer, after the
      * final norm. */
     cm3_tensor **hidden;
 } cm3_lm_batch;
 
-/** Logits [wanted rows, vocab]; NULL with the graph's status set on failure. */
+/** Logits [wanted rows, vocab or vocab_count]; NULL with the graph's status set on failure. */
 cm3_tensor *cm3_lm_forward(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch *batch);
 
 #endif

@@ -90,14 +90,14 @@ static void attention_backward(cm3_graph *graph, void *saved) {
     if (!c->dk) c->dk = zeros(graph, c->k);
     if (!c->dv) c->dv = zeros(graph, c->v);
     if (graph->status != CM3_OK) return;
-    cm3_parallel_for(graph->team, c->kv_heads, 1, backward_kv_heads, c);
+    cm3_graph_for(graph, c->kv_heads, 1, backward_kv_heads, c);
     if (dq && c->dq != dq) graph->kernels->add(dq, dq, c->dq, c->q->count);
 }
 
 /** Row limits for rows of one call: first as given, last = the row itself. */
 static bool plain_limits(cm3_attention_call *c, const cm3_attention_plan *plan, int64_t *keys) {
-    c->first = cm3_graph_scratch(c->graph, (size_t)c->rows * sizeof *c->first);
-    c->last = cm3_graph_scratch(c->graph, (size_t)c->rows * sizeof *c->last);
+    c->first = cm3_graph_notes(c->graph, (size_t)c->rows * sizeof *c->first);
+    c->last = cm3_graph_notes(c->graph, (size_t)c->rows * sizeof *c->last);
     if (!c->first || !c->last) return false;
     *keys = 1;
     for (int64_t i = 0; i < c->rows; i++) {
@@ -130,7 +130,7 @@ static cm3_tensor *attend_rows(cm3_attention_call *c, const cm3_attention_plan *
     if (!plain_limits(c, plan, &keys) || !scratch_for(c, c->rows, c->rows)) return NULL;
     if (graph->record) c->lse = cm3_graph_scratch(graph, (size_t)(c->heads * c->rows) * sizeof(float));
     if (graph->status != CM3_OK) return NULL;
-    cm3_parallel_for(graph->team, c->heads, 1, forward_heads, c);
+    cm3_graph_for(graph, c->heads, 1, forward_heads, c);
     const cm3_tensor *inputs[] = {c->q, c->k, c->v};
     cm3_attention_call *saved = cm3_graph_record(graph, c->y, inputs, 3, attention_backward, sizeof *saved);
     if (saved) *saved = *c;
@@ -262,11 +262,11 @@ static void cached_heads(void *arg, int64_t begin, int64_t end, int member) {
 /** Limits of the rows and of the groups' heads; the runs. False where something does not fit. */
 static bool lay_out_runs(cm3_attention_call *c, int64_t *most_keys, int64_t *most_rows) {
     int64_t group = c->heads / c->kv_heads, n = c->sequence_count;
-    c->first = cm3_graph_scratch(c->graph, (size_t)c->rows * sizeof *c->first);
-    c->last = cm3_graph_scratch(c->graph, (size_t)c->rows * sizeof *c->last);
-    c->group_first = cm3_graph_scratch(c->graph, (size_t)(n * group) * sizeof *c->group_first);
-    c->group_last = cm3_graph_scratch(c->graph, (size_t)(n * group) * sizeof *c->group_last);
-    c->runs = cm3_graph_scratch(c->graph, (size_t)n * sizeof *c->runs);
+    c->first = cm3_graph_notes(c->graph, (size_t)c->rows * sizeof *c->first);
+    c->last = cm3_graph_notes(c->graph, (size_t)c->rows * sizeof *c->last);
+    c->group_first = cm3_graph_notes(c->graph, (size_t)(n * group) * sizeof *c->group_first);
+    c->group_last = cm3_graph_notes(c->graph, (size_t)(n * group) * sizeof *c->group_last);
+    c->runs = cm3_graph_notes(c->graph, (size_t)n * sizeof *c->runs);
     if (c->graph->status != CM3_OK) return false;
     c->run_count = 0;
     *most_keys = *most_rows = 1;
@@ -308,7 +308,7 @@ static cm3_tensor *attend_caches(cm3_attention_call *c, const cm3_attention_plan
     c->sequence_count = plan->sequence_count;
     c->layer = layer;
     if (!lay_out_runs(c, &keys, &rows)) return NULL;
-    cm3_parallel_for(graph->team, c->rows, 32, append_rows, c);
+    cm3_graph_for(graph, c->rows, 32, append_rows, c);
     int64_t at_once = rows > group ? rows : group;
     c->kernel_scratch = (graph->kernels->attention_scratch(at_once, keys, c->head_dim) + 63) / 64 * 64;
     int64_t shared =
@@ -316,7 +316,7 @@ static cm3_tensor *attend_caches(cm3_attention_call *c, const cm3_attention_plan
     if (!scratch_of(c, c->kernel_scratch + shared)) return NULL;
     /* Waking the team pays from about a thousand keys times heads on. */
     int64_t items = c->run_count * c->kv_heads, work = items * group * keys * rows * c->head_dim;
-    cm3_parallel_for(graph->team, items, work < 1 << 17 ? items : 1, cached_heads, c);
+    cm3_graph_for(graph, items, work < 1 << 17 ? items : 1, cached_heads, c);
     return graph->status == CM3_OK ? c->y : NULL;
 }
 

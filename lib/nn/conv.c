@@ -44,7 +44,7 @@ static int64_t w_count(const cm3_conv_shape *s) {
 static const float *widened(cm3_graph *graph, const void *values, cm3_dtype dtype, int64_t count) {
     if (dtype == CM3_F32) return values;
     float *wide = cm3_graph_scratch(graph, (size_t)count * sizeof(float));
-    if (wide) graph->kernels->bf16_to_f32(wide, values, count);
+    if (wide && !graph->measure) graph->kernels->bf16_to_f32(wide, values, count);
     return wide;
 }
 
@@ -69,19 +69,75 @@ static bool portable_forward(cm3_graph *graph, const cm3_conv_shape *shape, cm3_
     float *wide_y = y_dtype == CM3_F32 ? y : cm3_graph_scratch(graph, (size_t)y_count(shape) * sizeof(float));
     if (graph->status != CM3_OK) return false;
     cm3_conv_portable_forward(graph, shape, wide_x, wide_w, bias, wide_y);
-    if (y_dtype == CM3_BF16) graph->kernels->f32_to_bf16(y, wide_y, y_count(shape));
+    if (y_dtype == CM3_BF16 && !graph->measure) graph->kernels->f32_to_bf16(y, wide_y, y_count(shape));
     return graph->status == CM3_OK;
+}
+
+/* Bytes of a strip's input and output that stay in cache while they change their layout and back. */
+#define STRIP_BYTES ((int64_t)8 << 20)
+/* Below so many pixels the usual algorithm is as fast, and nearer to what others compute. */
+#define WINOGRAD_PIXELS (64 * 64)
+
+typedef struct cm3_strip_sum {
+    const cm3_kernels *kernels;
+    float *y;
+    const float *a, *b;
+} cm3_strip_sum;
+
+static void add_strip(void *arg, int64_t begin, int64_t end, int member) {
+    (void)member;
+    const cm3_strip_sum *s = arg;
+    s->kernels->add(s->y + begin, s->a + begin, s->b + begin, end - begin);
+}
+
+static bool suits_winograd(const cm3_graph *graph, const cm3_conv_shape *s, cm3_dtype dtype, cm3_dtype y_dtype) {
+    bool window = s->kh == 3 && s->kw == 3 && s->stride == 1 && s->pad_top == 1 && s->pad_left == 1 &&
+                  s->pad_bottom == 1 && s->pad_right == 1;
+    return graph->winograd && graph->dnn && !graph->record && window && dtype == CM3_F32 && y_dtype == CM3_F32 &&
+           s->n == 1 && s->h * s->w >= WINOGRAD_PIXELS && s->cin % 16 == 0 && s->cout % 16 == 0;
+}
+
+/** Strip by strip, so that the layout that the algorithm wants never leaves the cache. False without the graph's status
+ * set: oneDNN has it not. */
+static bool winograd(cm3_graph *graph, const cm3_conv_shape *shape, const float *x, const float *w, const float *bias,
+                     const float *residual, float *y) {
+    cm3_arena_mark mark = cm3_graph_mark(graph);
+    int64_t line = shape->w * (shape->cin + shape->cout) * (int64_t)sizeof(float), out = shape->w * shape->cout;
+    int64_t step = (STRIP_BYTES / line + 3) / 4 * 4 < 16 ? 16 : (STRIP_BYTES / line + 3) / 4 * 4;
+    if (step > shape->h) step = shape->h;
+    float *own = residual ? cm3_graph_scratch(graph, (size_t)(step * out) * sizeof(float)) : NULL;
+    bool good = graph->status == CM3_OK;
+    for (int64_t row = 0; row < shape->h && good; row += step) {
+        int64_t rows = shape->h - row < step ? shape->h - row : step, above = row > 0, below = row + rows < shape->h;
+        cm3_conv_shape strip = *shape;
+        strip.h = rows + above + below;
+        strip.pad_top = 1 - above;
+        strip.pad_bottom = 1 - below;
+        float *to = residual ? own : y + row * out;
+        good = done(graph, cm3_dnn_conv_winograd(graph->dnn, &strip, x + (row - above) * shape->w * shape->cin, w, bias,
+                                                 to, row > 0));
+        if (!good || !residual) continue;
+        cm3_strip_sum sum = {graph->kernels, y + row * out, own, residual + row * out};
+        cm3_graph_for(graph, rows * out, 1 << 14, add_strip, &sum);
+    }
+    cm3_graph_rewind(graph, mark);
+    return good;
 }
 
 bool cm3_conv_forward(cm3_graph *graph, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x, const void *w,
                       const float *bias, const float *residual, void *y, cm3_dtype y_dtype) {
     if (graph->status != CM3_OK) return false;
-    if (graph->dnn && done(graph, cm3_dnn_conv(graph->dnn, shape, dtype, x, w, bias, residual, y, y_dtype)))
+    if (suits_winograd(graph, shape, dtype, y_dtype) && winograd(graph, shape, x, w, bias, residual, y)) return true;
+    if (graph->dnn && graph->status == CM3_OK &&
+        done(graph, cm3_dnn_conv(graph->dnn, shape, dtype, x, w, bias, residual, y, y_dtype)))
         return true;
     if (graph->status != CM3_OK) return false;
-    if (residual && y_dtype == CM3_F32) { /* oneDNN may lack only the sum */
-        if (!cm3_conv_forward(graph, shape, dtype, x, w, bias, NULL, y, y_dtype)) return false;
-        graph->kernels->add(y, y, residual, y_count(shape));
+    if (residual && y_dtype == CM3_F32) {       /* oneDNN may lack only the sum */
+        bool own = (const void *)residual == y; /* then the result needs another place first */
+        float *to = own ? cm3_graph_scratch(graph, (size_t)y_count(shape) * sizeof(float)) : y;
+        if (!cm3_conv_forward(graph, shape, dtype, x, w, bias, NULL, to, y_dtype)) return false;
+        cm3_strip_sum sum = {graph->kernels, y, to, residual};
+        cm3_graph_for(graph, y_count(shape), 1 << 14, add_strip, &sum);
         return true;
     }
     return portable_forward(graph, shape, dtype, x, w, bias, y, y_dtype);
@@ -184,6 +240,7 @@ static cm3_tensor *convolve(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_
     if (!cm3_conv_shape_of(graph, map, w, bias, options, &s.shape)) return NULL;
     const int64_t shape[] = {map[0], cm3_conv_out_h(&s.shape), cm3_conv_out_w(&s.shape), s.shape.cout};
     s.y = cm3_graph_tensor(graph, CM3_F32, 4, shape);
+    cm3_arena_mark mark = cm3_graph_mark(graph);
     s.w_data = cm3_conv_weights(graph, w, s.dtype);
     s.x_data = operand(graph, &s);
     const float *bias_data = bias ? cm3_f32(bias) : NULL;
@@ -194,6 +251,7 @@ static cm3_tensor *convolve(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_
     const cm3_tensor *inputs[] = {x, w, bias};
     cm3_conv_saved *saved = cm3_graph_record(graph, s.y, inputs, 3, conv_backward, sizeof *saved);
     if (saved) *saved = s;
+    cm3_graph_rewind(graph, mark);
     return graph->status == CM3_OK ? s.y : NULL;
 }
 

@@ -22,7 +22,7 @@ static int64_t patch_size(const cm3_conv_shape *s) {
 /** The weights as [cout][kh][kw][cin], so that a patch of NHWC pixels is one run of memory a kernel row. */
 static float *to_matrix(cm3_graph *graph, const cm3_conv_shape *s, const float *oihw) {
     float *matrix = cm3_graph_scratch(graph, (size_t)(s->cout * patch_size(s)) * sizeof(float));
-    if (!matrix) return NULL;
+    if (!matrix || graph->measure) return matrix;
     for (int64_t o = 0; o < s->cout; o++) {
         for (int64_t i = 0; i < s->cin; i++) {
             for (int64_t p = 0; p < s->kh * s->kw; p++) {
@@ -111,13 +111,13 @@ static bool prepare(cm3_patches *c, cm3_graph *graph, const cm3_conv_shape *shap
 void cm3_conv_portable_forward(cm3_graph *graph, const cm3_conv_shape *shape, const float *x, const float *w,
                                const float *bias, float *y) {
     cm3_patches c = {.x = x, .bias = bias, .y = y};
-    if (prepare(&c, graph, shape, w)) cm3_parallel_for(graph->team, shape->n * c.out_h, 1, forward_rows, &c);
+    if (prepare(&c, graph, shape, w)) cm3_graph_for(graph, shape->n * c.out_h, 1, forward_rows, &c);
 }
 
 void cm3_conv_portable_data(cm3_graph *graph, const cm3_conv_shape *shape, const float *dy, const float *w, float *dx) {
     cm3_patches c = {.dy = dy, .dx = dx};
     memset(dx, 0, (size_t)(shape->n * shape->h * shape->w * shape->cin) * sizeof(float));
-    if (prepare(&c, graph, shape, w)) cm3_parallel_for(graph->team, shape->n, 1, backward_data_images, &c);
+    if (prepare(&c, graph, shape, w)) cm3_graph_for(graph, shape->n, 1, backward_data_images, &c);
 }
 
 void cm3_conv_portable_weights(cm3_graph *graph, const cm3_conv_shape *shape, const float *x, const float *dy,
@@ -128,7 +128,7 @@ void cm3_conv_portable_weights(cm3_graph *graph, const cm3_conv_shape *shape, co
     cm3_patches c = {.x = x, .dy = dy, .partial = cm3_graph_scratch(graph, bytes)};
     if (!c.partial || !prepare(&c, graph, shape, NULL)) return;
     memset(c.partial, 0, bytes);
-    cm3_parallel_for(graph->team, shape->n * c.out_h, 1, backward_weights_rows, &c);
+    cm3_graph_for(graph, shape->n * c.out_h, 1, backward_weights_rows, &c);
     for (int m = 1; m < members; m++) graph->kernels->add(c.partial, c.partial, c.partial + m * block, block);
     int64_t taps = shape->kh * shape->kw;
     for (int64_t i = 0; i < shape->cout * patch; i++) {

@@ -33,7 +33,7 @@ static void backward(cm3_graph *graph, void *saved) {
     c->dlogits = cm3_graph_grad(graph, c->logits, &c->accumulate);
     if (!c->dlogits) return;
     for (int64_t i = 0; i < c->rows; i++) c->scale[i] *= c->loss->grad[0];
-    cm3_parallel_for(graph->team, c->rows, cm3_row_grain(c->n), backward_rows, c);
+    cm3_graph_for(graph, c->rows, cm3_row_grain(c->n), backward_rows, c);
 }
 
 cm3_tensor *cm3_nn_cross_entropy(cm3_graph *graph, cm3_tensor *logits, const int32_t *targets, const float *weights,
@@ -58,7 +58,7 @@ cm3_tensor *cm3_nn_cross_entropy(cm3_graph *graph, cm3_tensor *logits, const int
         call.scale[i] = targets[i] < 0 ? 0 : weights ? weights[i] : 1;
         weight_sum += call.scale[i];
     }
-    cm3_parallel_for(graph->team, call.rows, cm3_row_grain(call.n), forward_rows, &call);
+    cm3_graph_for(graph, call.rows, cm3_row_grain(call.n), forward_rows, &call);
     double sum = 0;
     for (int64_t i = 0; i < call.rows; i++) {
         sum += (double)call.scale[i] * call.losses[i];

@@ -23,7 +23,7 @@ static cm3_map_pass make_pass(cm3_graph *graph, const int64_t *small_shape, cons
 }
 
 static void run_pass(cm3_graph *graph, const int64_t *small_shape, cm3_map_pass *pass, cm3_range_fn rows) {
-    cm3_parallel_for(graph->team, small_shape[0] * small_shape[1], cm3_row_grain(4 * pass->w * pass->c), rows, pass);
+    cm3_graph_for(graph, small_shape[0] * small_shape[1], cm3_row_grain(4 * pass->w * pass->c), rows, pass);
 }
 
 /** A row of small pixels as the first of two equal rows of the large map. */

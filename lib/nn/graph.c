@@ -9,6 +9,9 @@
 #include "nn/onednn/onednn.h"
 #endif
 
+/* What measuring graphs hand out for data: aligned, and nobody's. */
+#define NOWHERE ((void *)(uintptr_t)4096)
+
 /** One recorded step; a list from the newest to the oldest, in the arena. */
 typedef struct cm3_tape_node {
     struct cm3_tape_node *previous;
@@ -28,13 +31,14 @@ cm3_status cm3_graph_create(cm3_context *context, const cm3_graph_options *optio
     g->team = cm3_context_team(context);
     g->kernels = cm3_kernels_get(cm3_context_cpu(context));
     g->compute = options->compute == CM3_COMPUTE_BF16 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
-    g->record = options->record;
+    g->record = options->record && !options->measure;
+    g->measure = options->measure;
     g->tape = (struct cm3_tape *)(g + 1);
     cm3_context_retain(context);
     cm3_status status =
         cm3_arena_create(context, options->arena_block ? options->arena_block : (size_t)1 << 20, &g->arena);
 #ifdef CM3_WITH_ONEDNN
-    if (status == CM3_OK) status = cm3_dnn_create(context, &g->dnn);
+    if (status == CM3_OK) status = cm3_dnn_create(context, options->measure, &g->dnn);
 #endif
     if (status != CM3_OK) {
         cm3_graph_destroy(g);
@@ -56,6 +60,9 @@ void cm3_graph_destroy(cm3_graph *graph) {
 }
 
 void cm3_graph_reset(cm3_graph *graph) {
+#ifdef CM3_WITH_ONEDNN
+    if (graph->dnn && graph->measure) cm3_dnn_measure_anew(graph->dnn);
+#endif
     cm3_arena_reset(graph->arena);
     graph->tape->last = NULL;
     graph->status = CM3_OK;
@@ -82,11 +89,47 @@ bool cm3_graph_alive(cm3_graph *graph) {
     return true;
 }
 
-void *cm3_graph_scratch(cm3_graph *graph, size_t size) {
+void *cm3_graph_notes(cm3_graph *graph, size_t size) {
     if (graph->status != CM3_OK) return NULL;
     void *memory = cm3_arena_alloc(graph->arena, size);
     if (!memory) cm3_graph_fail(graph, CM3_ERROR_NO_MEMORY, "out of memory: %zu bytes of a computation", size);
     return memory;
+}
+
+void *cm3_graph_scratch(cm3_graph *graph, size_t size) {
+    if (!graph->measure || graph->status != CM3_OK) return cm3_graph_notes(graph, size);
+    if (cm3_arena_count(graph->arena, size)) return NOWHERE;
+    return cm3_graph_fail(graph, CM3_ERROR_NO_MEMORY, "out of memory: %zu bytes of a computation", size);
+}
+
+void cm3_graph_for(const cm3_graph *graph, int64_t count, int64_t grain, cm3_range_fn fn, void *arg) {
+    if (!graph->measure) cm3_parallel_for(graph->team, count, grain, fn, arg);
+}
+
+void cm3_graph_measured(const cm3_graph *graph, size_t *arena, size_t *onednn) {
+    *arena = cm3_arena_peak(graph->arena);
+    *onednn = 0;
+#ifdef CM3_WITH_ONEDNN
+    if (graph->dnn) *onednn = cm3_dnn_measured(graph->dnn);
+#endif
+}
+
+cm3_status cm3_graph_reserve(cm3_graph *graph, size_t arena, size_t onednn) {
+    cm3_graph_reset(graph);
+    if (!cm3_arena_reserve(graph->arena, arena)) return cm3_fail_memory(graph->context, arena, "a computation");
+#ifdef CM3_WITH_ONEDNN
+    if (graph->dnn) return cm3_dnn_reserve(graph->dnn, onednn);
+#endif
+    (void)onednn;
+    return CM3_OK;
+}
+
+void cm3_graph_trim(cm3_graph *graph, size_t most) {
+    cm3_graph_reset(graph);
+    if (cm3_arena_held(graph->arena) > most) cm3_arena_clear(graph->arena);
+#ifdef CM3_WITH_ONEDNN
+    if (graph->dnn) cm3_dnn_trim(graph->dnn, most);
+#endif
 }
 
 cm3_tensor *cm3_graph_tensor(cm3_graph *graph, cm3_dtype dtype, int rank, const int64_t *shape) {
@@ -97,7 +140,7 @@ cm3_tensor *cm3_graph_tensor(cm3_graph *graph, cm3_dtype dtype, int rank, const 
                                   (long long)shape[i]);
         }
     }
-    cm3_tensor *tensor = cm3_graph_scratch(graph, sizeof *tensor);
+    cm3_tensor *tensor = cm3_graph_notes(graph, sizeof *tensor);
     void *data = tensor ? cm3_graph_scratch(graph, bytes) : NULL;
     if (!data) return NULL;
     *tensor = cm3_tensor_over(data, dtype, rank, shape);

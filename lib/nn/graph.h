@@ -19,6 +19,7 @@ struct cm3_dnn;
 
 typedef struct cm3_graph_options {
     bool record;         /**< write the tape */
+    bool measure;        /**< compute nothing, only count memory: see cm3_graph_measured() */
     cm3_compute compute; /**< F32 or BF16, of matrix products and convolutions; AUTO is F32 */
     size_t arena_block;  /**< bytes of the first block; 0: 1 MiB */
 } cm3_graph_options;
@@ -30,7 +31,10 @@ typedef struct cm3_graph {
     struct cm3_dnn *dnn; /**< NULL without oneDNN */
     cm3_arena *arena;
     cm3_compute compute;
-    bool record;
+    bool record, measure;
+    /** f32 convolutions of large maps may go by Winograd's algorithm where nothing is recorded: off unless a model says
+     * that it bears the error (see cm3_dnn_conv_winograd()). */
+    bool winograd;
     cm3_status status;
     const atomic_int *cancel; /**< NULL, or looked at by each operation: not 0 gives CANCELLED */
     struct cm3_tape *tape;
@@ -63,6 +67,19 @@ static inline void cm3_graph_rewind(cm3_graph *graph, cm3_arena_mark mark) {
     if (!graph->record) cm3_arena_rewind(graph->arena, mark);
 }
 
+/**
+ * A measuring graph runs a pass without computing: operations check their shapes and count what they would take, and
+ * touch no data, neither tensors' nor ids or positions, which may be NULL. The most that the passes since the last
+ * reset would have held at once: bytes of the arena, and of oneDNN's working memory.
+ */
+void cm3_graph_measured(const cm3_graph *graph, size_t *arena, size_t *onednn);
+
+/** Resets, and makes sure of so much memory: a pass that was measured so takes nothing more. */
+cm3_status cm3_graph_reserve(cm3_graph *graph, size_t arena, size_t onednn);
+
+/** Resets, and gives back memory where more than `most` bytes are held. */
+void cm3_graph_trim(cm3_graph *graph, size_t most);
+
 /* --- for operations ---------------------------------------------------------------------------------------------- */
 
 /** Records a failure with its message; returns NULL. */
@@ -80,8 +97,14 @@ static inline cm3_tensor *cm3_graph_matrix(cm3_graph *graph, int64_t rows, int64
 /** The same shape as another tensor's, f32. */
 cm3_tensor *cm3_graph_like(cm3_graph *graph, const cm3_tensor *tensor);
 
-/** Raw memory until the next reset. */
+/** Raw memory until the next reset; in a measuring graph an address that must not be used. */
 void *cm3_graph_scratch(cm3_graph *graph, size_t size);
+/** The same for small things that an operation itself writes and reads: also in a measuring graph. */
+void *cm3_graph_notes(cm3_graph *graph, size_t size);
+
+/** cm3_parallel_for() on the graph's team; nothing where it measures. All that touches data goes through here, or asks
+ * graph->measure. */
+void cm3_graph_for(const cm3_graph *graph, int64_t count, int64_t grain, cm3_range_fn fn, void *arg);
 
 /** What an operation leaves for the way back: run in reverse order of recording. */
 typedef void (*cm3_backward_fn)(cm3_graph *graph, void *saved);

@@ -34,9 +34,11 @@ cm3_tensor *cm3_nn_group_norm(cm3_graph *graph, cm3_tensor *x, cm3_tensor *gamma
                  .x = x->data,
                  .x_dtype = CM3_F32},
     };
+    cm3_arena_mark mark = cm3_graph_mark(graph);
     if (!s.y || !cm3_map_norm_forward(graph, &s.norm, s.y->data, CM3_F32)) return NULL;
     const cm3_tensor *inputs[] = {x, gamma, beta};
     cm3_group_norm_saved *saved = cm3_graph_record(graph, s.y, inputs, 3, group_norm_backward, sizeof *saved);
     if (saved) *saved = s;
+    cm3_graph_rewind(graph, mark);
     return graph->status == CM3_OK ? s.y : NULL;
 }

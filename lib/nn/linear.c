@@ -22,7 +22,7 @@ uint16_t *cm3_nn_round(cm3_graph *graph, const float *values, int64_t count) {
     uint16_t *rounded = cm3_graph_scratch(graph, (size_t)count * sizeof *rounded);
     if (!rounded) return NULL;
     cm3_convert_range range = {graph->kernels, rounded, values};
-    cm3_parallel_for(graph->team, count, 1 << 16, convert_range, &range);
+    cm3_graph_for(graph, count, 1 << 16, convert_range, &range);
     return rounded;
 }
 

@@ -161,15 +161,15 @@ bool cm3_map_norm_forward(cm3_graph *graph, cm3_map_norm *norm, void *y, cm3_dty
                       .y = y,
                       .y_dtype = y_dtype};
     r.sums = cm3_graph_scratch(graph, bytes * 2 * (size_t)r.blocks);
-    if (graph->status != CM3_OK) return false;
+    if (graph->status != CM3_OK || graph->measure) return graph->status == CM3_OK;
     if (by_images(&r)) {
-        cm3_parallel_for(graph->team, norm->images, 1, forward_images, &r);
+        cm3_graph_for(graph, norm->images, 1, forward_images, &r);
         return true;
     }
     for (int64_t image = 0; image < norm->images; image++) set_centre(&r, image);
-    cm3_parallel_for(graph->team, norm->images * r.blocks, block_grain(&r), sum_blocks, &r);
+    cm3_graph_for(graph, norm->images * r.blocks, block_grain(&r), sum_blocks, &r);
     for (int64_t image = 0; image < norm->images; image++) finish_forward(&r, image);
-    cm3_parallel_for(graph->team, norm->images * r.blocks, block_grain(&r), apply_blocks, &r);
+    cm3_graph_for(graph, norm->images * r.blocks, block_grain(&r), apply_blocks, &r);
     return true;
 }
 
@@ -257,11 +257,11 @@ bool cm3_map_norm_backward(cm3_graph *graph, const cm3_map_norm *norm, const voi
     r.totals = cm3_graph_scratch(graph, 2 * bytes);
     if (graph->status != CM3_OK) return false;
     if (by_images(&r)) {
-        cm3_parallel_for(graph->team, norm->images, 1, backward_images, &r);
+        cm3_graph_for(graph, norm->images, 1, backward_images, &r);
     } else {
-        cm3_parallel_for(graph->team, norm->images * r.blocks, block_grain(&r), sum_gradient_blocks, &r);
+        cm3_graph_for(graph, norm->images * r.blocks, block_grain(&r), sum_gradient_blocks, &r);
         for (int64_t image = 0; image < norm->images; image++) finish_backward(&r, image);
-        cm3_parallel_for(graph->team, norm->images * r.blocks, block_grain(&r), apply_gradient_blocks, &r);
+        cm3_graph_for(graph, norm->images * r.blocks, block_grain(&r), apply_gradient_blocks, &r);
     }
     parameter_gradients(graph, &r);
     return graph->status == CM3_OK;

@@ -74,7 +74,7 @@ static void norm_backward(cm3_graph *graph, void *saved) {
     c->dgamma = partial_sums(c, c->gamma);
     c->dbeta = partial_sums(c, c->beta);
     if (graph->status != CM3_OK) return;
-    cm3_parallel_for(graph->team, c->rows, cm3_row_grain(c->n), backward_rows, c);
+    cm3_graph_for(graph, c->rows, cm3_row_grain(c->n), backward_rows, c);
     add_partial_sums(c, c->gamma, c->dgamma);
     add_partial_sums(c, c->beta, c->dbeta);
 }
@@ -98,7 +98,7 @@ static cm3_tensor *norm(cm3_graph *graph, cm3_tensor *x, cm3_tensor *gamma, cm3_
     call.rstd = cm3_graph_scratch(graph, (size_t)call.rows * sizeof(float));
     if (centred) call.mean = cm3_graph_scratch(graph, (size_t)call.rows * sizeof(float));
     if (graph->status != CM3_OK) return NULL;
-    cm3_parallel_for(graph->team, call.rows, cm3_row_grain(n), forward_rows, &call);
+    cm3_graph_for(graph, call.rows, cm3_row_grain(n), forward_rows, &call);
     const cm3_tensor *inputs[] = {x, gamma, beta};
     cm3_norm_call *saved = cm3_graph_record(graph, call.y, inputs, 3, norm_backward, sizeof *saved);
     if (saved) *saved = call;

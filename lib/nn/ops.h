@@ -155,6 +155,9 @@ typedef struct cm3_res_block {
 /** x (or its shortcut) + second(first(x)). */
 cm3_tensor *cm3_nn_res_block(cm3_graph *graph, cm3_tensor *x, const cm3_res_block *block);
 
+/** The same; in x's own memory, which is returned, where the graph does not record and there is no shortcut. */
+cm3_tensor *cm3_nn_res_block_to(cm3_graph *graph, cm3_tensor *x, const cm3_res_block *block);
+
 /** Each pixel becomes 2 x 2. */
 cm3_tensor *cm3_nn_upsample(cm3_graph *graph, cm3_tensor *x);
 /** The mean of each 2 x 2; h and w must be even. */

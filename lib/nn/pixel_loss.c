@@ -122,7 +122,7 @@ static void loss_backward(cm3_graph *graph, void *saved) {
     l->dx = l->loss->grad ? cm3_graph_grad(graph, l->x, &l->accumulate) : NULL;
     if (!l->dx) return;
     l->factor = l->loss->grad[0] / (float)l->x->count;
-    cm3_parallel_for(graph->team, l->x->count, 4 * CM3_LOSS_BLOCK, slopes, l);
+    cm3_graph_for(graph, l->x->count, 4 * CM3_LOSS_BLOCK, slopes, l);
 }
 
 static cm3_tensor *mean_of(cm3_graph *graph, cm3_loss_call call) {
@@ -131,7 +131,7 @@ static cm3_tensor *mean_of(cm3_graph *graph, cm3_loss_call call) {
     call.loss = cm3_graph_tensor(graph, CM3_F32, 1, (const int64_t[]){1});
     call.sums = cm3_graph_scratch(graph, (size_t)blocks * sizeof *call.sums);
     if (graph->status != CM3_OK) return NULL;
-    cm3_parallel_for(graph->team, blocks, 4, sum_blocks, &call);
+    cm3_graph_for(graph, blocks, 4, sum_blocks, &call);
     double sum = 0;
     for (int64_t i = 0; i < blocks; i++) sum += call.sums[i];
     *cm3_f32(call.loss) = (float)(sum / (double)call.x->count);

@@ -30,7 +30,7 @@ static cm3_tensor *pointwise(const cm3_pointwise *template, cm3_range_fn forward
     if (!p.a || !cm3_graph_alive(graph)) return NULL;
     p.y = p.in_place && !graph->record ? p.a : cm3_graph_like(graph, p.a);
     if (!p.y) return NULL;
-    cm3_parallel_for(graph->team, p.a->count, CM3_GRAIN, forward, &p);
+    cm3_graph_for(graph, p.a->count, CM3_GRAIN, forward, &p);
     const cm3_tensor *inputs[] = {p.a, p.b};
     cm3_pointwise *saved = cm3_graph_record(graph, p.y, inputs, 2, backward, sizeof *saved);
     if (saved) *saved = p;
@@ -65,7 +65,7 @@ static void add_backward_range(void *arg, int64_t begin, int64_t end, int member
 
 static void add_backward(cm3_graph *graph, void *saved) {
     cm3_pointwise *p = saved;
-    if (prepare_gradients(graph, p)) cm3_parallel_for(graph->team, p->y->count, CM3_GRAIN, add_backward_range, p);
+    if (prepare_gradients(graph, p)) cm3_graph_for(graph, p->y->count, CM3_GRAIN, add_backward_range, p);
 }
 
 static cm3_tensor *add(cm3_graph *graph, cm3_tensor *a, cm3_tensor *b, bool in_place) {
@@ -124,8 +124,7 @@ static void activation_backward_range(void *arg, int64_t begin, int64_t end, int
 
 static void activation_backward(cm3_graph *graph, void *saved) {
     cm3_pointwise *p = saved;
-    if (prepare_gradients(graph, p))
-        cm3_parallel_for(graph->team, p->y->count, CM3_GRAIN, activation_backward_range, p);
+    if (prepare_gradients(graph, p)) cm3_graph_for(graph, p->y->count, CM3_GRAIN, activation_backward_range, p);
 }
 
 cm3_tensor *cm3_nn_activation(cm3_graph *graph, cm3_tensor *x, cm3_activation kind) {
@@ -157,7 +156,7 @@ static void swiglu_backward(cm3_graph *graph, void *saved) {
     if (!p->da) p->da = cm3_graph_scratch(graph, (size_t)p->y->count * sizeof(float)), p->accumulate_a = false;
     if (!p->db) p->db = cm3_graph_scratch(graph, (size_t)p->y->count * sizeof(float)), p->accumulate_b = false;
     if (graph->status != CM3_OK) return;
-    cm3_parallel_for(graph->team, p->y->count, CM3_GRAIN, swiglu_backward_range, p);
+    cm3_graph_for(graph, p->y->count, CM3_GRAIN, swiglu_backward_range, p);
 }
 
 static cm3_tensor *swiglu(cm3_graph *graph, cm3_tensor *gate, cm3_tensor *up, bool in_place) {
@@ -194,14 +193,14 @@ static void softmax_backward_rows(void *arg, int64_t begin, int64_t end, int mem
 static void softmax_backward(cm3_graph *graph, void *saved) {
     cm3_pointwise *p = saved;
     if (!prepare_gradients(graph, p)) return;
-    cm3_parallel_for(graph->team, p->y->count / p->n, cm3_row_grain(p->n), softmax_backward_rows, p);
+    cm3_graph_for(graph, p->y->count / p->n, cm3_row_grain(p->n), softmax_backward_rows, p);
 }
 
 cm3_tensor *cm3_nn_softmax(cm3_graph *graph, cm3_tensor *x) {
     if (!x || !cm3_graph_alive(graph)) return NULL;
     cm3_pointwise p = {.graph = graph, .a = x, .y = cm3_graph_like(graph, x), .n = x->shape[x->rank - 1]};
     if (!p.y) return NULL;
-    cm3_parallel_for(graph->team, x->count / p.n, cm3_row_grain(p.n), softmax_forward_rows, &p);
+    cm3_graph_for(graph, x->count / p.n, cm3_row_grain(p.n), softmax_forward_rows, &p);
     const cm3_tensor *inputs[] = {x};
     cm3_pointwise *saved = cm3_graph_record(graph, p.y, inputs, 1, softmax_backward, sizeof *saved);
     if (saved) *saved = p;
@@ -213,7 +212,7 @@ cm3_tensor *cm3_nn_softmax(cm3_graph *graph, cm3_tensor *x) {
 
 cm3_tensor *cm3_nn_reshape(cm3_graph *graph, cm3_tensor *x, int rank, const int64_t *shape) {
     if (!x || !cm3_graph_alive(graph)) return NULL;
-    cm3_tensor *y = cm3_graph_scratch(graph, sizeof *y);
+    cm3_tensor *y = cm3_graph_notes(graph, sizeof *y);
     if (!y) return NULL;
     *y = cm3_tensor_over(x->data, x->dtype, rank, shape);
     if (y->count != x->count) return cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "reshape: element counts differ");

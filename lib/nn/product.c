@@ -21,7 +21,7 @@ static void product_rows(void *arg, int64_t begin, int64_t end, int member) {
 
 const float *cm3_nn_widen(cm3_graph *graph, const void *data, int64_t count) {
     float *values = cm3_graph_scratch(graph, (size_t)count * sizeof(float));
-    if (values) graph->kernels->bf16_to_f32(values, data, count);
+    if (values && !graph->measure) graph->kernels->bf16_to_f32(values, data, count);
     return values;
 }
 
@@ -34,12 +34,13 @@ static void portable(cm3_graph *graph, const cm3_product *p) {
         if (!call.a || !call.b) return;
     }
     for (int64_t i = 0; i < p->batch; i++) {
-        cm3_parallel_for(graph->team, p->m, 1 + (1 << 18) / (p->n * p->k + 1), product_rows, &call);
+        cm3_graph_for(graph, p->m, 1 + (1 << 18) / (p->n * p->k + 1), product_rows, &call);
         call.a += p->m * p->k;
         call.b += p->k * p->n;
         call.c += p->m * p->n;
     }
-    for (int64_t i = 0; p->bias && i < p->m; i++) graph->kernels->add(p->c + i * p->n, p->c + i * p->n, p->bias, p->n);
+    for (int64_t i = 0; p->bias && i < p->m && !graph->measure; i++)
+        graph->kernels->add(p->c + i * p->n, p->c + i * p->n, p->bias, p->n);
     cm3_arena_rewind(graph->arena, mark);
 }
 

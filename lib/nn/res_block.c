@@ -89,10 +89,12 @@ cm3_tensor *cm3_nn_norm_conv2d(cm3_graph *graph, cm3_tensor *x, const cm3_norm_c
     const cm3_conv_shape *shape = &s.stage.shape;
     s.y = cm3_graph_tensor(graph, CM3_F32, 4,
                            (const int64_t[]){shape->n, cm3_conv_out_h(shape), cm3_conv_out_w(shape), shape->cout});
+    cm3_arena_mark mark = cm3_graph_mark(graph);
     if (!s.y || !forward_stage(graph, &s.stage, x->data, CM3_F32, NULL, s.y->data, CM3_F32)) return NULL;
     const cm3_tensor *inputs[] = {x, parameters->gamma, parameters->beta, parameters->weight, parameters->bias};
     cm3_norm_conv_saved *saved = cm3_graph_record(graph, s.y, inputs, 5, norm_conv_backward, sizeof *saved);
     if (saved) *saved = s;
+    cm3_graph_rewind(graph, mark);
     return graph->status == CM3_OK ? s.y : NULL;
 }
 
@@ -152,7 +154,7 @@ static const float *residual_of(cm3_graph *graph, cm3_res_saved *s) {
     return residual;
 }
 
-static bool prepare_block(cm3_graph *graph, cm3_res_saved *s, const cm3_res_block *block) {
+static bool prepare_block(cm3_graph *graph, cm3_res_saved *s, const cm3_res_block *block, bool in_place) {
     const cm3_conv_options same = {1, 1, 1, 1, 1}, point = {.stride = 1};
     const int64_t *x = s->x->shape;
     const int64_t middle[] = {x[0], x[1], x[2], block->first.weight->shape[0]};
@@ -166,14 +168,15 @@ static bool prepare_block(cm3_graph *graph, cm3_res_saved *s, const cm3_res_bloc
         cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "residual block: shapes do not fit");
         return false;
     }
-    s->y = cm3_graph_tensor(graph, CM3_F32, 4, out);
+    s->y = in_place ? s->x : cm3_graph_tensor(graph, CM3_F32, 4, out);
     return s->y;
 }
 
-cm3_tensor *cm3_nn_res_block(cm3_graph *graph, cm3_tensor *x, const cm3_res_block *block) {
+static cm3_tensor *res_block(cm3_graph *graph, cm3_tensor *x, const cm3_res_block *block, bool in_place) {
     if (!x || !cm3_graph_alive(graph)) return NULL;
     cm3_res_saved s = {.x = x, .shortcut = block->shortcut, .shortcut_bias = block->shortcut_bias};
-    if (!prepare_block(graph, &s, block)) return NULL;
+    if (!prepare_block(graph, &s, block, in_place)) return NULL;
+    cm3_arena_mark mark = cm3_graph_mark(graph);
     cm3_dtype dtype = cm3_conv_dtype(graph);
     void *h = cm3_graph_scratch(graph, (size_t)stage_inputs(&s.second) * cm3_dtype_size(dtype));
     const float *residual = h ? residual_of(graph, &s) : NULL;
@@ -193,5 +196,14 @@ cm3_tensor *cm3_nn_res_block(cm3_graph *graph, cm3_tensor *x, const cm3_res_bloc
     cm3_res_saved *saved =
         cm3_graph_record(graph, s.y, inputs, sizeof inputs / sizeof *inputs, res_backward, sizeof *saved);
     if (saved) *saved = s;
+    cm3_graph_rewind(graph, mark);
     return graph->status == CM3_OK ? s.y : NULL;
+}
+
+cm3_tensor *cm3_nn_res_block(cm3_graph *graph, cm3_tensor *x, const cm3_res_block *block) {
+    return res_block(graph, x, block, false);
+}
+
+cm3_tensor *cm3_nn_res_block_to(cm3_graph *graph, cm3_tensor *x, const cm3_res_block *block) {
+    return res_block(graph, x, block, !graph->record && !block->shortcut);
 }

@@ -11,6 +11,8 @@ bool cm3_nn_rope_table(cm3_graph *graph, const int32_t *positions, int64_t count
     float *sines = cm3_graph_scratch(graph, (size_t)(count * half) * sizeof(float));
     float *frequencies = cm3_graph_scratch(graph, (size_t)half * sizeof(float));
     if (!cosines || !sines || !frequencies) return false;
+    *table = (cm3_rope_table){cosines, sines, count, head_dim};
+    if (graph->measure) return true;
     for (int64_t i = 0; i < half; i++) frequencies[i] = 1.0f / powf(theta, (float)(2 * i) / (float)head_dim);
     for (int64_t row = 0; row < count; row++) {
         for (int64_t i = 0; i < half; i++) {
@@ -19,7 +21,6 @@ bool cm3_nn_rope_table(cm3_graph *graph, const int32_t *positions, int64_t count
             sines[row * half + i] = sinf(angle);
         }
     }
-    *table = (cm3_rope_table){cosines, sines, count, head_dim};
     return true;
 }
 
@@ -51,7 +52,7 @@ static void rope_backward(cm3_graph *graph, void *saved) {
     c->to = accumulate ? cm3_graph_scratch(graph, (size_t)c->x->count * sizeof(float)) : dx;
     c->inverse = true;
     if (!c->to) return;
-    cm3_parallel_for(graph->team, c->table.rows, cm3_row_grain(c->heads * c->table.head_dim), rope_rows, c);
+    cm3_graph_for(graph, c->table.rows, cm3_row_grain(c->heads * c->table.head_dim), rope_rows, c);
     if (accumulate) graph->kernels->add(dx, dx, c->to, c->x->count);
 }
 
@@ -67,7 +68,7 @@ cm3_tensor *cm3_nn_rope(cm3_graph *graph, cm3_tensor *x, const cm3_rope_table *t
                           .heads = width / table->head_dim,
                           .to = cm3_f32(y),
                           .from = cm3_f32(x)};
-    cm3_parallel_for(graph->team, table->rows, cm3_row_grain(width), rope_rows, &call);
+    cm3_graph_for(graph, table->rows, cm3_row_grain(width), rope_rows, &call);
     const cm3_tensor *inputs[] = {x};
     cm3_rope_call *saved = cm3_graph_record(graph, y, inputs, 1, rope_backward, sizeof *saved);
     if (saved) *saved = call;

@@ -39,8 +39,8 @@ static void move_rows(void *arg, int64_t begin, int64_t end, int member) {
 static void shuffle(cm3_graph *graph, const cm3_shuffle *s, bool gather, float *to, const float *from,
                     bool accumulate) {
     cm3_shuffle_move move = {s, gather, accumulate, to, from};
-    cm3_parallel_for(graph->team, s->images * s->rows, cm3_row_grain(s->columns * s->block * s->block * s->channels),
-                     move_rows, &move);
+    cm3_graph_for(graph, s->images * s->rows, cm3_row_grain(s->columns * s->block * s->block * s->channels), move_rows,
+                  &move);
 }
 
 static void shuffle_backward(cm3_graph *graph, void *saved) {

@@ -9,5 +9,6 @@ Suite *request_suite(void);
 Suite *arguments_suite(void);
 Suite *running_suite(void);
 Suite *texts_suite(void);
+Suite *memory_suite(void);
 
 #endif

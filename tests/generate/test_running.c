@@ -109,7 +109,7 @@ START_TEST(stopped_by_the_callback) {
             ck_assert_int_eq(cm3_document_get(result, i, &segment), CM3_OK);
             kept += segment.code_count;
             if (segment.kind == CM3_SEGMENT_IMAGE)
-                ck_assert((segment.image != NULL) == (segment.code_count == TINY_TOKENS));
+                ck_assert(!segment.image || segment.code_count == TINY_TOKENS); /* a cancel may come before decoding */
         }
         for (int i = 0; i < n; i++) codes += tokens[i] >= IMAGE && tokens[i] < IMAGE + TINY_CODES;
         ck_assert_int_eq((int)kept, codes);

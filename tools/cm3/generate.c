@@ -34,7 +34,7 @@ static const char help_text[] =
     "0000-preview-000.png)\n"
     "  --sheet FILE          all pictures on one sheet as well\n"
     "  --quality Q           of JPEG files (95)\n"
-    "  --timings             says where the time went\n"
+    "  --timings             says where the time went, and how much memory it took\n"
     "  --json                results as JSON lines on standard output\n"
     "  -q, --quiet           no progress\n";
 
@@ -187,12 +187,16 @@ static cm3_status start(cm3_generation *g, cm3_job *job, size_t line) {
     return status;
 }
 
-static void print_timings(const cm3_request *request) {
+static void print_timings(const cm3_context *context, const cm3_request *request) {
     cm3_timings t = {.struct_size = sizeof t};
-    if (cm3_request_timings(request, &t) != CM3_OK) return;
-    fprintf(stderr, "prefill %.1f ms (%llu tokens), decode %.1f ms (%llu tokens), image %.1f ms, total %.1f ms\n",
-            t.prefill * 1e3, (unsigned long long)t.prompt_tokens, t.decode * 1e3, (unsigned long long)t.new_tokens,
-            t.image_decode * 1e3, t.total * 1e3);
+    cm3_memory_stats memory = {.struct_size = sizeof memory};
+    if (cm3_request_timings(request, &t) != CM3_OK || cm3_context_memory(context, &memory) != CM3_OK) return;
+    fprintf(stderr,
+            "queued %.1f ms, tokenize %.1f ms, prefill %.1f ms (%llu tokens), decode %.1f ms (%llu tokens), sampling "
+            "%.1f ms, image %.1f ms, total %.1f ms; memory %.1f MB, at most %.1f MB\n",
+            t.queued * 1e3, t.tokenize * 1e3, t.prefill * 1e3, (unsigned long long)t.prompt_tokens, t.decode * 1e3,
+            (unsigned long long)t.new_tokens, t.sampling * 1e3, t.image_decode * 1e3, t.total * 1e3,
+            (double)memory.live_bytes / 1e6, (double)memory.peak_bytes / 1e6);
 }
 
 /** Says that a text could not be drawn, and why; the others are. */
@@ -218,7 +222,7 @@ static int attend(cm3_generation *g, cm3_job *job) {
     } else {
         if (!g->arguments->json && !g->arguments->batch) cm3_progress_end(&g->progress);
         code = collect(g, job);
-        if (g->arguments->timings) print_timings(job->request);
+        if (g->arguments->timings) print_timings(g->context, job->request);
     }
     cm3_request_destroy(job->request);
     job->request = NULL;

@@ -12,6 +12,14 @@ static const char help_text[] = "Usage: cm3 info [--json] [--verify] FILE\n"
                                 "  --verify   compares the data with the file's checksum\n"
                                 "  --json     as JSON on standard output\n";
 
+/** What a picture from a sentence would take, with the options' defaults. */
+#define SENTENCE_TOKENS 32
+
+static bool estimate(cm3_model *model, cm3_memory_estimate *memory) {
+    *memory = (cm3_memory_estimate){.struct_size = sizeof *memory};
+    return cm3_estimate(model, NULL, SENTENCE_TOKENS, memory) == CM3_OK;
+}
+
 static void print_config(const char *text) {
     json_t *json = json_loads(text, 0, NULL), *tokens = json ? json_object_get(json, "tokens") : NULL;
     if (tokens) json_object_del(json, "tokens");
@@ -21,7 +29,7 @@ static void print_config(const char *text) {
     json_decref(json);
 }
 
-static void print_text(const cm3_model *model, const cm3_model_info *info) {
+static void print_text(cm3_model *model, const cm3_model_info *info) {
     printf("parts             %s%s%s\n", info->parts & CM3_PART_LM ? "language model  " : "",
            info->parts & CM3_PART_VQ ? "image tokenizer  " : "",
            info->parts & CM3_PART_TOKENIZER ? "text tokenizer" : "");
@@ -41,17 +49,27 @@ static void print_text(const cm3_model *model, const cm3_model_info *info) {
     }
     cm3_tokenizer_destroy(tokenizer);
     printf("weights           %.2f MB\n", (double)info->weight_bytes / 1e6);
+    cm3_memory_estimate memory;
+    if (estimate(model, &memory)) {
+        printf("one picture       %.1f MB beside the weights: cache %.1f MB, scratch %.1f MB\n",
+               (double)(memory.cache + memory.scratch) / 1e6, (double)memory.cache / 1e6, (double)memory.scratch / 1e6);
+    }
     const char *config = NULL;
     if (cm3_model_config_json(model, &config) == CM3_OK) print_config(config);
 }
 
-static void print_json(const cm3_model *model, const cm3_model_info *info) {
+static void print_json(cm3_model *model, const cm3_model_info *info) {
     const char *config = NULL;
     cm3_model_config_json(model, &config);
     json_t *json = json_pack("{s:i,s:I,s:I,s:I,s:i,s:o}", "parts", (int)info->parts, "lm_parameters",
                              (json_int_t)info->lm_parameters, "vq_parameters", (json_int_t)info->vq_parameters,
                              "weight_bytes", (json_int_t)info->weight_bytes, "context_length", info->context_length,
                              "config", json_loads(config, 0, NULL));
+    cm3_memory_estimate memory;
+    if (json && estimate(model, &memory)) {
+        json_object_set_new(json, "cache_bytes", json_integer((json_int_t)memory.cache));
+        json_object_set_new(json, "scratch_bytes", json_integer((json_int_t)memory.scratch));
+    }
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (text) printf("%s\n", text);
     free(text);

@@ -5,7 +5,12 @@
  */
 #include "nn/onednn/primitive.h"
 
-enum { FLAG_BIAS = 1, FLAG_RESIDUAL = 2 };
+enum {
+    FLAG_BIAS = 1,
+    FLAG_RESIDUAL = 2,   /**< another map is added */
+    FLAG_ACCUMULATE = 4, /**< it is the result's own memory */
+    FLAG_WINOGRAD = 8    /**< in whatever layout that likes */
+};
 
 static dnnl_data_type_t type_of(cm3_dtype dtype) {
     return dtype == CM3_BF16 ? dnnl_bf16 : dnnl_f32;
@@ -28,7 +33,7 @@ static cm3_dnn_key make_key(const cm3_dnn *dnn, cm3_dnn_op op, const cm3_conv_sh
 
 /** Descriptors of a convolution's tensors: w is in the caller's layout, any_w in that which the primitive chooses. */
 typedef struct cm3_conv_descs {
-    cm3_md x, w, any_w, bias, y, residual;
+    cm3_md x, any_x, w, any_w, bias, y, any_y, residual;
     cm3_dnn_window window;
     dnnl_primitive_attr_t attributes;
 } cm3_conv_descs;
@@ -39,11 +44,15 @@ static dnnl_status_t nhwc(cm3_md *md, int64_t n, int64_t h, int64_t w, int64_t c
 }
 
 /** The sum with another map as part of the primitive. */
-static dnnl_status_t add_residual(cm3_conv_descs *d) {
+static dnnl_status_t add_residual(cm3_conv_descs *d, int32_t flags) {
     dnnl_post_ops_t sum;
     dnnl_status_t status = dnnl_post_ops_create(&sum);
     if (status != dnnl_success) return status;
-    status = dnnl_post_ops_append_binary(sum, dnnl_binary_add, cm3_md_get(&d->residual));
+    if (flags & FLAG_RESIDUAL) {
+        status = dnnl_post_ops_append_binary(sum, dnnl_binary_add, cm3_md_get(&d->residual));
+    } else {
+        status = cm3_post_ops_sum(sum);
+    }
     if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(d->attributes, sum);
     dnnl_post_ops_destroy(sum);
     return status;
@@ -64,13 +73,20 @@ static dnnl_status_t describe(cm3_conv_descs *d, const cm3_conv_shape *s, cm3_dt
     if (status == dnnl_success && flags & FLAG_BIAS) status = cm3_md_make(&d->bias, 1, dims, dnnl_f32, one);
     if (status == dnnl_success && flags & FLAG_RESIDUAL) {
         status = nhwc(&d->residual, s->n, cm3_conv_out_h(s), cm3_conv_out_w(s), s->cout, CM3_F32);
-        if (status == dnnl_success) status = add_residual(d);
+    }
+    if (status == dnnl_success && flags & (FLAG_RESIDUAL | FLAG_ACCUMULATE)) status = add_residual(d, flags);
+    if (status == dnnl_success && flags & FLAG_WINOGRAD) {
+        dnnl_dims_t from = {s->n, s->cin, s->h, s->w}, to = {s->n, s->cout, cm3_conv_out_h(s), cm3_conv_out_w(s)};
+        status = cm3_md_make(&d->any_x, 4, from, type_of(x_type), NULL);
+        if (status == dnnl_success) status = cm3_md_make(&d->any_y, 4, to, type_of(y_type), NULL);
     }
     return status;
 }
 
 static void clear_descs(cm3_conv_descs *d) {
     cm3_md_clear(&d->x);
+    cm3_md_clear(&d->any_x);
+    cm3_md_clear(&d->any_y);
     cm3_md_clear(&d->y);
     cm3_md_clear(&d->w);
     cm3_md_clear(&d->any_w);
@@ -100,12 +116,15 @@ static dnnl_status_t finish(cm3_dnn *dnn, cm3_dnn_entry *entry, dnnl_primitive_d
 static dnnl_status_t build_forward(cm3_dnn *dnn, cm3_dnn_entry *entry, const cm3_conv_descs *d, int32_t flags) {
     dnnl_primitive_desc_t pd;
     cm3_md_ref bias = flags & FLAG_BIAS ? cm3_md_get(&d->bias) : NULL;
-    dnnl_status_t status = cm3_pd_conv(&pd, dnn->engine, cm3_md_get(&d->x), cm3_md_get(&d->any_w), bias,
-                                       cm3_md_get(&d->y), &d->window, d->attributes);
+    bool winograd = flags & FLAG_WINOGRAD;
+    dnnl_status_t status =
+        cm3_pd_conv(&pd, dnn->engine, cm3_md_get(winograd ? &d->any_x : &d->x), cm3_md_get(&d->any_w), bias,
+                    cm3_md_get(winograd ? &d->any_y : &d->y), &d->window, winograd, d->attributes);
     if (status != dnnl_success) return status;
     cm3_conv_port ports[CM3_DNN_PORTS] = {
-        {DNNL_ARG_SRC, cm3_md_get(&d->x), dnnl_query_src_md, false},
+        /* weights first: see cm3_dnn_run_again() */
         {DNNL_ARG_WEIGHTS, cm3_md_get(&d->w), dnnl_query_weights_md, false},
+        {DNNL_ARG_SRC, cm3_md_get(&d->x), dnnl_query_src_md, false},
         {DNNL_ARG_DST, cm3_md_get(&d->y), dnnl_query_dst_md, true},
     };
     int count = 3;
@@ -125,7 +144,7 @@ static dnnl_status_t make_hint(cm3_dnn *dnn, const cm3_conv_shape *s, cm3_dtype 
     dnnl_status_t status = describe(&d, s, dtype, dtype, CM3_F32, 0);
     if (status == dnnl_success) {
         status = cm3_pd_conv(hint, dnn->engine, cm3_md_get(&d.x), cm3_md_get(&d.any_w), NULL, cm3_md_get(&d.y),
-                             &d.window, d.attributes);
+                             &d.window, false, d.attributes);
     }
     clear_descs(&d);
     return status;
@@ -195,11 +214,21 @@ static cm3_status get_entry(cm3_dnn *dnn, cm3_dnn_op op, const cm3_conv_shape *s
 cm3_status cm3_dnn_conv(cm3_dnn *dnn, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x, const void *weights,
                         const float *bias, const float *residual, void *y, cm3_dtype y_dtype) {
     cm3_dnn_entry *entry;
-    int32_t flags = (bias ? FLAG_BIAS : 0) | (residual ? FLAG_RESIDUAL : 0);
+    bool own = residual && (const void *)residual == y;
+    int32_t flags = (bias ? FLAG_BIAS : 0) | (own ? FLAG_ACCUMULATE : residual ? FLAG_RESIDUAL : 0);
     CM3_TRY(get_entry(dnn, CM3_DNN_CONV, shape, dtype, y_dtype, flags, &entry));
     const float *extra[] = {bias ? bias : residual, residual};
-    void *const data[] = {(void *)x, (void *)weights, y, (void *)extra[0], (void *)extra[1]};
+    void *const data[] = {(void *)weights, (void *)x, y, (void *)extra[0], (void *)extra[1]};
     return cm3_dnn_run(dnn, entry, data);
+}
+
+cm3_status cm3_dnn_conv_winograd(cm3_dnn *dnn, const cm3_conv_shape *shape, const float *x, const float *weights,
+                                 const float *bias, float *y, bool again) {
+    cm3_dnn_entry *entry;
+    int32_t flags = (bias ? FLAG_BIAS : 0) | FLAG_WINOGRAD;
+    CM3_TRY(get_entry(dnn, CM3_DNN_CONV, shape, CM3_F32, CM3_F32, flags, &entry));
+    void *const data[] = {(void *)weights, (void *)x, y, (void *)bias};
+    return again ? cm3_dnn_run_again(dnn, entry, data) : cm3_dnn_run(dnn, entry, data);
 }
 
 cm3_status cm3_dnn_conv_backward_data(cm3_dnn *dnn, const cm3_conv_shape *shape, cm3_dtype dtype, void *dx,

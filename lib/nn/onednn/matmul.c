@@ -42,11 +42,7 @@ static dnnl_status_t describe(cm3_matmul_descs *d, const cm3_dnn_matmul_args *ar
         dnnl_post_ops_t sum;
         status = dnnl_post_ops_create(&sum);
         if (status != dnnl_success) return status;
-#if DNNL_VERSION_MAJOR >= 3
-        status = dnnl_post_ops_append_sum(sum, 1.0f, 0, dnnl_data_type_undef);
-#else
-        status = dnnl_post_ops_append_sum(sum, 1.0f);
-#endif
+        status = cm3_post_ops_sum(sum);
         if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(d->attributes, sum);
         dnnl_post_ops_destroy(sum);
     }

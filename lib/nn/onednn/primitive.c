@@ -1,11 +1,12 @@
 /* The engine, the cache of primitives, and how one is run. */
 #include "nn/onednn/primitive.h"
 
-cm3_status cm3_dnn_create(cm3_context *context, cm3_dnn **dnn) {
+cm3_status cm3_dnn_create(cm3_context *context, bool measure, cm3_dnn **dnn) {
     *dnn = NULL;
     cm3_dnn *d = cm3_calloc(context, 1, sizeof *d);
     if (!d) return cm3_fail_memory(context, sizeof *d, "oneDNN's cache");
     d->context = context;
+    d->measure = measure;
     d->threads = cm3_team_size(cm3_context_team(context));
     if (dnnl_engine_create(&d->engine, dnnl_cpu, 0) != dnnl_success ||
         dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags) != dnnl_success) {
@@ -72,6 +73,7 @@ static void drop_oldest(cm3_dnn *dnn) {
     if (!oldest) return;
     cm3_dnn_entry *entry = *oldest;
     *oldest = entry->next;
+    if (dnn->last == entry) dnn->last = NULL;
     clear_entry(entry);
     cm3_free(dnn->context, entry);
     dnn->entry_count--;
@@ -154,7 +156,7 @@ cm3_status cm3_dnn_refuse(cm3_dnn *dnn, cm3_dnn_entry *entry, dnnl_status_t stat
     return CM3_ERROR_UNSUPPORTED;
 }
 
-static cm3_status reserve(cm3_dnn *dnn, size_t size) {
+cm3_status cm3_dnn_reserve(cm3_dnn *dnn, size_t size) {
     if (size <= dnn->memory_size) return CM3_OK;
     cm3_free(dnn->context, dnn->memory);
     dnn->memory_size = 0;
@@ -164,13 +166,28 @@ static cm3_status reserve(cm3_dnn *dnn, size_t size) {
     return CM3_OK;
 }
 
+void cm3_dnn_trim(cm3_dnn *dnn, size_t most) {
+    if (dnn->memory_size <= most) return;
+    cm3_free(dnn->context, dnn->memory);
+    dnn->memory = NULL;
+    dnn->memory_size = 0;
+}
+
+size_t cm3_dnn_measured(const cm3_dnn *dnn) {
+    return dnn->measured;
+}
+
+void cm3_dnn_measure_anew(cm3_dnn *dnn) {
+    dnn->measured = 0;
+}
+
 static dnnl_status_t reorder(cm3_dnn *dnn, const cm3_dnn_port *port) {
     dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, port->output ? port->packed : port->plain},
                                    {DNNL_ARG_TO, port->output ? port->plain : port->packed}};
     return dnnl_primitive_execute(port->reorder, dnn->stream, 2, arguments);
 }
 
-static dnnl_status_t execute(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data) {
+static dnnl_status_t execute(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data, bool packed) {
     dnnl_exec_arg_t arguments[CM3_DNN_PORTS + 1];
     dnnl_status_t status = dnnl_success;
     char *memory = dnn->memory;
@@ -181,7 +198,8 @@ static dnnl_status_t execute(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *da
         if (port->packed && status == dnnl_success) {
             status = dnnl_memory_set_data_handle(port->packed, memory);
             memory += aligned(port->packed_size);
-            if (!port->output && status == dnnl_success) status = reorder(dnn, port);
+            bool stands = packed && i == 0;
+            if (!port->output && !stands && status == dnnl_success) status = reorder(dnn, port);
         }
         arguments[count++] = (dnnl_exec_arg_t){port->argument, port->packed ? port->packed : port->plain};
     }
@@ -197,11 +215,34 @@ static dnnl_status_t execute(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *da
     return status;
 }
 
-cm3_status cm3_dnn_run(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data) {
+/** Whether two entries pack their first port in the same way. */
+static bool pack_alike(const cm3_dnn_entry *a, const cm3_dnn_entry *b) {
+    if (!a || !a->ports[0].packed || !b->ports[0].packed) return false;
+    return a == b || cm3_memory_alike(a->ports[0].packed, b->ports[0].packed);
+}
+
+static cm3_status run(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data, bool again) {
     if (!entry->primitive) return CM3_ERROR_UNSUPPORTED;
-    CM3_TRY(reserve(dnn, entry->packed_size + entry->scratch_size));
-    dnnl_status_t status = execute(dnn, entry, data);
+    size_t size = entry->packed_size + entry->scratch_size;
+    if (dnn->measure) {
+        if (size > dnn->measured) dnn->measured = size;
+        return CM3_OK;
+    }
+    const char *before = dnn->memory;
+    CM3_TRY(cm3_dnn_reserve(dnn, size));
+    bool packed = again && before == dnn->memory && pack_alike(dnn->last, entry);
+    dnn->last = entry;
+    dnnl_status_t status = execute(dnn, entry, data, packed);
     if (status == dnnl_success) return CM3_OK;
+    dnn->last = NULL;
     if (status == dnnl_out_of_memory) return cm3_fail(dnn->context, CM3_ERROR_NO_MEMORY, "oneDNN is out of memory");
     return cm3_fail(dnn->context, CM3_ERROR_INTERNAL, "oneDNN failed with status %d", (int)status);
+}
+
+cm3_status cm3_dnn_run(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data) {
+    return run(dnn, entry, data, false);
+}
+
+cm3_status cm3_dnn_run_again(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data) {
+    return run(dnn, entry, data, true);
 }

@@ -56,6 +56,9 @@ struct cm3_dnn {
     cm3_dnn_entry *buckets[CM3_DNN_BUCKETS];
     char *memory; /**< packed arguments and the primitive's scratch; grows */
     size_t memory_size;
+    const cm3_dnn_entry *last; /**< that ran; NULL: nothing stands in the memory */
+    bool measure;              /**< primitives are not run */
+    size_t measured;           /**< the most that one of them would have needed */
 };
 
 /** NULL where there is none yet. */
@@ -85,6 +88,9 @@ dnnl_status_t cm3_dnn_finish(cm3_dnn *dnn, cm3_dnn_entry *entry, const_dnnl_prim
  * message.
  */
 cm3_status cm3_dnn_run(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data);
+/** The same where the run just before had the same data for the first port: what was packed of it, at the beginning of
+ * the working memory, still stands there if the two want the same layout. */
+cm3_status cm3_dnn_run_again(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data);
 
 /** The status of a primitive that could not be made: an entry without primitive (UNSUPPORTED from now on), or
  * NO_MEMORY. */

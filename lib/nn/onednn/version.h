@@ -8,12 +8,33 @@
 #include <oneapi/dnnl/dnnl.h>
 #include <oneapi/dnnl/dnnl_version.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /** What a convolution primitive is told beside its tensors. */
 typedef struct cm3_dnn_window {
     dnnl_dims_t strides, pad_before, pad_after;
 } cm3_dnn_window;
+
+/** Whether two memories are laid out alike. */
+static inline bool cm3_memory_alike(const_dnnl_memory_t a, const_dnnl_memory_t b) {
+#if DNNL_VERSION_MAJOR >= 3
+    const_dnnl_memory_desc_t first, second;
+#else
+    const dnnl_memory_desc_t *first, *second;
+#endif
+    return dnnl_memory_get_memory_desc(a, &first) == dnnl_success &&
+           dnnl_memory_get_memory_desc(b, &second) == dnnl_success && dnnl_memory_desc_equal(first, second);
+}
+
+/** The result is added to what stands in its place. */
+static inline dnnl_status_t cm3_post_ops_sum(dnnl_post_ops_t operations) {
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_sum(operations, 1.0f, 0, dnnl_data_type_undef);
+#else
+    return dnnl_post_ops_append_sum(operations, 1.0f);
+#endif
+}
 
 #if DNNL_VERSION_MAJOR >= 3
 
@@ -42,11 +63,12 @@ static inline dnnl_status_t cm3_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine
 }
 
 static inline dnnl_status_t cm3_pd_conv(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, cm3_md_ref x, cm3_md_ref w,
-                                        cm3_md_ref bias, cm3_md_ref y, const cm3_dnn_window *window,
+                                        cm3_md_ref bias, cm3_md_ref y, const cm3_dnn_window *window, bool winograd,
                                         const_dnnl_primitive_attr_t attr) {
-    return dnnl_convolution_forward_primitive_desc_create(pd, engine, dnnl_forward_training, dnnl_convolution_direct, x,
-                                                          w, bias, y, window->strides, NULL, window->pad_before,
-                                                          window->pad_after, attr);
+    return dnnl_convolution_forward_primitive_desc_create(
+        pd, engine, winograd ? dnnl_forward_inference : dnnl_forward_training,
+        winograd ? dnnl_convolution_winograd : dnnl_convolution_direct, x, w, bias, y, window->strides, NULL,
+        window->pad_before, window->pad_after, attr);
 }
 
 static inline dnnl_status_t cm3_pd_conv_data(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, cm3_md_ref dx,
@@ -98,12 +120,13 @@ static inline dnnl_status_t cm3_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine
 }
 
 static inline dnnl_status_t cm3_pd_conv(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, cm3_md_ref x, cm3_md_ref w,
-                                        cm3_md_ref bias, cm3_md_ref y, const cm3_dnn_window *window,
+                                        cm3_md_ref bias, cm3_md_ref y, const cm3_dnn_window *window, bool winograd,
                                         const_dnnl_primitive_attr_t attr) {
     dnnl_convolution_desc_t op;
     dnnl_status_t status =
-        dnnl_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, x, w, bias, y,
-                                           window->strides, window->pad_before, window->pad_after);
+        dnnl_convolution_forward_desc_init(&op, winograd ? dnnl_forward_inference : dnnl_forward_training,
+                                           winograd ? dnnl_convolution_winograd : dnnl_convolution_direct, x, w, bias,
+                                           y, window->strides, window->pad_before, window->pad_after);
     return status != dnnl_success ? status : dnnl_primitive_desc_create(pd, &op, attr, engine, NULL);
 }
 

@@ -1,0 +1,98 @@
+/* The beginning of a request: its prompt becomes tokens, its candidates get their caches and lists. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "generate/demand.h"
+
+/* Events that may wait before memory is asked for again. */
+#define MOST_EVENTS 4096
+
+size_t cm3_request_events(uint64_t total_tokens) {
+    return total_tokens < (MOST_EVENTS - 64) / 2 ? 2 * (size_t)total_tokens + 64 : MOST_EVENTS;
+}
+
+/** Tokens of the prompt and the room they leave. Runs on the compute thread: pictures in the prompt are encoded here.
+ */
+static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabulary) {
+    const cm3_tokenizer *tokenizer = request->model->tokenizer;
+    cm3_encoder encoder = {.context = request->context,
+                           .bpe = tokenizer->bpe,
+                           .special = &tokenizer->special,
+                           .vq = tokenizer->vq,
+                           .encode_flags = request->options.encode_flags};
+    bool image = request->options.modality == CM3_MODALITY_IMAGE;
+    CM3_TRY(cm3_prompt_tokens(&encoder, request->prompt, image, &request->prompt_ids));
+    int64_t tokens = vocabulary->image_tokens, prompt = (int64_t)request->prompt_ids.count;
+    CM3_TRY(cm3_demand_capacity(request->model, &request->options, tokens, prompt, &request->capacity));
+    int64_t left = request->options.max_tokens ? request->options.max_tokens : request->capacity - prompt;
+    request->total_tokens = (uint64_t)request->options.candidates * (uint64_t)(image ? tokens : left);
+    request->timings.prompt_tokens = (uint64_t)prompt;
+    if (request->options.modality != CM3_MODALITY_TEXT && request->options.guidance_scale != 1) {
+        CM3_TRY(cm3_unconditional_tokens(&encoder, &request->unconditional_ids));
+    }
+    return CM3_OK;
+}
+
+static cm3_status copy_ids(cm3_context *context, cm3_ids *to, const cm3_ids *from) {
+    CM3_TRY(cm3_ids_reserve(context, to, to->count + from->count));
+    memcpy(to->ids + to->count, from->ids, from->count * sizeof *to->ids);
+    to->count += from->count;
+    return CM3_OK;
+}
+
+/** One candidate's caches and lists, as long as they can become. */
+static cm3_status open_candidate(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary) {
+    const cm3_lm_config *config = &request->model->lm->config;
+    cm3_context *context = request->context;
+    cm3_dtype kv = request->options.compute == CM3_COMPUTE_BF16 ? CM3_BF16 : CM3_F32;
+    int64_t prompt = (int64_t)request->prompt_ids.count, image = vocabulary->image_tokens;
+    candidate->in_image = request->options.modality == CM3_MODALITY_IMAGE;
+    candidate->prompt_count = request->prompt_ids.count;
+    CM3_TRY(cm3_ids_reserve(context, &candidate->history, (size_t)request->capacity + 1));
+    CM3_TRY(copy_ids(context, &candidate->history, &request->prompt_ids));
+    CM3_TRY(cm3_ids_reserve(context, &candidate->codes, (size_t)image));
+    bool shares = request->prompt_stream.cache != NULL;
+    CM3_TRY(cm3_cache_create(context, config, kv, request->capacity - (shares ? prompt : 0),
+                             &candidate->conditional.cache));
+    candidate->conditional.cache->prefix = request->prompt_stream.cache;
+    CM3_TRY(cm3_ids_reserve(context, &candidate->conditional.pending, shares ? 4 : (size_t)prompt + 4));
+    if (!request->unconditional_ids.count) return CM3_OK;
+    /* It knows its own prompt and the picture being made, nothing else. */
+    int64_t room = (int64_t)request->unconditional_ids.count + image;
+    CM3_TRY(cm3_cache_create(context, config, kv, room, &candidate->unconditional.cache));
+    return cm3_ids_reserve(context, &candidate->unconditional.pending, request->unconditional_ids.count + 4);
+}
+
+/** Caches and first tokens. The prompt is read once: by the one candidate, or for all of them. */
+static cm3_status open_candidates(cm3_request *request, const cm3_vocabulary *vocabulary) {
+    const cm3_lm_config *config = &request->model->lm->config;
+    cm3_context *context = request->context;
+    cm3_dtype kv = request->options.compute == CM3_COMPUTE_BF16 ? CM3_BF16 : CM3_F32;
+    request->candidates = cm3_calloc(context, (size_t)request->options.candidates, sizeof *request->candidates);
+    if (!request->candidates) return cm3_fail_memory(context, 0, "candidates");
+    request->active = request->options.candidates;
+    for (int32_t i = 0; i < request->options.candidates; i++) request->candidates[i].number = i;
+    bool shares = request->options.candidates > 1;
+    if (shares) {
+        int64_t prompt = (int64_t)request->prompt_ids.count;
+        CM3_TRY(cm3_cache_create(context, config, kv, prompt, &request->prompt_stream.cache));
+    }
+    for (int32_t i = 0; i < request->options.candidates; i++) {
+        cm3_candidate *candidate = &request->candidates[i];
+        CM3_TRY(open_candidate(request, candidate, vocabulary));
+        if (!candidate->in_image) continue;
+        CM3_TRY(copy_ids(context, &candidate->unconditional.pending, &request->unconditional_ids));
+    }
+    cm3_stream *reader = shares ? &request->prompt_stream : &request->candidates[0].conditional;
+    CM3_TRY(copy_ids(context, &reader->pending, &request->prompt_ids));
+    size_t events = cm3_request_events(request->total_tokens);
+    return cm3_events_reserve(&request->events, events);
+}
+
+cm3_status cm3_request_open(cm3_request *request, const cm3_vocabulary *vocabulary) {
+    uint64_t start = cm3_clock_ns();
+    cm3_status status = tokenise(request, vocabulary);
+    request->timings.tokenize = cm3_clock_since(start);
+    return status == CM3_OK ? open_candidates(request, vocabulary) : status;
+}
