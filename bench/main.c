@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "models.h"
 
@@ -48,6 +50,31 @@ static cm3_status run_sections(bench_run *run) {
     return CM3_OK;
 }
 
+/** Times that a thread of ours was put off a core by other work. */
+static long interruptions(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) ? 0 : usage.ru_nivcsw;
+}
+
+/* A quiet machine interrupts a few times a second. Where threads wait for each other, one that is put off stops all. */
+#define CALM 25
+
+/** Runs the sections, and tells where the numbers are not worth much. */
+static cm3_status run_watched(bench_run *run) {
+    uint64_t start = cm3_clock_ns();
+    long before = interruptions();
+    cm3_status status = run_sections(run);
+    double often = (double)(interruptions() - before) / cm3_clock_since(start);
+    if (often > CALM) {
+        fprintf(
+            stderr,
+            "cm3-bench: other work interrupted these measurements %.0f times a second; numbers are too low, and more "
+            "so the more threads wait for each other\n",
+            often);
+    }
+    return status;
+}
+
 /** Defaults of paths that depend on where things are; `own` holds them. */
 typedef struct default_paths {
     char dir[PATH_MAX], cm3[PATH_MAX];
@@ -82,7 +109,7 @@ int main(int argc, char **argv) {
     set_paths(&run.options, &paths);
     run.report = bench_report_create(run.options.json);
     cm3_status status = run.report ? prepare(&run) : CM3_ERROR_NO_MEMORY;
-    if (status == CM3_OK) status = run_sections(&run);
+    if (status == CM3_OK) status = run_watched(&run);
     if (status != CM3_OK) {
         const char *message = run.context ? cm3_context_message(run.context) : "";
         fprintf(stderr, "cm3-bench: %s\n", *message ? message : cm3_status_name(status));
