@@ -64,8 +64,8 @@ static cm3_status run_watched(bench_run *run) {
     uint64_t start = cm3_clock_ns();
     long before = interruptions();
     cm3_status status = run_sections(run);
-    double often = (double)(interruptions() - before) / cm3_clock_since(start);
-    if (often > CALM) {
+    double seconds = cm3_clock_since(start), often = (double)(interruptions() - before) / seconds;
+    if (status == CM3_OK && seconds > 1 && often > CALM) {
         fprintf(
             stderr,
             "cm3-bench: other work interrupted these measurements %.0f times a second; numbers are too low, and more "
