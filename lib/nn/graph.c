@@ -9,8 +9,8 @@
 #include "nn/onednn/onednn.h"
 #endif
 
-/* What measuring graphs hand out for data: aligned, and nobody's. */
-#define NOWHERE ((void *)(uintptr_t)4096)
+/* Measuring graphs hand out addresses from here on for data: aligned, told apart, and nobody's. */
+#define NOWHERE ((uintptr_t)4096)
 
 /** One recorded step; a list from the newest to the oldest, in the arena. */
 typedef struct cm3_tape_node {
@@ -98,7 +98,8 @@ void *cm3_graph_notes(cm3_graph *graph, size_t size) {
 
 void *cm3_graph_scratch(cm3_graph *graph, size_t size) {
     if (!graph->measure || graph->status != CM3_OK) return cm3_graph_notes(graph, size);
-    if (cm3_arena_count(graph->arena, size)) return NOWHERE;
+    uintptr_t place = NOWHERE + cm3_arena_used(graph->arena);
+    if (cm3_arena_count(graph->arena, size)) return (void *)place;
     return cm3_graph_fail(graph, CM3_ERROR_NO_MEMORY, "out of memory: %zu bytes of a computation", size);
 }
 

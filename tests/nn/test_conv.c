@@ -1,5 +1,6 @@
 /* Convolutions and their gradients against double loops, through oneDNN and without it. */
 #include "graph_cases.h"
+#include "nn/conv.h"
 #include "nn/onednn/onednn.h"
 #include "suites.h"
 
@@ -155,6 +156,39 @@ START_TEST(conv_refusals) {
 }
 END_TEST
 
+/* Large maps by Winograd's algorithm, in strips: near the usual one, not the same; also into the residual's place. */
+static void check_winograd(graph_case *c) {
+    static const int64_t sizes[][4] = {{64, 64, 16, 16}, {150, 70, 32, 48}, {2000, 33, 16, 32}};
+    c->graph->record = false;
+    for (int i = 0; i < 6; i++) {
+        const int64_t *s = sizes[i / 2];
+        const cm3_conv_shape large = {
+            .n = 1, .h = s[0], .w = s[1], .cin = s[2], .cout = s[3], .kh = 3, .kw = 3, .stride = 1, 1, 1, 1, 1};
+        int64_t out = s[0] * s[1] * s[3];
+        float *x = some(&c->numbers, s[0] * s[1] * s[2], 1), *w = some(&c->numbers, s[2] * s[3] * 9, 1);
+        float *bias = some(&c->numbers, s[3], 1), *residual = i % 2 ? some(&c->numbers, out, 1) : NULL;
+        float *y = malloc((size_t)out * sizeof *y), *usual = malloc((size_t)out * sizeof *usual);
+        cm3_graph_reset(c->graph);
+        c->graph->winograd = false;
+        ck_assert(cm3_conv_forward(c->graph, &large, CM3_F32, x, w, bias, residual, usual, CM3_F32));
+        if (residual) memcpy(y, residual, (size_t)out * sizeof *y);
+        c->graph->winograd = true;
+        ck_assert(cm3_conv_forward(c->graph, &large, CM3_F32, x, w, bias, residual ? y : NULL, y, CM3_F32));
+        bool same = memcmp(y, usual, (size_t)out * sizeof *y) == 0;
+        ck_assert_msg(same == !c->way.dnn, "%s algorithm was used", same ? "the usual" : "another");
+        for (int64_t k = 0; k < out; k++) {
+            expect_near(c, "winograd", k, (double)y[k], (double)usual[k], 2e-5 * sqrt(9.0 * (double)s[2]));
+        }
+        free(x), free(w), free(bias), free(residual), free(y), free(usual);
+    }
+    c->graph->winograd = false;
+}
+
+START_TEST(winograd) {
+    graph_case_run((graph_way){CM3_COMPUTE_F32, _i % 2, _i / 2 ? 2 : 0}, check_winograd);
+}
+END_TEST
+
 Suite *conv_suite(void) {
     Suite *suite = suite_create("nn/conv");
     TCase *tcase = tcase_create("conv");
@@ -162,6 +196,7 @@ Suite *conv_suite(void) {
     tcase_add_loop_test(tcase, conv_and_gradients, 0, SHAPES * GRAPH_WAYS);
     tcase_add_loop_test(tcase, conv_weight_types, 0, GRAPH_WAYS);
     tcase_add_loop_test(tcase, conv_refusals, 0, 2);
+    tcase_add_loop_test(tcase, winograd, 0, 4);
     suite_add_tcase(suite, tcase);
     return suite;
 }
