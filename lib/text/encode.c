@@ -109,8 +109,8 @@ static cm3_status decode_ids(const cm3_bpe *bpe, const int32_t *ids, size_t id_c
         if (skip_special && bpe->vocab.tokens[id].special) continue;
         if (decoder->spaces && !first) CM3_TRY(cm3_text_append(bpe->context, out, " ", 1));
         first = false;
-        size_t begin = decoder->begins[id];
-        CM3_TRY(cm3_text_append(bpe->context, out, decoder->bytes + begin, decoder->begins[id + 1] - begin));
+        size_t begin = decoder->begins[id], size = decoder->begins[id + 1] - begin;
+        if (size) CM3_TRY(cm3_text_append(bpe->context, out, decoder->bytes + begin, size));
     }
     return CM3_OK;
 }

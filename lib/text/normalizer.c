@@ -166,7 +166,7 @@ cm3_status cm3_normalize(cm3_context *context, const cm3_normalizer *normalizer,
         CM3_TRY(apply(context, &normalizer->steps[i], scratch, text, size, to));
         to->limit = 0;
         if (last) return CM3_OK;
-        text = to->bytes;
+        text = to->size ? to->bytes : ""; /* nothing may stand nowhere */
         size = to->size;
     }
     return cm3_text_append(context, out, text, size);
