@@ -36,6 +36,7 @@ static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabular
 
 static cm3_status copy_ids(cm3_context *context, cm3_ids *to, const cm3_ids *from) {
     CM3_TRY(cm3_ids_reserve(context, to, to->count + from->count));
+    if (!from->count) return CM3_OK;
     memcpy(to->ids + to->count, from->ids, from->count * sizeof *to->ids);
     to->count += from->count;
     return CM3_OK;

@@ -15,6 +15,7 @@ typedef struct sweep {
     void (*release)(struct sweep *sweep);
     bool spent;       /**< a failed operation leaves what was prepared unfit for another one, as documented */
     bool looks_ahead; /**< a thread allocates for what comes next: that may fail, too, without harm */
+    bool costly;      /**< the quick run makes fewer rounds */
     void *user;
 } sweep;
 
@@ -22,7 +23,7 @@ typedef struct sweep {
  * The sweep, once with a single allocation that fails and once with all from the n-th on. After each: NO_MEMORY with a
  * message of this failure, or (a single one that was made good) what an undisturbed run makes; the operation repeated
  * with memory to spare makes just that; and with all objects destroyed as many bytes are live as before. Every n with
- * scripts/test --long, else the first of them and then some.
+ * scripts/test --long, else the first ones, the last ones, and some between.
  */
 void sweep_run(sweep *sweep);
 

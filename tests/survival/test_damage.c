@@ -307,7 +307,7 @@ END_TEST
 Suite *damage_suite(void) {
     Suite *suite = suite_create("survival/damage");
     TCase *tcase = tcase_create("damage");
-    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 3600 : 300);
+    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 3600 : 900);
     tcase_add_loop_test(tcase, random_damage, 0, PARTS);
     tcase_add_test(tcase, every_cut);
     suite_add_tcase(suite, tcase);

@@ -84,6 +84,7 @@ START_TEST(flat_memory) {
     int count = getenv("CM3_TEST_LONG") ? 10000 : 400;
     gen_up(&c, team_sizes[_i], 128);
     for (int i = 0; i < WARM_UP; i++) one_request(i % KINDS);
+    if (!inside) usleep(100000); /* the engine's last turn lets go of its task */
     usage first = usage_now();
     for (int i = 0; i < count; i++) {
         one_request(i % KINDS);
@@ -122,7 +123,7 @@ END_TEST
 Suite *many_requests_suite(void) {
     Suite *suite = suite_create("survival/many requests");
     TCase *tcase = tcase_create("many requests");
-    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 3600 : 300);
+    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 3600 : 900);
     tcase_add_loop_test(tcase, flat_memory, 0, 2);
     tcase_add_loop_test(tcase, models_come_and_go, 0, 2);
     suite_add_tcase(suite, tcase);

@@ -194,7 +194,7 @@ END_TEST
 Suite *mapped_files_suite(void) {
     Suite *suite = suite_create("survival/mapped files");
     TCase *tcase = tcase_create("mapped files");
-    tcase_set_timeout(tcase, 300);
+    tcase_set_timeout(tcase, 900);
     tcase_add_loop_test(tcase, weights_end_at_a_guard, 0, 2);
     tcase_add_loop_test(tcase, pictures_end_at_a_guard, 0, 2);
     tcase_add_loop_test(tcase, unharmed, 0, 4);

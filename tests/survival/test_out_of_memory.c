@@ -286,7 +286,7 @@ END_TEST
 Suite *out_of_memory_suite(void) {
     Suite *suite = suite_create("survival/out of memory");
     TCase *tcase = tcase_create("out of memory");
-    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 3600 : 300);
+    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 3600 : 900);
     tcase_add_loop_test(tcase, contexts, 0, 2);
     tcase_add_loop_test(tcase, models, 0, 2 * 2 * SOURCES);
     tcase_add_loop_test(tcase, model_files, 0, 2);

@@ -152,7 +152,7 @@ END_TEST
 Suite *requests_out_of_memory_suite(void) {
     Suite *suite = suite_create("survival/requests out of memory");
     TCase *tcase = tcase_create("requests out of memory");
-    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 7200 : 300);
+    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 7200 : 900);
     tcase_add_loop_test(tcase, generation, 0, 6);
     tcase_add_loop_test(tcase, picture_in_the_prompt, 0, 2);
     tcase_add_loop_test(tcase, batches, 0, 2);

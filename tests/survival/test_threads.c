@@ -417,7 +417,7 @@ END_TEST
 Suite *threads_suite(void) {
     Suite *suite = suite_create("survival/threads");
     TCase *tcase = tcase_create("threads");
-    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 3600 : 300);
+    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 3600 : 900);
     tcase_add_loop_test(tcase, two_contexts_of_eight_requests, 0, TEAMS);
     tcase_add_loop_test(tcase, poll_cancel_done_destroy, 0, TEAMS);
     tcase_add_loop_test(tcase, every_order, 0, TEAMS);

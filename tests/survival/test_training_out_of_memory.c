@@ -144,7 +144,8 @@ START_TEST(trainers) {
     const operation *o = &operations[_i / 4];
     training t;
     up(&t, team_sizes[_i % 2], _i / 2 % 2);
-    sweep s = {.c = &c, .name = o->name, .run = o->run, .spent = o->spent, .looks_ahead = true, .user = &t};
+    sweep s = {
+        .c = &c, .name = o->name, .run = o->run, .spent = o->spent, .looks_ahead = true, .costly = true, .user = &t};
     prepare(&s); /* a checkpoint is there in any case */
     if (o->needs != LASTING) release(&s);
     if (o->needs == FRESH) s.prepare = prepare_fresh, s.release = release;
@@ -202,7 +203,7 @@ END_TEST
 Suite *training_out_of_memory_suite(void) {
     Suite *suite = suite_create("survival/training out of memory");
     TCase *tcase = tcase_create("training out of memory");
-    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 7200 : 300);
+    tcase_set_timeout(tcase, getenv("CM3_TEST_LONG") ? 7200 : 900);
     tcase_add_loop_test(tcase, trainers, 0, 4 * OPERATIONS);
     tcase_add_loop_test(tcase, data_tools, 0, 2);
     suite_add_tcase(suite, tcase);

@@ -4,8 +4,8 @@
 
 #include "base/random.h"
 #include "suites.h"
-#include "support/fixture.h"
 #include "support.h"
+#include "support/fixture.h"
 
 /* Encodes and decodes something with whatever a damaged file has become. */
 static void use(cm3_context *context, const cm3_bpe *bpe) {
