@@ -2,6 +2,7 @@
 #include "base/parallel.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #ifdef CM3_WITH_OPENMP
@@ -41,6 +42,49 @@ void cm3_parallel_for(cm3_team *team, int64_t count, int64_t grain, cm3_range_fn
     }
     job work = {fn, arg, count, (int)parts};
     run_team(team, &work);
+}
+
+/* Work that is handed out piece by piece. */
+typedef struct guided {
+    _Atomic int64_t next; /**< the first item that nobody has */
+    int64_t count, grain;
+    int members;
+    cm3_range_fn fn;
+    void *arg;
+} guided;
+
+/* A share of what is left, so that the last pieces are small. */
+static bool take_piece(guided *work, int64_t *begin, int64_t *end) {
+    int64_t next = atomic_load(&work->next), size;
+    do {
+        if (next >= work->count) return false;
+        size = (work->count - next) / (2 * work->members);
+        if (size < work->grain) size = work->grain;
+        if (size > work->count - next) size = work->count - next;
+    } while (!atomic_compare_exchange_weak(&work->next, &next, next + size));
+    *begin = next;
+    *end = next + size;
+    return true;
+}
+
+static void run_pieces(void *arg, int64_t first, int64_t last, int member) {
+    (void)first;
+    (void)last;
+    guided *work = arg;
+    int64_t begin, end;
+    while (take_piece(work, &begin, &end)) work->fn(work->arg, begin, end, member);
+}
+
+void cm3_parallel_guided(cm3_team *team, int64_t count, int64_t grain, cm3_range_fn fn, void *arg) {
+    int size = cm3_team_size(team);
+    if (grain < 1) grain = 1;
+    if (size < 2 || count <= grain || running_member >= 0) {
+        cm3_parallel_for(NULL, count, count, fn, arg);
+        return;
+    }
+    guided work = {.count = count, .grain = grain, .members = size, .fn = fn, .arg = arg};
+    atomic_init(&work.next, 0);
+    cm3_parallel_for(team, size, 1, run_pieces, &work);
 }
 
 void cm3_signals_block(void *old_mask) {

@@ -19,4 +19,10 @@ typedef void (*cm3_range_fn)(void *arg, int64_t begin, int64_t end, int member);
  */
 void cm3_parallel_for(cm3_team *team, int64_t count, int64_t grain, cm3_range_fn fn, void *arg);
 
+/**
+ * The same for work whose results do not depend on how it is parted: each member takes another range of at least
+ * `grain` items whenever it is free, large ones first, so that one that is slowed down holds nobody up.
+ */
+void cm3_parallel_guided(cm3_team *team, int64_t count, int64_t grain, cm3_range_fn fn, void *arg);
+
 #endif

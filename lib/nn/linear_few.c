@@ -107,5 +107,7 @@ void cm3_nn_few(cm3_graph *graph, const cm3_few_stage *stage) {
         call.rounded = cm3_nn_round(graph, stage->x->data, stage->rows * call.k);
         if (!call.rounded) return;
     }
-    cm3_graph_for(graph, groups, groups * MEMBER_BYTES / (bytes + 1) + 1, few_groups, &call);
+    if (!graph->measure) {
+        cm3_parallel_guided(graph->team, groups, groups * MEMBER_BYTES / (bytes + 1) + 1, few_groups, &call);
+    }
 }
