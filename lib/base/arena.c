@@ -109,8 +109,11 @@ bool cm3_arena_reserve(cm3_arena *arena, size_t size) {
     cm3_arena_reset(arena);
     if (arena->blocks != NULL && arena->blocks->capacity >= size) return true;
     free_blocks(arena);
-    if (size > arena->block_size) arena->block_size = size;
-    return add_block(arena, arena->block_size);
+    /* What is not there must not be asked for again by those who want less. */
+    size_t capacity = size > arena->block_size ? size : arena->block_size;
+    if (!add_block(arena, capacity) && (capacity == size || !add_block(arena, size))) return false;
+    arena->block_size = arena->blocks->capacity;
+    return true;
 }
 
 void cm3_arena_clear(cm3_arena *arena) {

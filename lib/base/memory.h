@@ -57,7 +57,7 @@ bool cm3_arena_count(cm3_arena *arena, size_t size);
 void cm3_arena_reset(cm3_arena *arena);
 
 /** Forgets all and makes sure of one block of `size` bytes, counted as cm3_arena_peak() counts. False where memory is
- * out; what it had stays. */
+ * out: it holds nothing then, and takes what comes piece by piece. */
 bool cm3_arena_reserve(cm3_arena *arena, size_t size);
 
 /** Forgets all and gives the memory back. */

@@ -140,6 +140,36 @@ START_TEST(arena_settles_in_one_block) {
 }
 END_TEST
 
+/* What was asked for and is not there is forgotten: less is had afterwards, and one block serves all of it. */
+START_TEST(arena_reserves_after_too_much) {
+    cm3_arena *arena;
+    ck_assert_int_eq(cm3_arena_create(context, 1000, &arena), CM3_OK);
+    ck_assert(cm3_arena_reserve(arena, 6400));
+    ck_assert(!cm3_arena_reserve(arena, SIZE_MAX / 2));
+    ck_assert_uint_eq(cm3_arena_held(arena), 0);
+    ck_assert(cm3_arena_reserve(arena, 3200));
+    ck_assert_uint_lt(cm3_arena_held(arena), 10000);
+    int64_t calls = atomic_load(&state.calls);
+    for (int i = 0; i < 50; ++i) ck_assert_ptr_nonnull(cm3_arena_alloc(arena, 64));
+    ck_assert_int_eq(atomic_load(&state.calls), calls);
+    cm3_arena_destroy(arena);
+}
+END_TEST
+
+/* A block sized by the past may be more than there is: what is asked for is still had. */
+START_TEST(arena_reserves_less_than_before) {
+    cm3_arena *arena;
+    ck_assert_int_eq(cm3_arena_create(context, 1 << 20, &arena), CM3_OK);
+    test_allocator_fail(&state, 0, 1);
+    ck_assert(cm3_arena_reserve(arena, 3200));
+    ck_assert_uint_lt(cm3_arena_held(arena), 10000);
+    test_allocator_fail(&state, 0, 2);
+    ck_assert(!cm3_arena_reserve(arena, 6400));
+    test_allocator_fail(&state, -1, 0);
+    cm3_arena_destroy(arena);
+}
+END_TEST
+
 /* What a layer took is taken again by the next; memory beyond the first block is given back, and remembered. */
 START_TEST(arena_rewinds) {
     cm3_arena *arena;
@@ -261,6 +291,8 @@ Suite *memory_suite(void) {
     tcase_add_test(tests, calloc_and_strndup);
     tcase_add_test(tests, arrays_grow);
     tcase_add_test(tests, arena_settles_in_one_block);
+    tcase_add_test(tests, arena_reserves_after_too_much);
+    tcase_add_test(tests, arena_reserves_less_than_before);
     tcase_add_test(tests, arena_rewinds);
     tcase_add_test(tests, arena_is_reserved);
     tcase_add_test(tests, arena_without_memory);
