@@ -103,20 +103,37 @@ static cm3_status decode_step(void *arg) {
     return bench_forward_decode(d->forward);
 }
 
+/** Rounds, each beside the bandwidth that there is at that moment. */
+static cm3_status decode_rounds(bench_run *run, decoding *d, bench_samples *seconds, bench_samples *bandwidth) {
+    bench_options one = run->options;
+    one.rounds = 1;
+    seconds->count = bandwidth->count = 0;
+    for (int i = 0; i < run->options.rounds; i++) {
+        bench_samples round;
+        CM3_TRY(bench_read_now(run, &bandwidth->values[bandwidth->count++]));
+        CM3_TRY(bench_rounds(&one, decode_step, d, &round));
+        seconds->values[seconds->count++] = round.values[0];
+    }
+    return CM3_OK;
+}
+
 static cm3_status measure_decode(bench_run *run, const cm3_lm *lm, const char *preset, bench_load way, int64_t depth,
                                  int64_t sequences) {
     decoding d = {.depth = depth};
-    bench_samples seconds;
+    bench_samples seconds, bandwidth;
     CM3_TRY(bench_forward_create(run->context, lm, run->options.compute, sequences, depth + WINDOW, &d.forward));
-    cm3_status status = bench_rounds(&run->options, decode_step, &d, &seconds);
+    cm3_status status = decode_rounds(run, &d, &seconds, &bandwidth);
     double weights = weight_bytes(lm, sequences), each = (double)bench_forward_position_bytes(d.forward);
     bench_forward_destroy(d.forward);
     CM3_TRY(status);
     double cache = each * (double)sequences * (double)d.positions / (double)d.steps;
     bench_samples total = bench_rates(&seconds, (double)sequences), one = bench_rates(&seconds, 1);
     bench_samples milliseconds = bench_times(&seconds, 1e3), read = bench_rates(&seconds, weights / 1e9);
-    bench_samples share = bench_rates(&seconds, weights / 1e9 / bench_median(&run->bounds.read));
-    bench_samples all = bench_rates(&seconds, (weights + cache) / 1e9);
+    bench_samples all = bench_rates(&seconds, (weights + cache) / 1e9), share = read, all_share = all;
+    for (int i = 0; i < seconds.count; i++) {
+        share.values[i] /= bandwidth.values[i];
+        all_share.values[i] /= bandwidth.values[i];
+    }
     begin(run, "decode", preset, way);
     bench_report_integer(run->report, "sequences", sequences);
     bench_report_integer(run->report, "depth", depth);
@@ -125,8 +142,9 @@ static cm3_status measure_decode(bench_run *run, const cm3_lm *lm, const char *p
     bench_report_number(run->report, "ms_per_step", "ms/step", bench_median(&milliseconds));
     bench_report_number(run->report, "weight_megabytes", "MB weights", weights / 1e6);
     bench_report_number(run->report, "weights_gb_per_second", "GB/s weights", bench_median(&read));
-    bench_report_number(run->report, "of_read_bandwidth", "of bandwidth", bench_median(&share));
+    bench_report_samples(run->report, "of_read_bandwidth", "of bandwidth", &share);
     bench_report_number(run->report, "all_gb_per_second", "GB/s with KV", bench_median(&all));
+    bench_report_number(run->report, "all_of_read_bandwidth", "of bandwidth with KV", bench_median(&all_share));
     return bench_done(run);
 }
 

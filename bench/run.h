@@ -30,6 +30,10 @@ cm3_status bench_vq(bench_run *run);
 cm3_status bench_train(bench_run *run);
 cm3_status bench_start(bench_run *run);
 
+/** How fast all threads together read memory at this moment: the best of all readers, medians of a few times. What a
+ * machine shares with others changes from minute to minute. */
+cm3_status bench_read_now(bench_run *run, double *gb_per_second);
+
 /** Parts of the limits. */
 cm3_status bench_bandwidth(bench_run *run);
 cm3_status bench_gemm(bench_run *run);

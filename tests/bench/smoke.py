@@ -21,7 +21,7 @@ METRICS = {
     ("limits", "gemm_peak"): {"gflops"},
     ("lm", "prefill"): {"tokens_per_second", "ms", "gflops", "of_gemm_peak"},
     ("lm", "decode"): {"tokens_per_second", "tokens_per_second_each", "ms_per_step", "weight_megabytes",
-                       "weights_gb_per_second", "of_read_bandwidth", "all_gb_per_second"},
+                       "weights_gb_per_second", "of_read_bandwidth", "all_gb_per_second", "all_of_read_bandwidth"},
 }
 
 
