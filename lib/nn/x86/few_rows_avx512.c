@@ -5,7 +5,7 @@
 
 #define FEW_STEP VEC_WIDTH
 #define FEW_MOST 8
-#define FEW_TILE(rows) ((rows) <= 2 ? 8 : (rows) <= 6 ? 4 : 3)
+#define FEW_TILE(rows) ((rows) <= 6 ? 4 : 3)
 #include "nn/x86/few_rows_wide.h"
 
 #include "nn/x86/few_rows.inc"

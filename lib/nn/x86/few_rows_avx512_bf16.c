@@ -8,7 +8,7 @@
 
 #define FEW_STEP (2 * VEC_WIDTH)
 #define FEW_MOST 8
-#define FEW_TILE(rows) ((rows) <= 2 ? 8 : (rows) <= 6 ? 4 : 3)
+#define FEW_TILE(rows) ((rows) <= 6 ? 4 : 3)
 
 typedef __m512i few_raw;
 
