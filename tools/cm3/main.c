@@ -9,7 +9,9 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"generate", "draw a picture of a sentence", cm3_command_generate},
+#ifdef CM3_WITH_TRAIN
     {"train", "train a text tokenizer, an image tokenizer or a language model", cm3_command_train},
+#endif
     {"info", "say what a .cm3 file holds", cm3_command_info},
     {"tokenize", "texts to token ids and back", cm3_command_tokenize},
     {"reconstruct", "send pictures through the image tokenizer and back", cm3_command_reconstruct},
