@@ -89,9 +89,11 @@ START_TEST(flat_memory) {
     for (int i = 0; i < count; i++) {
         one_request(i % KINDS);
         if (i % KINDS != KINDS - 1 || (!inside && i % (64 * KINDS) != KINDS - 1)) continue;
-        int64_t live = sweep_live(&c, first.live);
-        ck_assert_msg(live == first.live, "request %d: %lld bytes are live, %lld were after the first ones", i,
-                      (long long)live, (long long)first.live);
+        int64_t live = inside ? sweep_live(&c, first.live) : usage_now().live;
+        /* With a thread, whether two requests met in one batch, whose lists then stay longer, is chance. */
+        ck_assert_msg(live <= first.live + (inside ? 0 : 4096),
+                      "request %d: %lld bytes are live, %lld were after the first ones", i, (long long)live,
+                      (long long)first.live);
     }
     usage last = usage_now();
     /* With a thread, how much of a request is still there as the next begins, and how many events wait, is chance. */
