@@ -28,9 +28,9 @@ CM3_API void cm3_load_options_init(cm3_load_options *options);
 /**
  * Loads a `.cm3` file. `options` may be NULL. With CM3_LOAD_MAP the file must not be changed while the model lives:
  * weights that are overwritten change with it, and where it is cut off the system ends the process with SIGBUS at the
- * next touch of what is gone. Replacing it by another of its name (as cm3_trainer_export() and cp --remove-destination do)
- * is safe. CM3_LOAD_HUGE reads it once.
- * Errors: NOT_FOUND, IO, FORMAT, VERSION, TRUNCATED, CHECKSUM, UNSUPPORTED, NO_MEMORY. *model is NULL on failure.
+ * next touch of what is gone. Replacing it by another of its name (as cm3_trainer_export() and cp --remove-destination
+ * do) is safe. CM3_LOAD_HUGE reads it once. Errors: NOT_FOUND, IO, FORMAT, VERSION, TRUNCATED, CHECKSUM, UNSUPPORTED,
+ * NO_MEMORY. *model is NULL on failure.
  */
 CM3_API cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load_options *options,
                                   cm3_model **model);

@@ -49,13 +49,20 @@ static cm3_norm_conv norm_conv(const cm3_vq *vq, const cm3_vq_pair *norm, const 
 /** Norm over the channels of each position, swish, 1 x 1 convolution. */
 static cm3_tensor *local_conv(cm3_graph *graph, cm3_tensor *x, const cm3_vq_pair *norm, const cm3_vq_pair *conv) {
     x = cm3_nn_layer_norm(graph, x, norm->weight, norm->bias, CM3_VQ_EPSILON);
-    return conv1(graph, cm3_nn_activation(graph, x, CM3_ACT_SWISH), conv);
+    return conv1(graph, cm3_nn_activation_to(graph, x, CM3_ACT_SWISH), conv);
 }
 
 static cm3_tensor *local_block(cm3_graph *graph, cm3_tensor *x, const cm3_vq_block *block) {
+    const cm3_vq_pair *shortcut = block->shortcut.weight ? &block->shortcut : NULL;
+    /* What is left of the block comes first, so that the rest can be forgotten; on a tape it keeps its place. */
+    cm3_tensor *sum = shortcut && !graph->record ? conv1(graph, x, shortcut) : x;
+    cm3_arena_mark mark = cm3_graph_mark(graph);
     cm3_tensor *y = local_conv(graph, x, &block->norm1, &block->conv1);
     y = local_conv(graph, y, &block->norm2, &block->conv2);
-    return cm3_nn_add(graph, block->shortcut.weight ? conv1(graph, x, &block->shortcut) : x, y);
+    if (shortcut && graph->record) sum = conv1(graph, x, shortcut);
+    sum = cm3_nn_add_to(graph, sum, y);
+    cm3_graph_rewind(graph, mark);
+    return sum;
 }
 
 static cm3_tensor *res_block(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *x, const cm3_vq_half *half,
@@ -204,11 +211,12 @@ cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, i
     if (!n.norms) { /* in training the codebook changes with each step */
         float *norms = cm3_graph_scratch(graph, (size_t)n.codes * sizeof(float));
         if (!norms) return graph->status;
-        for (int64_t j = 0; j < n.codes; j++) norms[j] = (float)graph->kernels->sum_squares(n.codebook + j * n.d, n.d);
+        for (int64_t j = 0; j < n.codes && !graph->measure; j++)
+            norms[j] = (float)graph->kernels->sum_squares(n.codebook + j * n.d, n.d);
         n.norms = norms;
     }
     cm3_graph_for(graph, count, CM3_TILE, nearest_rows, &n);
-    for (int64_t i = 0; rows && i < count; i++) {
+    for (int64_t i = 0; rows && i < count && !graph->measure; i++) {
         memcpy(rows + i * n.d, n.codebook + codes[i] * n.d, (size_t)n.d * sizeof(float));
     }
     return CM3_OK;

@@ -108,7 +108,8 @@ cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t ro
 /** The same on the compute thread, in a graph of the caller's, which is reset first and keeps its primitives. */
 cm3_status cm3_vq_decode_rows_in(cm3_graph *graph, const cm3_vq *vq, const int32_t *codes, int32_t rows,
                                  cm3_image **image);
-/** Runs a decode in a measuring graph. */
+/** Runs what a decode or an encode of a whole picture does in a measuring graph. */
 cm3_status cm3_vq_measure_decode(const cm3_vq *vq, cm3_graph *measuring);
+cm3_status cm3_vq_measure_encode(const cm3_vq *vq, cm3_graph *measuring);
 
 #endif

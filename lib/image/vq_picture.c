@@ -16,7 +16,9 @@ static cm3_status encode(cm3_graph *graph, cm3_picture_call *call) {
     int64_t side = call->vq->config.resolution;
     cm3_tensor *x = cm3_graph_tensor(graph, CM3_F32, 4, (const int64_t[]){1, side, side, 3});
     if (!x) return cm3_graph_status(graph);
-    CM3_TRY(cm3_preprocess(call->vq->context, call->image, CM3_PREPROCESS_META, (int32_t)side, cm3_f32(x)));
+    if (!graph->measure) {
+        CM3_TRY(cm3_preprocess(call->vq->context, call->image, CM3_PREPROCESS_META, (int32_t)side, cm3_f32(x)));
+    }
     cm3_tensor *z = cm3_vq_encode(graph, call->vq, x);
     if (!z) return cm3_graph_status(graph);
     return cm3_vq_quantise(graph, call->vq, cm3_f32(z), z->shape[1] * z->shape[2], call->codes, NULL);
@@ -86,6 +88,11 @@ cm3_status cm3_vq_measure_decode(const cm3_vq *vq, cm3_graph *measuring) {
     const cm3_picture_call call = {.vq = vq, .rows = cm3_vq_grid(vq)};
     cm3_vq_decode(measuring, vq, look_up(measuring, &call));
     return cm3_graph_status(measuring);
+}
+
+cm3_status cm3_vq_measure_encode(const cm3_vq *vq, cm3_graph *measuring) {
+    cm3_picture_call call = {.vq = vq};
+    return encode(measuring, &call);
 }
 
 cm3_status cm3_vq_decode_image(const cm3_vq *vq, const int32_t *codes, cm3_compute compute, cm3_image **image) {

@@ -243,9 +243,8 @@ static cm3_tensor *convolve(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_
     cm3_arena_mark mark = cm3_graph_mark(graph);
     s.w_data = cm3_conv_weights(graph, w, s.dtype);
     s.x_data = operand(graph, &s);
-    const float *bias_data = bias ? cm3_f32(bias) : NULL;
-    if (!cm3_conv_forward(graph, &s.shape, s.dtype, s.x_data, s.w_data, bias_data, NULL, s.y ? s.y->data : NULL,
-                          CM3_F32)) {
+    if (!cm3_conv_forward(graph, &s.shape, s.dtype, s.x_data, s.w_data, cm3_graph_bias(graph, bias), NULL,
+                          s.y ? s.y->data : NULL, CM3_F32)) {
         return NULL;
     }
     const cm3_tensor *inputs[] = {x, w, bias};

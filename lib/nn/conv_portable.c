@@ -97,27 +97,26 @@ static void backward_weights_rows(void *arg, int64_t begin, int64_t end, int mem
     }
 }
 
-static bool prepare(cm3_patches *c, cm3_graph *graph, const cm3_conv_shape *shape, const float *w) {
+static bool prepare(cm3_patches *c, cm3_graph *graph, const cm3_conv_shape *shape) {
     size_t members = (size_t)cm3_team_size(graph->team);
     c->graph = graph;
     c->shape = *shape;
     c->out_h = cm3_conv_out_h(shape);
     c->out_w = cm3_conv_out_w(shape);
     c->columns = cm3_graph_scratch(graph, members * (size_t)(c->out_w * patch_size(shape)) * sizeof(float));
-    if (w) c->w_matrix = to_matrix(graph, shape, w);
     return graph->status == CM3_OK;
 }
 
 void cm3_conv_portable_forward(cm3_graph *graph, const cm3_conv_shape *shape, const float *x, const float *w,
                                const float *bias, float *y) {
-    cm3_patches c = {.x = x, .bias = bias, .y = y};
-    if (prepare(&c, graph, shape, w)) cm3_graph_for(graph, shape->n * c.out_h, 1, forward_rows, &c);
+    cm3_patches c = {.x = x, .bias = bias, .y = y, .w_matrix = to_matrix(graph, shape, w)};
+    if (prepare(&c, graph, shape)) cm3_graph_for(graph, shape->n * c.out_h, 1, forward_rows, &c);
 }
 
 void cm3_conv_portable_data(cm3_graph *graph, const cm3_conv_shape *shape, const float *dy, const float *w, float *dx) {
-    cm3_patches c = {.dy = dy, .dx = dx};
+    cm3_patches c = {.dy = dy, .dx = dx, .w_matrix = to_matrix(graph, shape, w)};
     memset(dx, 0, (size_t)(shape->n * shape->h * shape->w * shape->cin) * sizeof(float));
-    if (prepare(&c, graph, shape, w)) cm3_graph_for(graph, shape->n, 1, backward_data_images, &c);
+    if (prepare(&c, graph, shape)) cm3_graph_for(graph, shape->n, 1, backward_data_images, &c);
 }
 
 void cm3_conv_portable_weights(cm3_graph *graph, const cm3_conv_shape *shape, const float *x, const float *dy,
@@ -126,7 +125,7 @@ void cm3_conv_portable_weights(cm3_graph *graph, const cm3_conv_shape *shape, co
     int64_t patch = patch_size(shape), block = shape->cout * (patch + 1);
     size_t bytes = (size_t)(members * block) * sizeof(float);
     cm3_patches c = {.x = x, .dy = dy, .partial = cm3_graph_scratch(graph, bytes)};
-    if (!c.partial || !prepare(&c, graph, shape, NULL)) return;
+    if (!c.partial || !prepare(&c, graph, shape)) return;
     memset(c.partial, 0, bytes);
     cm3_graph_for(graph, shape->n * c.out_h, 1, backward_weights_rows, &c);
     for (int m = 1; m < members; m++) graph->kernels->add(c.partial, c.partial, c.partial + m * block, block);

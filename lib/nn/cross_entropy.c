@@ -36,6 +36,32 @@ static void backward(cm3_graph *graph, void *saved) {
     cm3_graph_for(graph, c->rows, cm3_row_grain(c->n), backward_rows, c);
 }
 
+/** Targets and, in `scale`, their weights; the sum of these. False where a target is none. */
+static bool take_targets(cm3_ce_call *c, const int32_t *targets, const float *weights, double *weight_sum) {
+    *weight_sum = 0;
+    for (int64_t i = 0; i < c->rows; i++) {
+        if (targets[i] >= c->n) {
+            cm3_graph_fail(c->graph, CM3_ERROR_INVALID_ARGUMENT, "target %lld: id %d is not below %lld", (long long)i,
+                           targets[i], (long long)c->n);
+            return false;
+        }
+        c->targets[i] = targets[i];
+        c->scale[i] = targets[i] < 0 ? 0 : weights ? weights[i] : 1;
+        *weight_sum += c->scale[i];
+    }
+    return true;
+}
+
+/** The mean of the rows' losses; their weights become parts of it. */
+static float weighted_mean(const cm3_ce_call *c, double weight_sum) {
+    double sum = 0;
+    for (int64_t i = 0; i < c->rows; i++) {
+        sum += (double)c->scale[i] * c->losses[i];
+        c->scale[i] = weight_sum > 0 ? (float)(c->scale[i] / weight_sum) : 0;
+    }
+    return weight_sum > 0 ? (float)(sum / weight_sum) : 0;
+}
+
 cm3_tensor *cm3_nn_cross_entropy(cm3_graph *graph, cm3_tensor *logits, const int32_t *targets, const float *weights,
                                  float *losses) {
     if (!logits || !cm3_graph_alive(graph)) return NULL;
@@ -49,22 +75,9 @@ cm3_tensor *cm3_nn_cross_entropy(cm3_graph *graph, cm3_tensor *logits, const int
     call.scale = cm3_graph_scratch(graph, rows * sizeof(float));
     if (graph->status != CM3_OK) return NULL;
     double weight_sum = 0;
-    for (int64_t i = 0; i < call.rows; i++) {
-        if (targets[i] >= call.n) {
-            return cm3_graph_fail(graph, CM3_ERROR_INVALID_ARGUMENT, "target %lld: id %d is not below %lld",
-                                  (long long)i, targets[i], (long long)call.n);
-        }
-        call.targets[i] = targets[i];
-        call.scale[i] = targets[i] < 0 ? 0 : weights ? weights[i] : 1;
-        weight_sum += call.scale[i];
-    }
+    if (!graph->measure && !take_targets(&call, targets, weights, &weight_sum)) return NULL;
     cm3_graph_for(graph, call.rows, cm3_row_grain(call.n), forward_rows, &call);
-    double sum = 0;
-    for (int64_t i = 0; i < call.rows; i++) {
-        sum += (double)call.scale[i] * call.losses[i];
-        call.scale[i] = weight_sum > 0 ? (float)(call.scale[i] / weight_sum) : 0;
-    }
-    *cm3_f32(call.loss) = weight_sum > 0 ? (float)(sum / weight_sum) : 0;
+    if (!graph->measure) *cm3_f32(call.loss) = weighted_mean(&call, weight_sum);
     const cm3_tensor *inputs[] = {logits};
     cm3_ce_call *saved = cm3_graph_record(graph, call.loss, inputs, 1, backward, sizeof *saved);
     if (saved) *saved = call;

@@ -9,8 +9,13 @@
 #include "nn/onednn/onednn.h"
 #endif
 
-/* Measuring graphs hand out addresses from here on for data: aligned, told apart, and nobody's. */
+/* Measuring graphs hand out addresses from here on for data: aligned, told apart, and nobody's, however much is
+ * measured. With 64 bits no processor has them; programs may lie from a few MiB on. */
+#if UINTPTR_MAX > UINT32_MAX
+#define NOWHERE ((uintptr_t)0x40f0 << 48)
+#else
 #define NOWHERE ((uintptr_t)4096)
+#endif
 
 /** One recorded step; a list from the newest to the oldest, in the arena. */
 typedef struct cm3_tape_node {
@@ -61,7 +66,7 @@ void cm3_graph_destroy(cm3_graph *graph) {
 
 void cm3_graph_reset(cm3_graph *graph) {
 #ifdef CM3_WITH_ONEDNN
-    if (graph->dnn && graph->measure) cm3_dnn_measure_anew(graph->dnn);
+    if (graph->dnn) cm3_dnn_measure_anew(graph->dnn);
 #endif
     cm3_arena_reset(graph->arena);
     graph->tape->last = NULL;
@@ -101,6 +106,11 @@ void *cm3_graph_scratch(cm3_graph *graph, size_t size) {
     uintptr_t place = NOWHERE + cm3_arena_used(graph->arena);
     if (cm3_arena_count(graph->arena, size)) return (void *)place;
     return cm3_graph_fail(graph, CM3_ERROR_NO_MEMORY, "out of memory: %zu bytes of a computation", size);
+}
+
+const float *cm3_graph_bias(const cm3_graph *graph, const cm3_tensor *bias) {
+    if (!bias) return NULL;
+    return graph->measure && !bias->data ? (const float *)NOWHERE : cm3_f32(bias);
 }
 
 void cm3_graph_for(const cm3_graph *graph, int64_t count, int64_t grain, cm3_range_fn fn, void *arg) {

@@ -102,6 +102,9 @@ void *cm3_graph_scratch(cm3_graph *graph, size_t size);
 /** The same for small things that an operation itself writes and reads: also in a measuring graph. */
 void *cm3_graph_notes(cm3_graph *graph, size_t size);
 
+/** A bias' data; NULL where there is none. In a measuring graph never NULL where there is one. */
+const float *cm3_graph_bias(const cm3_graph *graph, const cm3_tensor *bias);
+
 /** cm3_parallel_for() on the graph's team; nothing where it measures. All that touches data goes through here, or asks
  * graph->measure. */
 void cm3_graph_for(const cm3_graph *graph, int64_t count, int64_t grain, cm3_range_fn fn, void *arg);

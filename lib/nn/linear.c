@@ -88,7 +88,7 @@ static bool is_few(const cm3_graph *graph, int64_t m, const cm3_tensor *x, const
 static bool multiply(cm3_graph *graph, cm3_product *p, const cm3_tensor *x, const cm3_tensor *w,
                      const cm3_tensor *bias) {
     p->batch = 1, p->n = w->shape[0], p->k = w->shape[1], p->trans_b = true;
-    p->dtype = CM3_F32, p->a = x->data, p->b = w->data, p->bias = bias ? cm3_f32(bias) : NULL;
+    p->dtype = CM3_F32, p->a = x->data, p->b = w->data, p->bias = cm3_graph_bias(graph, bias);
     if (graph->compute == CM3_COMPUTE_BF16) {
         p->dtype = CM3_BF16;
         p->a = cm3_nn_round(graph, x->data, p->m * p->k);
@@ -96,7 +96,7 @@ static bool multiply(cm3_graph *graph, cm3_product *p, const cm3_tensor *x, cons
     } else if (w->dtype == CM3_BF16) {
         p->b = cm3_nn_widen(graph, w->data, w->count);
     }
-    if (p->a && p->b) cm3_nn_product(graph, p);
+    cm3_nn_product(graph, p); /* nothing, where there was no memory for them */
     return graph->status == CM3_OK;
 }
 

@@ -125,6 +125,12 @@ static void loss_backward(cm3_graph *graph, void *saved) {
     cm3_graph_for(graph, l->x->count, 4 * CM3_LOSS_BLOCK, slopes, l);
 }
 
+static double sum_of(const double *sums, int64_t count) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += sums[i];
+    return sum;
+}
+
 static cm3_tensor *mean_of(cm3_graph *graph, cm3_loss_call call) {
     if (!call.x || !cm3_graph_alive(graph)) return NULL;
     int64_t blocks = (call.x->count + CM3_LOSS_BLOCK - 1) / CM3_LOSS_BLOCK;
@@ -132,9 +138,7 @@ static cm3_tensor *mean_of(cm3_graph *graph, cm3_loss_call call) {
     call.sums = cm3_graph_scratch(graph, (size_t)blocks * sizeof *call.sums);
     if (graph->status != CM3_OK) return NULL;
     cm3_graph_for(graph, blocks, 4, sum_blocks, &call);
-    double sum = 0;
-    for (int64_t i = 0; i < blocks; i++) sum += call.sums[i];
-    *cm3_f32(call.loss) = (float)(sum / (double)call.x->count);
+    if (!graph->measure) *cm3_f32(call.loss) = (float)(sum_of(call.sums, blocks) / (double)call.x->count);
     const cm3_tensor *inputs[] = {call.x};
     cm3_loss_call *saved = cm3_graph_record(graph, call.loss, inputs, 1, loss_backward, sizeof *saved);
     if (saved) *saved = call;
@@ -171,7 +175,7 @@ cm3_tensor *cm3_nn_straight_through(cm3_graph *graph, cm3_tensor *x, const float
     if (!x || !cm3_graph_alive(graph)) return NULL;
     cm3_tensor *y = cm3_graph_like(graph, x);
     if (!y) return NULL;
-    memcpy(y->data, value, (size_t)x->count * sizeof(float));
+    if (!graph->measure) memcpy(y->data, value, (size_t)x->count * sizeof(float));
     const cm3_tensor *inputs[] = {x};
     cm3_through_saved *saved = cm3_graph_record(graph, y, inputs, 1, through_backward, sizeof *saved);
     if (saved) *saved = (cm3_through_saved){x, y};

@@ -45,8 +45,8 @@ static bool forward_stage(cm3_graph *graph, cm3_stage *s, const void *x, cm3_dty
     s->normed = cm3_graph_scratch(graph, (size_t)stage_inputs(s) * cm3_dtype_size(dtype));
     s->w_data = cm3_conv_weights(graph, s->w, dtype);
     if (!s->normed || !cm3_map_norm_forward(graph, &s->norm, s->normed, dtype)) return false;
-    return cm3_conv_forward(graph, &s->shape, dtype, s->normed, s->w_data, s->bias ? cm3_f32(s->bias) : NULL, residual,
-                            y, y_dtype);
+    return cm3_conv_forward(graph, &s->shape, dtype, s->normed, s->w_data, cm3_graph_bias(graph, s->bias), residual, y,
+                            y_dtype);
 }
 
 /** dx as cm3_map_norm_backward() says. */
@@ -146,7 +146,7 @@ static const float *residual_of(cm3_graph *graph, cm3_res_saved *s) {
     s->shortcut_x = dtype == CM3_BF16 ? (const void *)cm3_nn_round(graph, s->x->data, s->x->count) : s->x->data;
     s->shortcut_w = cm3_conv_weights(graph, s->shortcut, dtype);
     float *residual = cm3_graph_scratch(graph, (size_t)s->y->count * sizeof(float));
-    const float *bias = s->shortcut_bias ? cm3_f32(s->shortcut_bias) : NULL;
+    const float *bias = cm3_graph_bias(graph, s->shortcut_bias);
     if (!residual || !cm3_conv_forward(graph, &s->shortcut_shape, dtype, s->shortcut_x, s->shortcut_w, bias, NULL,
                                        residual, CM3_F32)) {
         return NULL;

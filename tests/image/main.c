@@ -8,6 +8,7 @@ int main(void) {
     srunner_add_suite(runner, resample_suite());
     srunner_add_suite(runner, preprocess_suite());
     srunner_add_suite(runner, hostile_suite());
+    srunner_add_suite(runner, measure_suite());
     srunner_add_suite(runner, vq_suite());
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);

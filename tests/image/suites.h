@@ -6,6 +6,7 @@
 
 Suite *decode_suite(void);
 Suite *hostile_suite(void);
+Suite *measure_suite(void);
 Suite *picture_suite(void);
 Suite *preprocess_suite(void);
 Suite *resample_suite(void);

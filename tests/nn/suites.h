@@ -9,6 +9,7 @@ Suite *kernels_products_suite(void);
 Suite *kernels_attention_suite(void);
 Suite *kernels_maps_suite(void);
 Suite *conv_suite(void);
+Suite *measure_suite(void);
 Suite *group_norm_suite(void);
 Suite *onednn_suite(void);
 Suite *ops_suite(void);

@@ -17,7 +17,7 @@ typedef struct cm3_dnn cm3_dnn;
 cm3_status cm3_dnn_create(cm3_context *context, bool measure, cm3_dnn **dnn);
 void cm3_dnn_destroy(cm3_dnn *dnn);
 
-/** The working memory that the calls since the last cm3_dnn_measure_anew() would have needed. */
+/** The working memory that the calls since the last cm3_dnn_measure_anew() need. */
 size_t cm3_dnn_measured(const cm3_dnn *dnn);
 void cm3_dnn_measure_anew(cm3_dnn *dnn);
 /** Makes sure of so much working memory. Errors: NO_MEMORY. */

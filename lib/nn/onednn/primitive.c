@@ -224,10 +224,8 @@ static bool pack_alike(const cm3_dnn_entry *a, const cm3_dnn_entry *b) {
 static cm3_status run(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data, bool again) {
     if (!entry->primitive) return CM3_ERROR_UNSUPPORTED;
     size_t size = entry->packed_size + entry->scratch_size;
-    if (dnn->measure) {
-        if (size > dnn->measured) dnn->measured = size;
-        return CM3_OK;
-    }
+    if (size > dnn->measured) dnn->measured = size;
+    if (dnn->measure) return CM3_OK;
     const char *before = dnn->memory;
     CM3_TRY(cm3_dnn_reserve(dnn, size));
     bool packed = again && before == dnn->memory && pack_alike(dnn->last, entry);

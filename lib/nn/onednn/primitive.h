@@ -58,7 +58,7 @@ struct cm3_dnn {
     size_t memory_size;
     const cm3_dnn_entry *last; /**< that ran; NULL: nothing stands in the memory */
     bool measure;              /**< primitives are not run */
-    size_t measured;           /**< the most that one of them would have needed */
+    size_t measured;           /**< the most that one of them needs */
 };
 
 /** NULL where there is none yet. */
