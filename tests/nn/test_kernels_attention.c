@@ -160,7 +160,7 @@ static void check_backward(const cm3_kernels *kernels, attention_case *c) {
     free(scratch), free(p), free(dk), free(dv), free(q_before);
 }
 
-static const int64_t head_dims[] = {64, 32, 128, 16, 96, 48, 8, 24, 20, 7, 80};
+static const int64_t head_dims[] = {64, 32, 128, 16, 96, 48, 8, 24, 20, 7, 80, 100, 3};
 #define HEAD_DIMS (int)(sizeof head_dims / sizeof *head_dims)
 
 START_TEST(attention_forward) {

@@ -28,7 +28,8 @@ static inline const float *kv_row(const cm3_attention_args *args, const void *ro
     return wide;
 }
 
-int64_t cm3_ref_attention_scratch(int64_t rows, int64_t keys, int64_t head_dim) {
+/** Any head_dim, any limits. */
+static int64_t attention_scratch(int64_t rows, int64_t keys, int64_t head_dim) {
     (void)rows;
     return (keys + head_dim) * (int64_t)sizeof(float);
 }
@@ -47,7 +48,7 @@ static float exponentials(float *scores, int64_t n, float *sum_out) {
     return highest;
 }
 
-void cm3_ref_attention(const cm3_attention_args *args, void *scratch) {
+static void attention(const cm3_attention_args *args, void *scratch) {
     int64_t d = args->head_dim;
     float *wide = scratch, *scores = wide + d;
     for (int64_t i = 0; i < args->rows; i++) {
@@ -66,7 +67,7 @@ void cm3_ref_attention(const cm3_attention_args *args, void *scratch) {
     }
 }
 
-void cm3_ref_attention_backward(const cm3_attention_args *args, const cm3_attention_grads *grads, void *scratch) {
+static void attention_backward(const cm3_attention_args *args, const cm3_attention_grads *grads, void *scratch) {
     (void)scratch;
     int64_t d = args->head_dim, stride = args->kv_stride;
     const float *keys = args->k, *values = args->v;
@@ -86,8 +87,8 @@ void cm3_ref_attention_backward(const cm3_attention_args *args, const cm3_attent
     }
 }
 
-void cm3_ref_attention_slots(cm3_kernels *kernels) {
-    kernels->attention = cm3_ref_attention;
-    kernels->attention_backward = cm3_ref_attention_backward;
-    kernels->attention_scratch = cm3_ref_attention_scratch;
+void cm3_ref_attention(cm3_kernels *kernels) {
+    kernels->attention = attention;
+    kernels->attention_backward = attention_backward;
+    kernels->attention_scratch = attention_scratch;
 }

@@ -40,6 +40,11 @@ VEC_INLINE vec vec_load_part(const float *from, int64_t n) {
     __m256i numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_maskload_ps(from, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), numbers));
 }
+/* The first n elements, 0 < n < VEC_WIDTH; what lies behind stays as it is. */
+VEC_INLINE void vec_store_part(float *to, vec value, int64_t n) {
+    __m256i numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_maskstore_ps(to, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), numbers), value);
+}
 VEC_INLINE vec vec_wide_part(const uint16_t *from, int64_t n) {
     uint16_t values[VEC_WIDTH] = {0};
     memcpy(values, from, (size_t)n * sizeof *values);

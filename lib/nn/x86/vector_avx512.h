@@ -38,6 +38,10 @@ VEC_INLINE vec vec_wide(const uint16_t *from) {
 VEC_INLINE vec vec_load_part(const float *from, int64_t n) {
     return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), from);
 }
+/* The first n elements, 0 < n < VEC_WIDTH; what lies behind stays as it is. */
+VEC_INLINE void vec_store_part(float *to, vec value, int64_t n) {
+    _mm512_mask_storeu_ps(to, (__mmask16)((1u << n) - 1), value);
+}
 VEC_INLINE vec vec_wide_part(const uint16_t *from, int64_t n) {
     __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), from));
     return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
