@@ -136,8 +136,8 @@ static bool is_there(cm3_context *context, const char *path, const char *config,
     if (access(path, R_OK) != 0 || cm3_model_load(context, path, &options, &model) != CM3_OK) return false;
     json_t *wanted = json_loads(config, 0, NULL), *found = json_loads(model->config_json, 0, NULL);
     bool same = wanted && json_equal(wanted, found);
-    for (size_t i = 0; i < cm3_safetensors_count(model->tensors); i++) {
-        const cm3_entry *entry = cm3_safetensors_at(model->tensors, i);
+    for (size_t i = 0; i < cm3_weights_count(model->weights); i++) {
+        const cm3_entry *entry = &cm3_weights_at(model->weights, i)->entry;
         bool vector = entry->rank == 1 || entry->count < 65536;
         if (!vector && strcmp(entry->name, "vq.quantize.embedding.weight") != 0) same = same && entry->dtype == dtype;
     }

@@ -21,16 +21,20 @@ typedef struct cm3_load_options {
     cm3_load_mode mode;  /**< default CM3_LOAD_MAP */
     int verify_checksum; /**< not 0: compare the data with the file's XXH3 sum first. Default 0 */
     int check_weights;   /**< not 0: refuse NaN and infinity in weights. Default 1 */
+    /** With a folder: a safetensors file of a VQGAN in taming's names, from which comes what the folder lacks of the
+     * image tokenizer, as Hugging Face's Chameleon lacks the decoder. Default NULL */
+    const char *vqgan;
 } cm3_load_options;
 
 CM3_API void cm3_load_options_init(cm3_load_options *options);
 
 /**
- * Loads a `.cm3` file. `options` may be NULL. With CM3_LOAD_MAP the file must not be changed while the model lives:
- * weights that are overwritten change with it, and where it is cut off the system ends the process with SIGBUS at the
- * next touch of what is gone. Replacing it by another of its name (as cm3_trainer_export() and cp --remove-destination
- * do) is safe. CM3_LOAD_HUGE reads it once. Errors: NOT_FOUND, IO, FORMAT, VERSION, TRUNCATED, CHECKSUM, UNSUPPORTED,
- * NO_MEMORY. *model is NULL on failure.
+ * Loads a `.cm3` file, or a folder in Hugging Face's layout of Chameleon: config.json, model.safetensors or shards with
+ * their index, and tokenizer.json where there is one. `options` may be NULL. With CM3_LOAD_MAP the files must not be
+ * changed while the model lives: weights that are overwritten change with it, and where it is cut off the system ends
+ * the process with SIGBUS at the next touch of what is gone. Replacing it by another of its name (as
+ * cm3_trainer_export() and cp --remove-destination do) is safe. CM3_LOAD_HUGE reads it once. Errors: NOT_FOUND, IO,
+ * FORMAT, VERSION, TRUNCATED, CHECKSUM, UNSUPPORTED, NO_MEMORY. *model is NULL on failure.
  */
 CM3_API cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load_options *options,
                                   cm3_model **model);
@@ -75,6 +79,13 @@ typedef enum cm3_compute { CM3_COMPUTE_AUTO = 0, CM3_COMPUTE_F32 = 1, CM3_COMPUT
  */
 CM3_API cm3_status cm3_model_logits(const cm3_model *model, const int32_t *ids, size_t count, cm3_compute compute,
                                     float *logits);
+
+/**
+ * The same pass's hidden states instead: [layers + 2, count, hidden_size], row-major f32: the embeddings, what each
+ * layer leaves, and that behind the final norm. Errors as of cm3_model_logits().
+ */
+CM3_API cm3_status cm3_model_hidden(const cm3_model *model, const int32_t *ids, size_t count, cm3_compute compute,
+                                    float *hidden);
 
 #ifdef __cplusplus
 }

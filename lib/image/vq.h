@@ -7,7 +7,7 @@
 
 #include "base/random.h"
 #include "cm3leon/image.h"
-#include "files/safetensors.h"
+#include "files/weights.h"
 #include "nn/ops.h"
 
 #define CM3_VQ_MAX_LEVELS 8
@@ -67,7 +67,7 @@ cm3_status cm3_vq_create_random(cm3_context *context, const cm3_vq_config *confi
  * copies. `copy`: everything f32 of its own. Decoder tensors may be missing together. Errors: FORMAT naming the tensor,
  * NO_MEMORY.
  */
-cm3_status cm3_vq_load(cm3_context *context, const cm3_vq_config *config, const cm3_safetensors *tensors,
+cm3_status cm3_vq_load(cm3_context *context, const cm3_vq_config *config, const cm3_weights *weights,
                        const char *prefix, bool copy, bool check_weights, cm3_vq **vq);
 void cm3_vq_destroy(cm3_vq *vq);
 /** NULL where there is none of that name. */

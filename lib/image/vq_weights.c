@@ -261,60 +261,23 @@ cm3_status cm3_vq_create_random(cm3_context *context, const cm3_vq_config *confi
 /* --- from a file ---------------------------------------------------------------------------------------------------
  */
 
-static cm3_status check_entry(const cm3_vq *vq, const cm3_entry *entry, const cm3_tensor *tensor, const char *file,
-                              bool check_weights) {
-    bool same = entry->rank == tensor->rank;
-    for (int i = 0; i < tensor->rank && same; i++) same = entry->shape[i] == tensor->shape[i];
-    if (!same) {
-        char expected[96] = "", found[128] = "";
-        size_t e = 0, f = 0;
-        for (int i = 0; i < tensor->rank; i++) {
-            e += (size_t)snprintf(expected + e, sizeof expected - e, "%s%lld", i ? ", " : "",
-                                  (long long)tensor->shape[i]);
-        }
-        for (int i = 0; i < entry->rank && f < sizeof found - 24; i++) {
-            f += (size_t)snprintf(found + f, sizeof found - f, "%s%lld", i ? ", " : "", (long long)entry->shape[i]);
-        }
-        return cm3_fail(vq->context, CM3_ERROR_FORMAT, "%s: tensor '%s' should have the shape [%s] and has [%s]", file,
-                        entry->name, expected, found);
-    }
-    if (entry->dtype != CM3_F32 && entry->dtype != CM3_BF16 && entry->dtype != CM3_F16) {
-        return cm3_fail(vq->context, CM3_ERROR_FORMAT, "%s: tensor '%s' is of type %s; F32, BF16 or F16 is expected",
-                        file, entry->name, cm3_dtype_name(entry->dtype));
-    }
-    for (int64_t i = 0; check_weights && i < entry->count; i++) {
-        float value;
-        cm3_convert(&value, CM3_F32, (const char *)entry->data + (size_t)i * cm3_dtype_size(entry->dtype), entry->dtype,
-                    1);
-        if (!isfinite(value)) {
-            return cm3_fail(vq->context, CM3_ERROR_FORMAT,
-                            "%s: tensor '%s' holds a value that is not a number or infinite", file, entry->name);
-        }
-    }
-    return CM3_OK;
-}
-
-static cm3_status attach(cm3_vq *vq, const cm3_safetensors *tensors, const char *prefix, bool copy, bool check_weights,
-                         const cm3_entry **entries) {
-    const char *file = cm3_safetensors_name(tensors);
+static cm3_status attach(cm3_vq *vq, const cm3_weights *weights, const char *prefix, bool copy, bool check_weights,
+                         const cm3_weight **found) {
     char name[224];
     snprintf(name, sizeof name, "%sdecoder.conv_in.weight", prefix);
-    vq->has_decoder = cm3_safetensors_find(tensors, name) != NULL;
+    vq->has_decoder = cm3_weights_find(weights, name) != NULL;
     for (size_t i = 0; i < vq->parameter_count; i++) {
         cm3_vq_parameter *p = &vq->parameters[i];
         snprintf(name, sizeof name, "%s%s", prefix, p->name);
-        entries[i] = cm3_safetensors_find(tensors, name);
-        if (!entries[i] && !vq->has_decoder && of_decoder(p->name)) {
+        found[i] = cm3_weights_find(weights, name);
+        if (!found[i] && !vq->has_decoder && of_decoder(p->name)) {
             p->present = false;
             continue;
         }
-        if (!entries[i]) return cm3_fail(vq->context, CM3_ERROR_FORMAT, "%s: tensor '%s' is missing", file, name);
-        CM3_TRY(check_entry(vq, entries[i], &p->tensor, file, check_weights));
-        bool in_place =
-            !copy && p->tensor.rank == 4 && entries[i]->dtype != CM3_F16 && (uintptr_t)entries[i]->data % 64 == 0;
-        if (!in_place) continue;
-        p->tensor.dtype = entries[i]->dtype;
-        p->tensor.data = (void *)(uintptr_t)entries[i]->data;
+        CM3_TRY(cm3_weights_check(weights, name, found[i], p->tensor.rank, p->tensor.shape, check_weights));
+        if (copy || p->tensor.rank != 4 || found[i]->entry.dtype == CM3_F16) continue;
+        p->tensor.dtype = found[i]->entry.dtype;
+        p->tensor.data = (void *)(uintptr_t)found[i]->entry.data;
     }
     return CM3_OK;
 }
@@ -332,21 +295,21 @@ static cm3_status norms_of_codebook(cm3_vq *vq) {
     return CM3_OK;
 }
 
-cm3_status cm3_vq_load(cm3_context *context, const cm3_vq_config *config, const cm3_safetensors *tensors,
+cm3_status cm3_vq_load(cm3_context *context, const cm3_vq_config *config, const cm3_weights *weights,
                        const char *prefix, bool copy, bool check_weights, cm3_vq **out) {
     cm3_vq *vq;
     *out = NULL;
     CM3_TRY(create(context, config, &vq));
-    const cm3_entry **entries = cm3_calloc(context, vq->parameter_count, sizeof *entries);
-    cm3_status status = entries ? attach(vq, tensors, prefix, copy, check_weights, entries)
-                                : cm3_fail_memory(context, 0, "image tokenizer");
+    const cm3_weight **found = cm3_calloc(context, vq->parameter_count, sizeof *found);
+    cm3_status status = found ? attach(vq, weights, prefix, copy, check_weights, found)
+                              : cm3_fail_memory(context, 0, "image tokenizer");
     if (status == CM3_OK) status = allocate(vq);
     for (size_t i = 0; i < vq->parameter_count && status == CM3_OK; i++) {
         cm3_tensor *tensor = &vq->parameters[i].tensor;
-        if (!entries[i] || tensor->data == entries[i]->data) continue;
-        cm3_convert(tensor->data, CM3_F32, entries[i]->data, entries[i]->dtype, (size_t)tensor->count);
+        if (!found[i] || tensor->data == found[i]->entry.data) continue;
+        cm3_convert(tensor->data, CM3_F32, found[i]->entry.data, found[i]->entry.dtype, (size_t)tensor->count);
     }
-    cm3_free(context, entries);
+    cm3_free(context, found);
     if (status == CM3_OK && !copy) status = norms_of_codebook(vq);
     if (status != CM3_OK) {
         cm3_vq_destroy(vq);

@@ -3,7 +3,7 @@
 #define CM3_MODEL_LM_H
 
 #include "base/random.h"
-#include "files/safetensors.h"
+#include "files/weights.h"
 #include "model/lm_config.h"
 #include "nn/ops.h"
 
@@ -35,11 +35,11 @@ typedef struct cm3_lm {
 /** Fresh weights in f32 (training): normal of config.init_std cut at 3 std, norms 1 and 0. */
 cm3_status cm3_lm_create_random(cm3_context *context, const cm3_lm_config *config, uint64_t seed, cm3_lm **lm);
 /**
- * From a file's tensors named prefix + name; matrices stay where they lie (f32 or bf16), vectors become f32 copies.
- * `copy`: everything becomes f32 of its own (to train it further). Missing, superfluous (under the prefix) or misshapen
- * tensors, and with check_weights NaN or infinity: FORMAT, naming the tensor.
+ * From tensors named prefix + name; matrices stay where they lie (f32 or bf16), vectors and f16 become f32 copies.
+ * `copy`: everything becomes f32 of its own (to train it further). Missing or misshapen tensors, and with check_weights
+ * NaN or infinity: FORMAT, naming the tensor. What else is under the prefix is the caller's to judge.
  */
-cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const cm3_safetensors *tensors,
+cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const cm3_weights *weights,
                        const char *prefix, bool copy, bool check_weights, cm3_lm **lm);
 void cm3_lm_destroy(cm3_lm *lm);
 

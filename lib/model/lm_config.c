@@ -109,6 +109,7 @@ static const char *choice_name(const cm3_choice *choices, int value) {
 }
 
 cm3_status cm3_lm_config_parse(const cm3_json_object *object, cm3_lm_config *config) {
+    bool bias = false;
     *config = chameleon;
     const struct {
         const char *key;
@@ -139,7 +140,10 @@ cm3_status cm3_lm_config_parse(const cm3_json_object *object, cm3_lm_config *con
     CM3_TRY(cm3_json_float(object, "norm_epsilon", 0, 1, &config->norm_epsilon));
     CM3_TRY(cm3_json_int32(object, "position_offset", 0, 1 << 16, &config->position_offset));
     CM3_TRY(cm3_json_float(object, "rope_theta", 1, 1e12, &config->rope_theta));
-    CM3_TRY(cm3_json_bool(object, "bias", &config->bias));
+    CM3_TRY(cm3_json_bool(object, "bias", &bias)); /* of both, where it is all that is said */
+    config->attention_bias = config->ffn_bias = bias;
+    CM3_TRY(cm3_json_bool(object, "attention_bias", &config->attention_bias));
+    CM3_TRY(cm3_json_bool(object, "ffn_bias", &config->ffn_bias));
     CM3_TRY(cm3_json_bool(object, "qk_norm", &config->qk_norm));
     CM3_TRY(cm3_json_bool(object, "tied", &config->tied));
     CM3_TRY(cm3_json_float(object, "init_std", 0, 10, &config->init_std));
@@ -148,14 +152,14 @@ cm3_status cm3_lm_config_parse(const cm3_json_object *object, cm3_lm_config *con
 }
 
 cm3_status cm3_lm_config_format(cm3_context *context, const cm3_lm_config *c, json_t **value) {
-    *value =
-        json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:f,s:s,s:i,s:f,s:s,s:b,s:b,s:b,s:f}", "vocab_size",
-                  c->vocab_size, "hidden_size", c->hidden_size, "layers", c->layers, "heads", c->heads, "kv_heads",
-                  c->kv_heads, "head_dim", c->head_dim, "ffn_size", c->ffn_size, "max_positions", c->max_positions,
-                  "norm", choice_name(norms, c->norm), "norm_place", choice_name(places, c->norm_place), "norm_epsilon",
-                  (double)c->norm_epsilon, "position", choice_name(positions, c->position), "position_offset",
-                  c->position_offset, "rope_theta", (double)c->rope_theta, "ffn", choice_name(ffns, c->ffn), "bias",
-                  c->bias, "qk_norm", c->qk_norm, "tied", c->tied, "init_std", (double)c->init_std);
+    *value = json_pack(
+        "{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:f,s:s,s:i,s:f,s:s,s:b,s:b,s:b,s:b,s:f}", "vocab_size",
+        c->vocab_size, "hidden_size", c->hidden_size, "layers", c->layers, "heads", c->heads, "kv_heads", c->kv_heads,
+        "head_dim", c->head_dim, "ffn_size", c->ffn_size, "max_positions", c->max_positions, "norm",
+        choice_name(norms, c->norm), "norm_place", choice_name(places, c->norm_place), "norm_epsilon",
+        (double)c->norm_epsilon, "position", choice_name(positions, c->position), "position_offset", c->position_offset,
+        "rope_theta", (double)c->rope_theta, "ffn", choice_name(ffns, c->ffn), "attention_bias", c->attention_bias,
+        "ffn_bias", c->ffn_bias, "qk_norm", c->qk_norm, "tied", c->tied, "init_std", (double)c->init_std);
     return *value ? CM3_OK : cm3_fail_memory(context, 0, "JSON");
 }
 

@@ -28,9 +28,9 @@ typedef struct cm3_lm_config {
     int32_t position_offset;
     float rope_theta;
     cm3_ffn_kind ffn;
-    bool bias;      /**< of all linear layers */
-    bool qk_norm;   /**< layer norm of each head of q and k, eps 1e-5, before the rotation */
-    bool tied;      /**< the head is the embedding table */
+    bool attention_bias, ffn_bias; /**< of their linear layers */
+    bool qk_norm;                  /**< layer norm of each head of q and k, eps 1e-5, before the rotation */
+    bool tied;                     /**< the head is the embedding table */
     float init_std; /**< of fresh weights; the residual's output projections start scaled by 1/sqrt(2 layers) */
 } cm3_lm_config;
 

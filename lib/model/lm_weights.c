@@ -38,8 +38,8 @@ static cm3_tensor *declare(cm3_declaration *d, cm3_init init, int rank, int64_t 
     return parameter->tensor;
 }
 
-static cm3_tensor *declare_bias(cm3_declaration *d, int64_t n, const char *format, int32_t layer) {
-    return d->lm->config.bias ? declare(d, CM3_INIT_ZERO, 1, n, 1, format, layer) : NULL;
+static cm3_tensor *declare_bias(cm3_declaration *d, bool wanted, int64_t n, const char *format, int32_t layer) {
+    return wanted ? declare(d, CM3_INIT_ZERO, 1, n, 1, format, layer) : NULL;
 }
 
 static cm3_tensor *declare_norm(cm3_declaration *d, const char *format, int32_t layer) {
@@ -51,13 +51,13 @@ static void declare_attention(cm3_declaration *d, cm3_lm_layer *l, int32_t i) {
     const cm3_lm_config *c = &d->lm->config;
     int64_t width = c->hidden_size, kv = (int64_t)c->kv_heads * c->head_dim;
     l->q = declare(d, CM3_INIT_NORMAL, 2, width, width, "model.layers.%d.self_attn.q_proj.weight", i);
-    l->q_bias = declare_bias(d, width, "model.layers.%d.self_attn.q_proj.bias", i);
+    l->q_bias = declare_bias(d, c->attention_bias, width, "model.layers.%d.self_attn.q_proj.bias", i);
     l->k = declare(d, CM3_INIT_NORMAL, 2, kv, width, "model.layers.%d.self_attn.k_proj.weight", i);
-    l->k_bias = declare_bias(d, kv, "model.layers.%d.self_attn.k_proj.bias", i);
+    l->k_bias = declare_bias(d, c->attention_bias, kv, "model.layers.%d.self_attn.k_proj.bias", i);
     l->v = declare(d, CM3_INIT_NORMAL, 2, kv, width, "model.layers.%d.self_attn.v_proj.weight", i);
-    l->v_bias = declare_bias(d, kv, "model.layers.%d.self_attn.v_proj.bias", i);
+    l->v_bias = declare_bias(d, c->attention_bias, kv, "model.layers.%d.self_attn.v_proj.bias", i);
     l->o = declare(d, CM3_INIT_RESIDUAL, 2, width, width, "model.layers.%d.self_attn.o_proj.weight", i);
-    l->o_bias = declare_bias(d, width, "model.layers.%d.self_attn.o_proj.bias", i);
+    l->o_bias = declare_bias(d, c->attention_bias, width, "model.layers.%d.self_attn.o_proj.bias", i);
     if (!c->qk_norm) return;
     l->q_norm = declare(d, CM3_INIT_ONE, 2, c->heads, c->head_dim, "model.layers.%d.self_attn.q_norm.weight", i);
     l->q_norm_bias = declare(d, CM3_INIT_ZERO, 2, c->heads, c->head_dim, "model.layers.%d.self_attn.q_norm.bias", i);
@@ -70,17 +70,17 @@ static void declare_feed_forward(cm3_declaration *d, cm3_lm_layer *l, int32_t i)
     int64_t width = c->hidden_size, ffn = c->ffn_size;
     if (c->ffn == CM3_FFN_SWIGLU) {
         l->gate = declare(d, CM3_INIT_NORMAL, 2, ffn, width, "model.layers.%d.mlp.gate_proj.weight", i);
-        l->gate_bias = declare_bias(d, ffn, "model.layers.%d.mlp.gate_proj.bias", i);
+        l->gate_bias = declare_bias(d, c->ffn_bias, ffn, "model.layers.%d.mlp.gate_proj.bias", i);
         l->up = declare(d, CM3_INIT_NORMAL, 2, ffn, width, "model.layers.%d.mlp.up_proj.weight", i);
-        l->up_bias = declare_bias(d, ffn, "model.layers.%d.mlp.up_proj.bias", i);
+        l->up_bias = declare_bias(d, c->ffn_bias, ffn, "model.layers.%d.mlp.up_proj.bias", i);
         l->down = declare(d, CM3_INIT_RESIDUAL, 2, width, ffn, "model.layers.%d.mlp.down_proj.weight", i);
-        l->down_bias = declare_bias(d, width, "model.layers.%d.mlp.down_proj.bias", i);
+        l->down_bias = declare_bias(d, c->ffn_bias, width, "model.layers.%d.mlp.down_proj.bias", i);
         return;
     }
     l->up = declare(d, CM3_INIT_NORMAL, 2, ffn, width, "model.layers.%d.mlp.fc1.weight", i);
-    l->up_bias = declare_bias(d, ffn, "model.layers.%d.mlp.fc1.bias", i);
+    l->up_bias = declare_bias(d, c->ffn_bias, ffn, "model.layers.%d.mlp.fc1.bias", i);
     l->down = declare(d, CM3_INIT_RESIDUAL, 2, width, ffn, "model.layers.%d.mlp.fc2.weight", i);
-    l->down_bias = declare_bias(d, width, "model.layers.%d.mlp.fc2.bias", i);
+    l->down_bias = declare_bias(d, c->ffn_bias, width, "model.layers.%d.mlp.fc2.bias", i);
 }
 
 static void declare_all(cm3_declaration *d) {
@@ -215,93 +215,39 @@ cm3_status cm3_lm_create_random(cm3_context *context, const cm3_lm_config *confi
 /* --- from a file ---------------------------------------------------------------------------------------------------
  */
 
-static bool finite_values(const cm3_entry *entry) {
-    bool finite = true;
-    if (entry->dtype == CM3_F32) {
-        const uint32_t *bits = entry->data;
-        for (int64_t i = 0; i < entry->count; i++) finite &= (bits[i] & 0x7f800000u) != 0x7f800000u;
-    } else {
-        uint16_t exponent = entry->dtype == CM3_BF16 ? 0x7f80 : 0x7c00;
-        const uint16_t *bits = entry->data;
-        for (int64_t i = 0; i < entry->count; i++) finite &= (bits[i] & exponent) != exponent;
-    }
-    return finite;
+/** Whether a matrix can be read where it lies; everything else becomes f32. */
+static bool stays(const cm3_lm_parameter *parameter, const cm3_entry *entry) {
+    return parameter->decay && entry->dtype != CM3_F16;
 }
 
-static void shape_text(char *text, size_t size, int rank, const int64_t *shape) {
-    size_t used = (size_t)snprintf(text, size, "[");
-    for (int i = 0; i < rank && used < size; i++) {
-        used += (size_t)snprintf(text + used, size - used, "%s%lld", i ? ", " : "", (long long)shape[i]);
-    }
-    if (used < size) snprintf(text + used, size - used, "]");
-}
-
-/** Finds the entry of a tensor and checks type, shape and values. */
-static cm3_status find_entry(const cm3_lm *lm, const cm3_safetensors *tensors, const char *name,
-                             const cm3_tensor *tensor, bool check_weights, const cm3_entry **out) {
-    const cm3_entry *entry = cm3_safetensors_find(tensors, name);
-    const char *file = cm3_safetensors_name(tensors);
-    if (!entry) return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' is missing", file, name);
-    bool same = entry->rank == tensor->rank;
-    for (int i = 0; i < tensor->rank && same; i++) same = entry->shape[i] == tensor->shape[i];
-    if (!same) {
-        char expected[128], found[128];
-        shape_text(expected, sizeof expected, tensor->rank, tensor->shape);
-        shape_text(found, sizeof found, entry->rank, entry->shape);
-        return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' should have the shape %s and has %s", file,
-                        name, expected, found);
-    }
-    if (entry->dtype != CM3_F32 && entry->dtype != CM3_BF16 && entry->dtype != CM3_F16) {
-        return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' is of type %s; F32, BF16 or F16 is expected",
-                        file, name, cm3_dtype_name(entry->dtype));
-    }
-    if (check_weights && !finite_values(entry)) {
-        return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: tensor '%s' holds a value that is not a number or infinite",
-                        file, name);
-    }
-    *out = entry;
-    return CM3_OK;
-}
-
-/** Refuses tensors under the prefix that the configuration does not know. */
-static cm3_status check_superfluous(const cm3_lm *lm, const cm3_safetensors *tensors, const char *prefix) {
-    size_t present = 0, length = strlen(prefix);
-    for (size_t i = 0; i < cm3_safetensors_count(tensors); i++) {
-        present += !strncmp(cm3_safetensors_at(tensors, i)->name, prefix, length);
-    }
-    if (present == lm->parameter_count || !length) return CM3_OK;
-    return cm3_fail(lm->context, CM3_ERROR_FORMAT, "%s: %zu tensors begin with '%s', the configuration names %zu",
-                    cm3_safetensors_name(tensors), present, prefix, lm->parameter_count);
-}
-
-cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const cm3_safetensors *tensors,
+cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const cm3_weights *weights,
                        const char *prefix, bool copy, bool check_weights, cm3_lm **out) {
     cm3_init *inits;
     cm3_lm *lm;
     *out = NULL;
     CM3_TRY(create(context, config, &inits, &lm));
     cm3_free(context, inits);
-    const cm3_entry **entries = cm3_calloc(context, lm->parameter_count, sizeof *entries);
-    cm3_status status = entries ? check_superfluous(lm, tensors, prefix) : cm3_fail_memory(context, 0, "model");
+    const cm3_weight **found = cm3_calloc(context, lm->parameter_count, sizeof *found);
+    cm3_status status = found ? CM3_OK : cm3_fail_memory(context, 0, "model");
     for (size_t i = 0; i < lm->parameter_count && status == CM3_OK; i++) {
         char name[192];
         cm3_tensor *tensor = lm->parameters[i].tensor;
         snprintf(name, sizeof name, "%s%s", prefix, lm->parameters[i].name);
-        status = find_entry(lm, tensors, name, tensor, check_weights, &entries[i]);
+        found[i] = cm3_weights_find(weights, name);
+        status = cm3_weights_check(weights, name, found[i], tensor->rank, tensor->shape, check_weights);
         if (status != CM3_OK) break;
-        bool in_place =
-            !copy && lm->parameters[i].decay && entries[i]->dtype != CM3_F16 && (uintptr_t)entries[i]->data % 64 == 0;
-        tensor->dtype = in_place ? entries[i]->dtype : CM3_DTYPE_NONE;
-        if (in_place) tensor->data = (void *)(uintptr_t)entries[i]->data;
+        bool in_place = !copy && stays(&lm->parameters[i], &found[i]->entry);
+        tensor->dtype = in_place ? found[i]->entry.dtype : CM3_DTYPE_NONE;
+        if (in_place) tensor->data = (void *)(uintptr_t)found[i]->entry.data;
     }
     if (status == CM3_OK) status = allocate(lm, owns_vectors);
     for (size_t i = 0; i < lm->parameter_count && status == CM3_OK; i++) {
         cm3_tensor *tensor = lm->parameters[i].tensor;
         if (tensor->dtype != CM3_DTYPE_NONE) continue;
         tensor->dtype = CM3_F32;
-        cm3_convert(tensor->data, CM3_F32, entries[i]->data, entries[i]->dtype, (size_t)tensor->count);
+        cm3_convert(tensor->data, CM3_F32, found[i]->entry.data, found[i]->entry.dtype, (size_t)tensor->count);
     }
-    cm3_free(context, entries);
+    cm3_free(context, found);
     if (status != CM3_OK) {
         cm3_lm_destroy(lm);
         return status;
@@ -315,7 +261,8 @@ uint64_t cm3_lm_config_parameters(const cm3_lm_config *c) {
              ffn = (uint64_t)c->ffn_size;
     uint64_t matrices = c->ffn == CM3_FFN_SWIGLU ? 3 : 2;
     uint64_t layer = 2 * d * d + 2 * d * kv + matrices * d * ffn;
-    if (c->bias) layer += 2 * d + 2 * kv + (matrices - 1) * ffn + d;
+    if (c->attention_bias) layer += 2 * d + 2 * kv;
+    if (c->ffn_bias) layer += (matrices - 1) * ffn + d;
     if (c->qk_norm) layer += 2 * (d + kv);
     if (c->norm == CM3_NORM_RMS) layer += 2 * d;
     uint64_t all = layer * (uint64_t)c->layers + (uint64_t)c->vocab_size * d * (c->tied ? 1 : 2);

@@ -1,4 +1,4 @@
-/* A loaded `.cm3` file: what a cm3_model and a cm3_tokenizer hold. */
+/* A loaded model: what a cm3_model and a cm3_tokenizer hold. */
 #ifndef CM3_MODEL_MODEL_H
 #define CM3_MODEL_MODEL_H
 
@@ -16,14 +16,13 @@ struct cm3_tokenizer {
     cm3_bpe *bpe;               /**< NULL: images only */
     cm3_vq *vq;                 /**< NULL: text only */
     cm3_special_tokens special; /**< roles; eod and the like -1 where the file names none */
-    cm3_file *file;             /**< held for vq's weights; NULL where there is none */
+    cm3_weights *weights;       /**< held for vq; NULL where there is none */
 };
 
 struct cm3_model {
     cm3_context *context;
     atomic_int references;
-    cm3_file *file;
-    cm3_safetensors *tensors;
+    cm3_weights *weights;
     char *config_json;
     cm3_lm *lm;               /**< NULL: the file holds no language model */
     cm3_tokenizer *tokenizer; /**< NULL: the file holds none */

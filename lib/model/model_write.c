@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "model/model.h"
+#include "model/source.h"
 
 /** What the file will hold, gathered before it is written. */
 typedef struct cm3_contents {
@@ -42,37 +43,14 @@ static cm3_status add_tensors(cm3_contents *contents, const cm3_model_content *c
     return CM3_OK;
 }
 
-static cm3_status set(cm3_context *context, json_t *object, const char *key, json_t *value) {
-    return json_object_set_new(object, key, value) ? cm3_fail_memory(context, 0, "config") : CM3_OK;
-}
-
-static cm3_status config_json(cm3_context *context, const cm3_model_content *content, char **text) {
-    json_t *config = json_object(), *part = NULL;
-    cm3_status status = config ? CM3_OK : cm3_fail_memory(context, 0, "config");
-    if (status == CM3_OK && content->lm) {
-        status = cm3_lm_config_format(context, &content->lm->config, &part);
-        if (status == CM3_OK) status = set(context, config, "lm", part);
-    }
-    if (status == CM3_OK && content->vq) {
-        status = cm3_vq_config_format(context, &content->vq->config, &part);
-        if (status == CM3_OK) status = set(context, config, "vq", part);
-    }
-    if (status == CM3_OK && content->special) {
-        status = cm3_special_format(context, content->special, &part);
-        if (status == CM3_OK) status = set(context, config, "tokens", part);
-    }
-    *text = status == CM3_OK ? json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-    if (status == CM3_OK && !*text) status = cm3_fail_memory(context, 0, "config");
-    json_decref(config);
-    return status;
-}
-
 cm3_status cm3_model_write(cm3_context *context, const char *path, const cm3_model_content *content) {
     cm3_contents contents = {.context = context};
     char *config = NULL, *tokenizer = NULL;
     size_t tokenizer_size = 0;
     cm3_status status = add_tensors(&contents, content);
-    if (status == CM3_OK) status = config_json(context, content, &config);
+    if (status == CM3_OK)
+        status = cm3_config_format(context, content->lm ? &content->lm->config : NULL,
+                                   content->vq ? &content->vq->config : NULL, content->special, &config);
     if (status == CM3_OK && content->bpe) status = cm3_bpe_format(content->bpe, &tokenizer, &tokenizer_size);
     if (status == CM3_OK) {
         const char *keys[] = {"format", "version", "config", "tokenizer"};
@@ -83,6 +61,6 @@ cm3_status cm3_model_write(cm3_context *context, const char *path, const cm3_mod
     for (size_t i = 0; i < contents.count; i++) cm3_free(context, (void *)(uintptr_t)contents.entries[i].name);
     cm3_free(context, contents.entries);
     cm3_free(context, tokenizer);
-    free(config);
+    cm3_free(context, config);
     return status;
 }

@@ -16,7 +16,7 @@ void cm3_tokenizer_destroy(cm3_tokenizer *tokenizer) {
     cm3_bpe_destroy(tokenizer->bpe);
     cm3_vq_destroy(tokenizer->vq);
     cm3_special_clear(context, &tokenizer->special);
-    cm3_file_release(tokenizer->file);
+    cm3_weights_release(tokenizer->weights);
     cm3_free(context, tokenizer);
     cm3_context_release(context);
 }
@@ -48,7 +48,7 @@ cm3_status cm3_tokenizer_load(cm3_context *context, const char *path, cm3_tokeni
     cm3_file_release(file);
     if (status != CM3_OK) return status;
     CM3_TRY(cm3_tokenizer_create(context, bpe, tokenizer));
-    status = cm3_special_from_names(context, bpe, &(*tokenizer)->special);
+    status = cm3_special_from_names(context, bpe, cm3_bpe_vocab_size(bpe), &(*tokenizer)->special);
     if (status != CM3_OK) {
         cm3_tokenizer_destroy(*tokenizer);
         *tokenizer = NULL;

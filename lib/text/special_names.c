@@ -12,7 +12,8 @@ void cm3_image_token_name(int32_t code, char *name) {
     snprintf(name, 32, "IMGIMG%sZ", digits);
 }
 
-cm3_status cm3_special_from_names(cm3_context *context, const cm3_bpe *bpe, cm3_special_tokens *special) {
+cm3_status cm3_special_from_names(cm3_context *context, const cm3_bpe *bpe, int32_t vocab_size,
+                                  cm3_special_tokens *special) {
     *special = (cm3_special_tokens){
         .eod = cm3_bpe_id(bpe, "</s>"),
         .pad = cm3_bpe_id(bpe, "<pad>"),
@@ -20,7 +21,7 @@ cm3_status cm3_special_from_names(cm3_context *context, const cm3_bpe *bpe, cm3_
         .begin_image = cm3_bpe_id(bpe, "<racm3:break>"),
         .end_image = -1,
         .end_span = cm3_bpe_id(bpe, "<eoss>"),
-        .vocab_size = cm3_bpe_vocab_size(bpe),
+        .vocab_size = vocab_size,
     };
     char name[32];
     for (int32_t i = 0; i < CM3_MAX_SENTINELS; i++) {

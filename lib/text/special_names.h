@@ -13,6 +13,7 @@ void cm3_image_token_name(int32_t code, char *name);
  * `<sentinel:i>`, IMGIMG...Z. What is not there stays -1 or 0. The caller clears *special, also on failure. Errors:
  * NO_MEMORY.
  */
-cm3_status cm3_special_from_names(cm3_context *context, const cm3_bpe *bpe, cm3_special_tokens *special);
+cm3_status cm3_special_from_names(cm3_context *context, const cm3_bpe *bpe, int32_t vocab_size,
+                                  cm3_special_tokens *special);
 
 #endif

@@ -123,7 +123,8 @@ cm3_status cm3_train_bpe(cm3_context *context, const cm3_train_bpe_options *opti
     if (status == CM3_OK) status = learn(context, &own, &names, &bpe);
     free_names(context, &names);
     if (status == CM3_OK) status = cm3_tokenizer_create(context, bpe, tokenizer);
-    if (status == CM3_OK) status = cm3_special_from_names(context, bpe, &(*tokenizer)->special);
+    if (status == CM3_OK)
+        status = cm3_special_from_names(context, bpe, cm3_bpe_vocab_size(bpe), &(*tokenizer)->special);
     if (status != CM3_OK) {
         cm3_tokenizer_destroy(*tokenizer);
         *tokenizer = NULL;

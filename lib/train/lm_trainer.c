@@ -238,7 +238,7 @@ static cm3_status make_weights(cm3_trainer *trainer, const cm3_lm_config *config
     cm3_status status = CM3_OK;
     if (!model->lm)
         status = cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: there is no language model to begin with", init);
-    if (status == CM3_OK) status = cm3_lm_load(trainer->context, config, model->tensors, "lm.", true, true, &run->lm);
+    if (status == CM3_OK) status = cm3_lm_load(trainer->context, config, model->weights, "lm.", true, true, &run->lm);
     cm3_model_destroy(model);
     return status;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The command as people use it: results, exit codes, messages. Usage: command.sh CM3 MODEL
 set -uo pipefail
-cm3=$(realpath "$1") model=$(realpath "$2")
+cm3=$(realpath "$1") model=$(realpath "$2") parity=$(realpath "$(dirname "$0")/../data/parity")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -78,6 +78,23 @@ expect 0 'cm3: seed ' "$cm3" generate -m "$model" -p "$prompt" -o told.jpg
 expect 0 '{"file": "a\"b.png", "psnr": ' "$cm3" reconstruct -m "$model" a.jpg -o 'a"b.png' --json
 expect 0 "dB" "$cm3" reconstruct -m "$model" a.jpg -o a.png
 expect 1 "no.jpg" "$cm3" reconstruct -m "$model" no.jpg -o a.png
+
+# --- folders of others
+expect 0 "parts             language model  image tokenizer  text tokenizer" "$cm3" info "$parity/chameleon"
+expect 0 "dB" "$cm3" reconstruct -m "$parity/chameleon" --vqgan "$parity/vqgan/vqgan.safetensors" a.jpg -o a.png
+expect 1 "decoder" "$cm3" reconstruct -m "$parity/chameleon" a.jpg -o a.png
+expect 1 "vqgan belongs to a folder" "$cm3" info --vqgan "$parity/vqgan/vqgan.safetensors" "$model"
+echo '[0, 80, 90, 100]' >ids.json
+expect 0 "" "$cm3" logits -m "$parity/chameleon" --ids ids.json -o logits.npy
+expect 0 "" "$cm3" logits -m "$parity/chameleon" --ids ids.json -o masked.npy --mask-image-tokens
+expect 0 "" "$cm3" logits -m "$parity/chameleon" --ids ids.json -o hidden.npy --hidden
+holds "a header of 128 bytes and 4 x 600 values" [ "$(stat -c %s logits.npy)" -eq $((128 + 4 * 600 * 4)) ]
+holds "4 states of 4 x 64 values" [ "$(stat -c %s hidden.npy)" -eq $((128 + 4 * 4 * 64 * 4)) ]
+holds "64 image tokens of 4 rows are masked" [ "$(cmp -l logits.npy masked.npy | wc -l)" -gt $((4 * 64 * 3)) ]
+expect 2 "are wanted" "$cm3" logits -m "$parity/chameleon" -o x.npy
+expect 1 "a JSON list of token ids" "$cm3" logits -m "$parity/chameleon" --ids "$parity/chameleon/config.json" -o x.npy
+echo '[0, 600]' >ids.json
+expect 1 "600" "$cm3" logits -m "$parity/chameleon" --ids ids.json -o x.npy
 
 # --- batches
 printf '"%s"\n\n{"text": "%s", "other": 1}\n' "$prompt" "two small stars on a grey background" >two.jsonl

@@ -100,7 +100,8 @@ static cm3_lm *text_model(cm3_context *context, const fuzz_model_kind *kind, int
         .position_offset = kind->chameleon ? 0 : 2,
         .rope_theta = 10000,
         .ffn = kind->chameleon ? CM3_FFN_SWIGLU : CM3_FFN_RELU,
-        .bias = kind->bias,
+        .attention_bias = kind->bias,
+        .ffn_bias = kind->bias,
         .qk_norm = kind->chameleon,
         .tied = !kind->chameleon || kind->swin,
         .init_std = 0.3f,
@@ -144,7 +145,7 @@ void fuzz_model_write(cm3_context *context, const fuzz_model_kind *kind, const c
     cm3_vq *vq = NULL;
     if (kind->text) {
         content.bpe = bpe = kind->fallback ? byte_fallback(context) : byte_level(context);
-        FUZZ_CHECK(cm3_special_from_names(context, bpe, &special) == CM3_OK);
+        FUZZ_CHECK(cm3_special_from_names(context, bpe, cm3_bpe_vocab_size(bpe), &special) == CM3_OK);
         content.special = &special;
         content.lm = lm = text_model(context, kind, cm3_bpe_vocab_size(bpe));
     }

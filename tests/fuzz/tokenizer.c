@@ -57,7 +57,7 @@ static cm3_tokenizer *load(cm3_context *context, const char *json, size_t size) 
     look_up(bpe);
     cm3_tokenizer *tokenizer;
     if (cm3_tokenizer_create(context, bpe, &tokenizer) != CM3_OK) return NULL;
-    if (cm3_special_from_names(context, bpe, &tokenizer->special) == CM3_OK) return tokenizer;
+    if (cm3_special_from_names(context, bpe, cm3_bpe_vocab_size(bpe), &tokenizer->special) == CM3_OK) return tokenizer;
     cm3_tokenizer_destroy(tokenizer);
     return NULL;
 }

@@ -51,7 +51,8 @@ static const cm3_vq_config tiny_config = {
 typedef struct vq_case {
     test_allocator memory;
     cm3_context *context;
-    cm3_safetensors *weights, *expected;
+    cm3_weights *weights;
+    cm3_safetensors *expected;
     cm3_vq *vq;
     cm3_graph *graph;
     cm3_compute compute;
@@ -82,14 +83,14 @@ static void case_up(vq_case *c, int threads) {
 
 static void case_load(vq_case *c, const char *path, const char *prefix, bool copy) {
     c->expected = open_tensors(c->context, PARITY "ref/chameleon.safetensors");
-    c->weights = open_tensors(c->context, path);
+    ck_assert_int_eq(cm3_weights_of(c->context, open_tensors(c->context, path), &c->weights), CM3_OK);
     cm3_status status = cm3_vq_load(c->context, &fixture_config, c->weights, prefix, copy, true, &c->vq);
     ck_assert_msg(status == CM3_OK, "%s", cm3_context_message(c->context));
 }
 
 static void case_down(vq_case *c) {
     cm3_vq_destroy(c->vq);
-    if (c->weights) cm3_safetensors_close(c->weights);
+    cm3_weights_release(c->weights);
     if (c->expected) cm3_safetensors_close(c->expected);
     cm3_context_destroy(c->context);
     ck_assert_int_eq(atomic_load(&c->memory.live), 0);
@@ -435,9 +436,10 @@ START_TEST(file_round_trip) {
     file_cases[_i].tamper(entries, &count);
     const char *path = test_path(&f, "vq.safetensors");
     ck_assert_int_eq(cm3_safetensors_write(f.context, path, entries, count, NULL, NULL, 0), CM3_OK);
-    cm3_safetensors *tensors = open_tensors(f.context, path);
+    cm3_weights *weights;
+    ck_assert_int_eq(cm3_weights_of(f.context, open_tensors(f.context, path), &weights), CM3_OK);
     for (int copy = 0; copy < 2; copy++) {
-        ck_assert_int_eq(cm3_vq_load(f.context, &tiny_config, tensors, "vq.", copy, true, &again),
+        ck_assert_int_eq(cm3_vq_load(f.context, &tiny_config, weights, "vq.", copy, true, &again),
                          file_cases[_i].status);
         if (!again) {
             ck_assert_msg(test_says(&f, file_cases[_i].words), "%s", cm3_context_message(f.context));
@@ -456,7 +458,7 @@ START_TEST(file_round_trip) {
         }
         cm3_vq_destroy(again);
     }
-    cm3_safetensors_close(tensors);
+    cm3_weights_release(weights);
     cm3_vq_destroy(vq);
     test_fixture_down(&f);
 }

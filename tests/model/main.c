@@ -8,6 +8,7 @@ int main(void) {
     srunner_add_suite(runner, forward_suite());
     srunner_add_suite(runner, cm3_file_suite());
     srunner_add_suite(runner, tokenizer_suite());
+    srunner_add_suite(runner, huggingface_suite());
     srunner_add_suite(runner, measure_suite());
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -8,6 +8,7 @@ Suite *config_suite(void);
 Suite *forward_suite(void);
 Suite *cm3_file_suite(void);
 Suite *tokenizer_suite(void);
+Suite *huggingface_suite(void);
 Suite *measure_suite(void);
 
 #endif

@@ -230,7 +230,8 @@ START_TEST(no_file) {
     ck_assert_int_eq(cm3_model_load(fixture.context, test_path(&fixture, "none.cm3"), NULL, &model),
                      CM3_ERROR_NOT_FOUND);
     ck_assert(test_says(&fixture, "none.cm3"));
-    ck_assert_int_eq(cm3_model_load(fixture.context, fixture.folder, NULL, &model), CM3_ERROR_IO);
+    ck_assert_int_eq(cm3_model_load(fixture.context, fixture.folder, NULL, &model), CM3_ERROR_NOT_FOUND);
+    ck_assert(test_says(&fixture, "config.json"));
     ck_assert_int_eq(cm3_model_load_io(fixture.context, &io, NULL, &model), CM3_ERROR_IO);
     ck_assert_int_eq(cm3_model_load(fixture.context, NULL, NULL, &model), CM3_ERROR_INVALID_ARGUMENT);
     ck_assert_int_eq(cm3_model_load(NULL, "x", NULL, &model), CM3_ERROR_INVALID_ARGUMENT);
@@ -401,7 +402,7 @@ static const struct {
     {"lm", "ffn", "\"gelu\""},
     {"lm", "position", "\"learned\""},
     {"lm", "norm", "\"layer_plain\""},
-    {"lm", "bias", "true"},
+    {"lm", "attention_bias", "true"},
     {"lm", "qk_norm", "false"},
     {"lm", "tied", "true"},
     {"lm", "max_positions", "0"},

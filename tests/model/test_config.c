@@ -84,6 +84,8 @@ static const struct {
     {GOOD ",\"rope_theta\":0}", "rope_theta"},
     {GOOD ",\"position_offset\":-1}", "position_offset"},
     {GOOD ",\"bias\":1}", "bias"},
+    {GOOD ",\"ffn_bias\":0}", "ffn_bias"},
+    {GOOD ",\"attention_bias\":[]}", "attention_bias"},
     {GOOD ",\"tied\":\"yes\"}", "tied"},
     {GOOD ",\"init_std\":1e9}", "init_std"},
 };
@@ -100,7 +102,7 @@ START_TEST(defaults) {
     ck_assert_msg(parse(GOOD ",\"unknown\":[1]}", &config) == CM3_OK, "%s", cm3_context_message(fixture.context));
     ck_assert_int_eq(config.norm, CM3_NORM_RMS);
     ck_assert_int_eq(config.position, CM3_POSITION_ROPE);
-    ck_assert(!config.bias && !config.tied && config.qk_norm);
+    ck_assert(!config.attention_bias && !config.ffn_bias && !config.tied && config.qk_norm);
 }
 END_TEST
 

@@ -33,7 +33,8 @@ static const cm3_lm_config hf_config = {
 
 typedef struct lm_case {
     test_fixture fixture;
-    cm3_safetensors *weights, *expected;
+    cm3_weights *weights;
+    cm3_safetensors *expected;
     cm3_lm_config config;
     cm3_lm *lm;
     cm3_graph *graph;
@@ -71,8 +72,8 @@ static void with_reference(bool swin, bool copy, void (*body)(lm_case *)) {
     test_fixture_up(&c.fixture);
     cm3_context *context = c.fixture.context;
     if (swin) c.config.kv_heads = 2, c.config.norm_place = CM3_NORM_SWIN;
-    c.weights =
-        open_tensors(context, swin ? PARITY "chameleon-swin/model.safetensors" : PARITY "chameleon/model.safetensors");
+    const char *path = swin ? PARITY "chameleon-swin/model.safetensors" : PARITY "chameleon/model.safetensors";
+    ck_assert_int_eq(cm3_weights_of(context, open_tensors(context, path), &c.weights), CM3_OK);
     c.expected =
         open_tensors(context, swin ? PARITY "ref/chameleon-swin.safetensors" : PARITY "ref/chameleon.safetensors");
     ck_assert_msg(cm3_lm_load(context, &c.config, c.weights, "", copy, true, &c.lm) == CM3_OK, "%s",
@@ -82,7 +83,7 @@ static void with_reference(bool swin, bool copy, void (*body)(lm_case *)) {
     for (int32_t i = 0; i < c.rows; i++) c.ids[i] = (int32_t)((const int64_t *)ids->data)[i], c.positions[i] = i;
     ck_assert_int_eq(cm3_context_run(context, run_body, &c), CM3_OK);
     cm3_lm_destroy(c.lm);
-    cm3_safetensors_close(c.weights);
+    cm3_weights_release(c.weights);
     cm3_safetensors_close(c.expected);
     test_fixture_down(&c.fixture);
 }
@@ -231,7 +232,8 @@ static const cm3_lm_config settings[] = {
      .norm_place = CM3_NORM_PRE,
      .position = CM3_POSITION_LEARNED,
      .ffn = CM3_FFN_GELU,
-     .bias = true,
+     .attention_bias = true,
+     .ffn_bias = true,
      .kv_heads = 2},
     {.norm = CM3_NORM_RMS,
      .norm_place = CM3_NORM_SWIN,
@@ -244,7 +246,7 @@ static const cm3_lm_config settings[] = {
      .position = CM3_POSITION_ROPE,
      .ffn = CM3_FFN_SWIGLU,
      .qk_norm = true,
-     .bias = true,
+     .attention_bias = true,
      .kv_heads = 2,
      .tied = true},
 };

@@ -41,7 +41,7 @@ static const cm3_lm_config family = {.vocab_size = 300,
 
 static cm3_lm_config config_of(int kind) {
     cm3_lm_config c = family;
-    if (kind == 1) c.norm_place = CM3_NORM_SWIN, c.bias = true;
+    if (kind == 1) c.norm_place = CM3_NORM_SWIN, c.attention_bias = c.ffn_bias = true;
     if (kind == 2) {
         c.norm = CM3_NORM_LAYER_PLAIN, c.position = CM3_POSITION_LEARNED, c.position_offset = 2, c.ffn = CM3_FFN_RELU;
         c.qk_norm = false, c.tied = true, c.kv_heads = 4;

@@ -68,7 +68,8 @@ static inline void tiny_create(cm3_context *context, int32_t max_positions, tiny
     };
     memset(parts, 0, sizeof *parts);
     parts->bpe = tiny_bpe(context);
-    ck_assert_int_eq(cm3_special_from_names(context, parts->bpe, &parts->special), CM3_OK);
+    ck_assert_int_eq(cm3_special_from_names(context, parts->bpe, cm3_bpe_vocab_size(parts->bpe), &parts->special),
+                     CM3_OK);
     ck_assert_int_eq(cm3_vq_create_random(context, &vq_config, 5, &parts->vq), CM3_OK);
     parts->config = (cm3_lm_config){
         .vocab_size = cm3_bpe_vocab_size(parts->bpe),

@@ -95,7 +95,10 @@ static void follow_model(cm3_graph *graph, void *arg) {
     char prefix[32];
     snprintf(prefix, sizeof prefix, "%s.", f->name);
     cm3_lm *lm;
-    test_ok(&fixture, cm3_lm_load(fixture.context, &f->config, numbers, prefix, true, true, &lm));
+    cm3_weights *weights;
+    test_ok(&fixture, cm3_weights_of(fixture.context, test_numbers(&fixture), &weights));
+    test_ok(&fixture, cm3_lm_load(fixture.context, &f->config, weights, prefix, true, true, &lm));
+    cm3_weights_release(weights);
     cm3_train_options options;
     cm3_train_options_init(&options);
     options.lr = 1e-2f;

@@ -75,6 +75,8 @@ double cm3_now(void);
 
 /** A context with `threads` threads (-1: all), warnings on stderr. NULL after saying why. */
 cm3_context *cm3_open_context(int64_t threads);
+/** Loads a `.cm3` file or a folder, the image decoder from `vqgan` where that is not NULL. */
+cm3_status cm3_open_model(cm3_context *context, const char *path, const char *vqgan, cm3_model **model);
 
 /* --- lines.c: JSON lines of texts
  * -------------------------------------------------------------------------------------- */
@@ -94,5 +96,6 @@ int cm3_command_train(int argc, char **argv);
 int cm3_command_info(int argc, char **argv);
 int cm3_command_tokenize(int argc, char **argv);
 int cm3_command_reconstruct(int argc, char **argv);
+int cm3_command_logits(int argc, char **argv);
 
 #endif

@@ -15,7 +15,8 @@ static const char help_text[] =
     "\n"
     "Draws a picture of a sentence. Without -o the file is cm3-SEED.jpg.\n"
     "\n"
-    "  -m, --model FILE      the model, a .cm3 file\n"
+    "  -m, --model MODEL     the model, a .cm3 file or a folder in Hugging Face's layout\n"
+    "      --vqgan FILE      an image decoder (.safetensors) for a folder that holds none\n"
     "  -p, --prompt TEXT     the sentence\n"
     "  -o, --output FILE     .jpg, .jpeg or .png; with -n N > 1: FILE-0, FILE-1 ...\n"
     "  -n, --count N         pictures of the sentence, 1 to 64 (1)\n"
@@ -39,7 +40,7 @@ static const char help_text[] =
     "  -q, --quiet           no progress\n";
 
 typedef struct cm3_generate_arguments {
-    const char *model, *prompt, *output, *batch, *out_dir, *compute, *preview, *sheet;
+    const char *model, *vqgan, *prompt, *output, *batch, *out_dir, *compute, *preview, *sheet;
     uint64_t seed;
     int64_t count, top_k, threads, parallel, quality;
     double guidance, temperature, top_p;
@@ -268,7 +269,7 @@ static int write_sheet(cm3_generation *g) {
 
 static int generate(cm3_generation *g) {
     const cm3_generate_arguments *a = g->arguments;
-    cm3_status status = cm3_model_load(g->context, a->model, NULL, &g->model);
+    cm3_status status = cm3_open_model(g->context, a->model, a->vqgan, &g->model);
     if (status != CM3_OK) return cm3_failed(g->context, status);
     g->job_count = a->batch ? (size_t)a->parallel : 1;
     g->jobs = calloc(g->job_count, sizeof *g->jobs);
@@ -355,6 +356,7 @@ int cm3_command_generate(int argc, char **argv) {
                                 .top_p = (double)defaults.top_p};
     const cm3_option options[] = {
         {"--model", "-m", CM3_OPTION_TEXT, &a.model, 0, 0},
+        {"--vqgan", NULL, CM3_OPTION_TEXT, &a.vqgan, 0, 0},
         {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},
         {"--output", "-o", CM3_OPTION_TEXT, &a.output, 0, 0},
         {"--count", "-n", CM3_OPTION_INT, &a.count, 1, 64},

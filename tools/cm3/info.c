@@ -1,16 +1,17 @@
-/* cm3 info: what a .cm3 file holds. */
+/* cm3 info: what a model holds. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "command.h"
 
-static const char help_text[] = "Usage: cm3 info [--json] [--verify] FILE\n"
+static const char help_text[] = "Usage: cm3 info [--json] [--verify] MODEL\n"
                                 "\n"
-                                "Says what a .cm3 file holds.\n"
+                                "Says what a .cm3 file, or a folder in Hugging Face's layout, holds.\n"
                                 "\n"
-                                "  --verify   compares the data with the file's checksum\n"
-                                "  --json     as JSON on standard output\n";
+                                "  --vqgan FILE  an image decoder (.safetensors) for a folder that holds none\n"
+                                "  --verify      compares the data with the file's checksum\n"
+                                "  --json        as JSON on standard output\n";
 
 /** What a picture from a sentence would take, with the options' defaults. */
 #define SENTENCE_TOKENS 32
@@ -78,10 +79,12 @@ static void print_json(cm3_model *model, const cm3_model_info *info) {
 
 int cm3_command_info(int argc, char **argv) {
     bool json = false, verify = false;
+    const char *vqgan = NULL;
     cm3_list *words = calloc(1, sizeof *words);
     const cm3_option options[] = {
         {"--json", NULL, CM3_OPTION_FLAG, &json, 0, 0},
         {"--verify", NULL, CM3_OPTION_FLAG, &verify, 0, 0},
+        {"--vqgan", NULL, CM3_OPTION_TEXT, &vqgan, 0, 0},
         {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0},
     };
     int code = CM3_EXIT_USAGE;
@@ -94,7 +97,7 @@ int cm3_command_info(int argc, char **argv) {
         if (words->count == 1) {
             code = CM3_EXIT_FAILED;
         } else {
-            cm3_say("one FILE is wanted; 'cm3 info --help' tells more");
+            cm3_say("one MODEL is wanted; 'cm3 info --help' tells more");
         }
     }
     cm3_context *context = code == CM3_EXIT_FAILED ? cm3_open_context(1) : NULL;
@@ -102,6 +105,7 @@ int cm3_command_info(int argc, char **argv) {
         cm3_load_options load;
         cm3_load_options_init(&load);
         load.verify_checksum = verify;
+        load.vqgan = vqgan;
         cm3_model *model = NULL;
         cm3_model_info info = {.struct_size = sizeof info};
         cm3_status status = cm3_model_load(context, words->items[0], &load, &model);

@@ -12,9 +12,10 @@ static const struct {
 #ifdef CM3_WITH_TRAIN
     {"train", "train a text tokenizer, an image tokenizer or a language model", cm3_command_train},
 #endif
-    {"info", "say what a .cm3 file holds", cm3_command_info},
+    {"info", "say what a model holds", cm3_command_info},
     {"tokenize", "texts to token ids and back", cm3_command_tokenize},
     {"reconstruct", "send pictures through the image tokenizer and back", cm3_command_reconstruct},
+    {"logits", "write what the model says of given ids, for NumPy", cm3_command_logits},
 };
 
 static void help(FILE *to) {

@@ -15,6 +15,8 @@ static const char help_text[] = "Usage: cm3 reconstruct -m MODEL IN -o OUT.png\n
                                 "dB, against the picture at the\n"
                                 "tokenizer's size). With --out-dir: 0000.png, 0001.png ... in the order given.\n"
                                 "\n"
+                                "  -m, --model MODEL    a .cm3 file or a folder\n"
+                                "      --vqgan FILE     an image decoder (.safetensors) for a folder that holds none\n"
                                 "  -o, --output FILE    .png or .jpg\n"
                                 "  --json               {\"file\", \"psnr\"} a line\n"
                                 "  --threads N          (one a core)\n";
@@ -67,7 +69,7 @@ static cm3_status reconstruct(const cm3_tokenizer *tokenizer, const cm3_tokenize
 }
 
 typedef struct cm3_reconstruct_arguments {
-    const char *model, *output, *out_dir;
+    const char *model, *vqgan, *output, *out_dir;
     bool json;
     int64_t threads;
     cm3_list words;
@@ -77,7 +79,7 @@ static cm3_status run_all(cm3_context *context, const cm3_reconstruct_arguments 
     cm3_model *model = NULL;
     cm3_tokenizer *tokenizer = NULL;
     cm3_tokenizer_info info = {.struct_size = sizeof info};
-    cm3_status status = cm3_model_load(context, a->model, NULL, &model);
+    cm3_status status = cm3_open_model(context, a->model, a->vqgan, &model);
     if (status == CM3_OK) status = cm3_model_tokenizer(model, &tokenizer);
     if (status == CM3_OK) status = cm3_tokenizer_get_info(tokenizer, &info);
     double sum = 0;
@@ -118,6 +120,7 @@ int cm3_command_reconstruct(int argc, char **argv) {
     a->threads = -1;
     const cm3_option options[] = {
         {"--model", "-m", CM3_OPTION_TEXT, &a->model, 0, 0},
+        {"--vqgan", NULL, CM3_OPTION_TEXT, &a->vqgan, 0, 0},
         {"--output", "-o", CM3_OPTION_TEXT, &a->output, 0, 0},
         {"--out-dir", NULL, CM3_OPTION_TEXT, &a->out_dir, 0, 0},
         {"--threads", NULL, CM3_OPTION_INT, &a->threads, 1, 64},

@@ -71,6 +71,13 @@ cm3_context *cm3_open_context(int64_t threads) {
     return context;
 }
 
+cm3_status cm3_open_model(cm3_context *context, const char *path, const char *vqgan, cm3_model **model) {
+    cm3_load_options options;
+    cm3_load_options_init(&options);
+    options.vqgan = vqgan;
+    return cm3_model_load(context, path, &options, model);
+}
+
 /* --- progress ------------------------------------------------------------------------------------------------------
  */
 

@@ -13,15 +13,16 @@ static const char help_text[] =
     "Reads a JSON string (or an object with \"text\") a line and writes a JSON list of token ids a line; --decode the "
     "other way round.\n"
     "\n"
+    "  --vqgan FILE     is loaded with a folder, as elsewhere\n"
     "  --plain          text that spells a special token stays text\n"
     "  --no-special     leave out what the tokenizer's post-processor adds\n"
     "  --skip-special   leave special tokens out of decoded text\n";
 
-static cm3_status load(cm3_context *context, const char *path, cm3_tokenizer **tokenizer) {
+static cm3_status load(cm3_context *context, const char *path, const char *vqgan, cm3_tokenizer **tokenizer) {
     size_t length = strlen(path);
     if (length > 5 && !strcmp(path + length - 5, ".json")) return cm3_tokenizer_load(context, path, tokenizer);
     cm3_model *model = NULL;
-    cm3_status status = cm3_model_load(context, path, NULL, &model);
+    cm3_status status = cm3_open_model(context, path, vqgan, &model);
     if (status == CM3_OK) status = cm3_model_tokenizer(model, tokenizer);
     cm3_model_destroy(model);
     return status;
@@ -78,10 +79,11 @@ static int decode_line(cm3_context *context, const cm3_tokenizer *tokenizer, con
 }
 
 int cm3_command_tokenize(int argc, char **argv) {
-    const char *model = NULL;
+    const char *model = NULL, *vqgan = NULL;
     bool plain = false, no_special = false, decode = false, skip_special = false;
     const cm3_option options[] = {
         {"--model", "-m", CM3_OPTION_TEXT, &model, 0, 0},
+        {"--vqgan", NULL, CM3_OPTION_TEXT, &vqgan, 0, 0},
         {"--plain", NULL, CM3_OPTION_FLAG, &plain, 0, 0},
         {"--no-special", NULL, CM3_OPTION_FLAG, &no_special, 0, 0},
         {"--decode", NULL, CM3_OPTION_FLAG, &decode, 0, 0},
@@ -100,7 +102,7 @@ int cm3_command_tokenize(int argc, char **argv) {
     cm3_context *context = cm3_open_context(1);
     if (!context) return CM3_EXIT_FAILED;
     cm3_tokenizer *tokenizer = NULL;
-    cm3_status status = load(context, model, &tokenizer);
+    cm3_status status = load(context, model, vqgan, &tokenizer);
     int code = status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(context, status);
     uint32_t flags = (plain ? 0u : CM3_ENCODE_SPECIAL) | (no_special ? 0u : CM3_ENCODE_TEMPLATE);
     char *line = NULL;

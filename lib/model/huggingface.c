@@ -1,0 +1,224 @@
+/*
+ * Folders in Hugging Face's layout: config.json, one safetensors file or many with an index, tokenizer.json.
+ * Chameleon's hold the image tokenizer's encoder and seldom its decoder, which may then come from a file of its own.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "files/folder.h"
+#include "model/huggingface_config.h"
+#include "model/source.h"
+#include "text/special_names.h"
+
+#define VQ_PREFIX "model.vqmodel."
+
+/** Opens FOLDER/NAME. `optional`: *file is NULL where there is none. */
+static cm3_status open_in(const cm3_source *source, const char *folder, const char *name, bool optional,
+                          cm3_file **file) {
+    char *path = NULL;
+    *file = NULL;
+    CM3_TRY(cm3_path_join(source->context, folder, name, &path));
+    cm3_status status = optional && !cm3_path_exists(path) ? CM3_OK : cm3_file_open(source->context, path, file);
+    cm3_free(source->context, path);
+    return status;
+}
+
+static cm3_status parse_in(const cm3_source *source, const char *folder, const char *name, bool optional,
+                           cm3_file **file, json_t **json) {
+    *json = NULL;
+    CM3_TRY(open_in(source, folder, name, optional, file));
+    if (!*file) return CM3_OK;
+    cm3_status status = cm3_json_parse(source->context, (*file)->name, (*file)->data, (*file)->size, json);
+    if (status == CM3_OK && !json_is_object(*json)) {
+        status = cm3_fail(source->context, CM3_ERROR_FORMAT, "%s: an object is expected", (*file)->name);
+    }
+    if (status == CM3_OK) return CM3_OK;
+    json_decref(*json);
+    cm3_file_release(*file);
+    *json = NULL;
+    *file = NULL;
+    return status;
+}
+
+/* --- tensors -------------------------------------------------------------------------------------------------------
+ */
+
+/** Anole's fork, and perhaps early conversions, have one row of q/k-norm for all heads: each gets a copy. */
+static cm3_status spread_over_heads(cm3_source *source, cm3_entry *entry, int32_t heads) {
+    size_t row = entry->size, size;
+    if (!cm3_mul_size(row, (size_t)heads, &size)) return cm3_fail_memory(source->context, SIZE_MAX, entry->name);
+    char *memory = cm3_weights_memory(source->weights, size);
+    if (!memory) return CM3_ERROR_NO_MEMORY;
+    for (int32_t i = 0; i < heads; i++) memcpy(memory + (size_t)i * row, entry->data, row);
+    entry->rank = 2;
+    entry->shape[1] = entry->shape[0];
+    entry->shape[0] = heads;
+    entry->count *= heads;
+    entry->data = memory;
+    entry->size = size;
+    return CM3_OK;
+}
+
+static cm3_status add_tensor(cm3_source *source, const char *file, const cm3_entry *found) {
+    cm3_entry entry = *found;
+    const char *name = entry.name;
+    if (strncmp(name, VQ_PREFIX, strlen(VQ_PREFIX)) == 0) {
+        return cm3_weights_add(source->weights, "vq.", name + strlen(VQ_PREFIX), file, &entry);
+    }
+    /* The library ties it, whatever stands there. */
+    if (source->lm.tied && strcmp(name, "lm_head.weight") == 0) return CM3_OK;
+    bool q = strstr(name, ".self_attn.q_norm.") != NULL, k = strstr(name, ".self_attn.k_norm.") != NULL;
+    if ((q || k) && entry.rank == 1) {
+        CM3_TRY(spread_over_heads(source, &entry, q ? source->lm.heads : source->lm.kv_heads));
+    }
+    return cm3_weights_add(source->weights, "lm.", name, file, &entry);
+}
+
+/** Opens a file of tensors and holds it. */
+static cm3_status hold_file(cm3_source *source, const char *folder, const char *name, cm3_safetensors **tensors) {
+    cm3_file *file;
+    CM3_TRY(open_in(source, folder, name, false, &file));
+    CM3_TRY(cm3_source_open(source, file, tensors));
+    return cm3_weights_hold(source->weights, *tensors);
+}
+
+static cm3_status read_single(cm3_source *source, const char *folder) {
+    cm3_safetensors *tensors;
+    CM3_TRY(hold_file(source, folder, "model.safetensors", &tensors));
+    for (size_t i = 0; i < cm3_safetensors_count(tensors); i++) {
+        CM3_TRY(add_tensor(source, cm3_safetensors_name(tensors), cm3_safetensors_at(tensors, i)));
+    }
+    return CM3_OK;
+}
+
+/** A tensor and the shard that the index says it is in; sorted by shard. */
+typedef struct cm3_index_line {
+    const char *tensor, *shard;
+} cm3_index_line;
+
+static int compare_lines(const void *a, const void *b) {
+    const cm3_index_line *left = a, *right = b;
+    int order = strcmp(left->shard, right->shard);
+    return order ? order : strcmp(left->tensor, right->tensor);
+}
+
+static cm3_status read_shards(cm3_source *source, const char *folder, const cm3_index_line *lines, size_t count) {
+    cm3_safetensors *tensors = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || strcmp(lines[i].shard, lines[i - 1].shard) != 0) {
+            CM3_TRY(hold_file(source, folder, lines[i].shard, &tensors));
+        }
+        const cm3_entry *entry = cm3_safetensors_find(tensors, lines[i].tensor);
+        if (!entry) {
+            return cm3_fail(source->context, CM3_ERROR_FORMAT, "%s: tensor '%.200s' is missing; the index puts it here",
+                            cm3_safetensors_name(tensors), lines[i].tensor);
+        }
+        CM3_TRY(add_tensor(source, cm3_safetensors_name(tensors), entry));
+    }
+    return CM3_OK;
+}
+
+static bool plain_name(const char *name) {
+    return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static cm3_status read_index(cm3_source *source, const char *folder, const cm3_json_object *index) {
+    cm3_json_object map;
+    CM3_TRY(cm3_json_child(index, "weight_map", index->where, &map));
+    if (!map.value) return cm3_fail(source->context, CM3_ERROR_FORMAT, "%s: 'weight_map' is missing", index->where);
+    size_t count = 0;
+    cm3_index_line *lines = cm3_calloc(source->context, json_object_size(map.value), sizeof *lines);
+    if (!lines) return cm3_fail_memory(source->context, 0, index->where);
+    cm3_status status = CM3_OK;
+    const char *tensor;
+    json_t *value;
+    json_object_foreach(map.value, tensor, value) {
+        const char *shard = json_string_value(value);
+        if (!shard || !plain_name(shard)) {
+            status = cm3_fail(source->context, CM3_ERROR_FORMAT,
+                              "%s: weight_map: '%.200s': the name of a file in the same folder is expected",
+                              index->where, tensor);
+            break;
+        }
+        lines[count++] = (cm3_index_line){tensor, shard};
+    }
+    if (count) qsort(lines, count, sizeof *lines, compare_lines);
+    if (status == CM3_OK) status = read_shards(source, folder, lines, count);
+    cm3_free(source->context, lines);
+    return status;
+}
+
+static cm3_status read_tensors(cm3_source *source, const char *folder) {
+    cm3_file *file;
+    json_t *json;
+    CM3_TRY(parse_in(source, folder, "model.safetensors.index.json", true, &file, &json));
+    if (!file) return read_single(source, folder);
+    cm3_json_object index = {source->context, file->name, json};
+    cm3_status status = read_index(source, folder, &index);
+    json_decref(json);
+    cm3_file_release(file);
+    return status;
+}
+
+/** What the folder lacks of the image tokenizer, from the file of the options. */
+static cm3_status read_vqgan(cm3_source *source) {
+    const char *path = source->options->vqgan;
+    cm3_file *file;
+    cm3_safetensors *tensors;
+    if (!path) return CM3_OK;
+    CM3_TRY(cm3_file_open(source->context, path, &file));
+    CM3_TRY(cm3_source_open(source, file, &tensors));
+    CM3_TRY(cm3_weights_hold(source->weights, tensors));
+    for (size_t i = 0; i < cm3_safetensors_count(tensors); i++) {
+        const cm3_entry *entry = cm3_safetensors_at(tensors, i);
+        const char *name = entry->name;
+        char full[256];
+        if (strncmp(name, VQ_PREFIX, strlen(VQ_PREFIX)) == 0) name += strlen(VQ_PREFIX);
+        if (snprintf(full, sizeof full, "vq.%s", name) >= (int)sizeof full) continue;
+        if (cm3_weights_find(source->weights, full)) continue;
+        CM3_TRY(cm3_weights_add(source->weights, "vq.", name, cm3_safetensors_name(tensors), entry));
+    }
+    return cm3_weights_seal(source->weights);
+}
+
+/* --- the folder ----------------------------------------------------------------------------------------------------
+ */
+
+static cm3_status read_configs(cm3_source *source, const char *folder) {
+    cm3_file *file;
+    json_t *json;
+    CM3_TRY(parse_in(source, folder, "config.json", false, &file, &json));
+    cm3_json_object config = {source->context, file->name, json}, vq;
+    cm3_status status = cm3_huggingface_lm_config(&config, &source->lm);
+    if (status == CM3_OK) status = cm3_json_child(&config, "vq_config", file->name, &vq);
+    if (status == CM3_OK && !vq.value) vq.value = json; /* of which it has nothing: the published defaults */
+    if (status == CM3_OK) status = cm3_vq_config_parse(&vq, &source->vq);
+    json_decref(json);
+    cm3_file_release(file);
+    return status;
+}
+
+static cm3_status read_tokenizer(cm3_source *source, const char *folder) {
+    cm3_file *file;
+    CM3_TRY(open_in(source, folder, "tokenizer.json", true, &file));
+    if (!file) return CM3_OK;
+    cm3_status status = cm3_bpe_parse(source->context, file->name, file->data, file->size, &source->bpe);
+    cm3_file_release(file);
+    CM3_TRY(status);
+    source->has_special = true;
+    return cm3_special_from_names(source->context, source->bpe, source->lm.vocab_size, &source->special);
+}
+
+cm3_status cm3_source_read_folder(cm3_source *source, const char *folder) {
+    cm3_context *context = source->context;
+    CM3_TRY(cm3_weights_create(context, folder, &source->weights));
+    CM3_TRY(read_configs(source, folder));
+    source->has_lm = true;
+    CM3_TRY(read_tensors(source, folder));
+    CM3_TRY(cm3_weights_seal(source->weights));
+    CM3_TRY(read_vqgan(source));
+    source->has_vq = cm3_weights_find(source->weights, "vq.encoder.conv_in.weight") != NULL;
+    CM3_TRY(read_tokenizer(source, folder));
+    return cm3_config_format(context, &source->lm, source->has_vq ? &source->vq : NULL,
+                             source->has_special ? &source->special : NULL, &source->config_json);
+}
