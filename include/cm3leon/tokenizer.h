@@ -79,6 +79,18 @@ CM3_API cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_tok
 CM3_API cm3_status cm3_tokenizer_encode_image(const cm3_tokenizer *tokenizer, const cm3_image *image, int32_t *codes,
                                               size_t capacity, size_t *count);
 
+/** How pixels become numbers; the two differ, and so do some codes. */
+typedef enum cm3_preprocessing {
+    CM3_PREPROCESSING_META = 1, /**< Chameleon's own code: 2 u8 / 255 - 1 */
+    CM3_PREPROCESSING_HF = 2 /**< Hugging Face's image processor, as the folder's preprocessor_config.json says; without
+                                  one with Chameleon's values: 0.0078 u8 - 1 */
+} cm3_preprocessing;
+
+/** cm3_tokenizer_encode_image() is this with CM3_PREPROCESSING_META. */
+CM3_API cm3_status cm3_tokenizer_encode_image_as(const cm3_tokenizer *tokenizer, const cm3_image *image,
+                                                 cm3_preprocessing preprocessing, int32_t *codes, size_t capacity,
+                                                 size_t *count);
+
 /** Codes (exactly image_tokens of them) to a picture. INVALID_ARGUMENT for a code out of range. */
 CM3_API cm3_status cm3_tokenizer_decode_image(const cm3_tokenizer *tokenizer, const int32_t *codes, size_t count,
                                               cm3_image **image);

@@ -49,7 +49,7 @@ static cm3_status push_pixels(const cm3_encoder *encoder, const cm3_image *image
     size_t count = (size_t)cm3_vq_tokens(encoder->vq);
     int32_t *codes = cm3_calloc(encoder->context, count, sizeof *codes);
     if (!codes) return cm3_fail_memory(encoder->context, count * sizeof *codes, "image codes");
-    cm3_status status = cm3_vq_encode_image(encoder->vq, image, codes);
+    cm3_status status = cm3_vq_encode_image(encoder->vq, image, NULL, codes);
     if (status == CM3_OK) status = push_codes(encoder, codes, count, ids);
     cm3_free(encoder->context, codes);
     return status;

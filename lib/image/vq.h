@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "cm3leon/image.h"
 #include "files/weights.h"
+#include "image/preprocess.h"
 #include "nn/ops.h"
 
 #define CM3_VQ_MAX_LEVELS 8
@@ -98,8 +99,10 @@ cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, i
 
 /* --- whole pictures (any thread: the work is handed to the compute thread) ---------------------------------------- */
 
-/** Any picture, resized and cropped as cm3_tokenizer_encode_image() says: codes [tokens], in f32. */
-cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, int32_t *codes);
+/** Any picture, resized and cropped as cm3_tokenizer_encode_image() says, or, with `preprocessing`, as Hugging Face
+ * does: codes [tokens], in f32. */
+cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, const cm3_hf_preprocessing *preprocessing,
+                               int32_t *codes);
 /** Codes [tokens] to a picture. UNSUPPORTED without a decoder. compute AUTO is F32. */
 cm3_status cm3_vq_decode_image(const cm3_vq *vq, const int32_t *codes, cm3_compute compute, cm3_image **image);
 /** The first `rows` rows of tokens only; what is missing is black. */

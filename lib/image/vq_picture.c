@@ -6,19 +6,30 @@
 typedef struct cm3_picture_call {
     const cm3_vq *vq;
     const cm3_image *image;
+    const cm3_hf_preprocessing *preprocessing; /**< NULL: Meta's */
     int32_t *codes;
     int32_t rows; /**< of tokens to be decoded */
     cm3_compute compute;
     cm3_image *result;
 } cm3_picture_call;
 
+static cm3_status preprocess(const cm3_picture_call *call, int32_t side, float *pixels) {
+    const cm3_hf_preprocessing *hf = call->preprocessing;
+    cm3_context *context = call->vq->context;
+    if (!hf) return cm3_preprocess(context, call->image, CM3_PREPROCESS_META, side, pixels);
+    if (hf->crop_width != side || hf->crop_height != side) {
+        return cm3_fail(context, CM3_ERROR_FORMAT,
+                        "preprocessing makes pictures of %d x %d; the tokenizer reads %d x %d", hf->crop_width,
+                        hf->crop_height, side, side);
+    }
+    return cm3_preprocess_hf(context, call->image, hf, pixels);
+}
+
 static cm3_status encode(cm3_graph *graph, cm3_picture_call *call) {
     int64_t side = call->vq->config.resolution;
     cm3_tensor *x = cm3_graph_tensor(graph, CM3_F32, 4, (const int64_t[]){1, side, side, 3});
     if (!x) return cm3_graph_status(graph);
-    if (!graph->measure) {
-        CM3_TRY(cm3_preprocess(call->vq->context, call->image, CM3_PREPROCESS_META, (int32_t)side, cm3_f32(x)));
-    }
+    if (!graph->measure) CM3_TRY(preprocess(call, (int32_t)side, cm3_f32(x)));
     cm3_tensor *z = cm3_vq_encode(graph, call->vq, x);
     if (!z) return cm3_graph_status(graph);
     return cm3_vq_quantise(graph, call->vq, cm3_f32(z), z->shape[1] * z->shape[2], call->codes, NULL);
@@ -62,8 +73,10 @@ static cm3_status run_decode(void *arg) {
     return run(arg, decode);
 }
 
-cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, int32_t *codes) {
-    cm3_picture_call call = {.vq = vq, .image = image, .codes = codes, .compute = CM3_COMPUTE_F32};
+cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, const cm3_hf_preprocessing *preprocessing,
+                               int32_t *codes) {
+    cm3_picture_call call = {
+        .vq = vq, .image = image, .preprocessing = preprocessing, .codes = codes, .compute = CM3_COMPUTE_F32};
     return cm3_context_run(vq->context, run_encode, &call);
 }
 

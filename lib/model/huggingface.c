@@ -209,6 +209,27 @@ static cm3_status read_tokenizer(cm3_source *source, const char *folder) {
     return cm3_special_from_names(source->context, source->bpe, source->lm.vocab_size, &source->special);
 }
 
+/** What the folder says of pictures, in either of its spellings. */
+static cm3_status read_preprocessing(cm3_source *source, const char *folder) {
+    static const char *const names[] = {"preprocessor_config.json", "processor_config.json"};
+    cm3_hf_preprocessing_init(&source->preprocessing, source->vq.resolution);
+    for (size_t i = 0; i < 2; i++) {
+        cm3_file *file;
+        json_t *json;
+        CM3_TRY(parse_in(source, folder, names[i], true, &file, &json));
+        if (!file) continue;
+        cm3_json_object object = {source->context, file->name, json}, inner;
+        cm3_status status = cm3_json_child(&object, "image_processor", file->name, &inner);
+        if (status == CM3_OK) {
+            status = cm3_huggingface_preprocessing(inner.value ? &inner : &object, &source->preprocessing);
+        }
+        json_decref(json);
+        cm3_file_release(file);
+        CM3_TRY(status);
+    }
+    return CM3_OK;
+}
+
 cm3_status cm3_source_read_folder(cm3_source *source, const char *folder) {
     cm3_context *context = source->context;
     CM3_TRY(cm3_weights_create(context, folder, &source->weights));
@@ -219,6 +240,7 @@ cm3_status cm3_source_read_folder(cm3_source *source, const char *folder) {
     CM3_TRY(read_vqgan(source));
     source->has_vq = cm3_weights_find(source->weights, "vq.encoder.conv_in.weight") != NULL;
     CM3_TRY(read_tokenizer(source, folder));
+    CM3_TRY(read_preprocessing(source, folder));
     return cm3_config_format(context, &source->lm, source->has_vq ? &source->vq : NULL,
                              source->has_special ? &source->special : NULL, &source->config_json);
 }

@@ -2,6 +2,7 @@
 #ifndef CM3_MODEL_HUGGINGFACE_CONFIG_H
 #define CM3_MODEL_HUGGINGFACE_CONFIG_H
 
+#include "image/preprocess.h"
 #include "model/lm_config.h"
 
 /**
@@ -10,5 +11,8 @@
  * rotary positions).
  */
 cm3_status cm3_huggingface_lm_config(const cm3_json_object *object, cm3_lm_config *config);
+
+/** A preprocessor_config.json; absent fields leave what is there. Errors: FORMAT, UNSUPPORTED (another filter). */
+cm3_status cm3_huggingface_preprocessing(const cm3_json_object *object, cm3_hf_preprocessing *options);
 
 #endif

@@ -74,6 +74,7 @@ static cm3_status load_tokenizer(cm3_model *model, cm3_source *source) {
     model->tokenizer = t;
     if (bpe) model->parts |= CM3_PART_TOKENIZER;
     t->special = source->special;
+    t->preprocessing = source->preprocessing;
     memset(&source->special, 0, sizeof source->special);
     if (!source->has_vq) return CM3_OK;
     bool check_weights = source->options->check_weights != 0;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "image/preprocess.h"
 #include "image/vq.h"
 #include "model/lm.h"
 #include "text/bpe.h"
@@ -13,10 +14,11 @@
 struct cm3_tokenizer {
     cm3_context *context;
     atomic_int references;
-    cm3_bpe *bpe;               /**< NULL: images only */
-    cm3_vq *vq;                 /**< NULL: text only */
-    cm3_special_tokens special; /**< roles; eod and the like -1 where the file names none */
-    cm3_weights *weights;       /**< held for vq; NULL where there is none */
+    cm3_bpe *bpe;                       /**< NULL: images only */
+    cm3_vq *vq;                         /**< NULL: text only */
+    cm3_hf_preprocessing preprocessing; /**< of CM3_PREPROCESSING_HF; shortest_edge 0: the defaults */
+    cm3_special_tokens special;         /**< roles; eod and the like -1 where the file names none */
+    cm3_weights *weights;               /**< held for vq; NULL where there is none */
 };
 
 struct cm3_model {

@@ -3,6 +3,7 @@
 #define CM3_MODEL_SOURCE_H
 
 #include "files/weights.h"
+#include "image/preprocess.h"
 #include "image/vq.h"
 #include "model/lm_config.h"
 #include "text/bpe.h"
@@ -16,10 +17,11 @@ typedef struct cm3_source {
     bool has_lm, has_vq, has_special;
     cm3_lm_config lm;
     cm3_vq_config vq;
-    cm3_bpe *bpe;               /**< NULL: no text tokenizer */
-    cm3_special_tokens special; /**< roles -1 and empty lists without has_special */
-    char *config_json;          /**< in the spelling of `.cm3` files */
-    bool exact;                 /**< a tensor that the configuration does not name is an error */
+    cm3_bpe *bpe;                       /**< NULL: no text tokenizer */
+    cm3_special_tokens special;         /**< roles -1 and empty lists without has_special */
+    char *config_json;                  /**< in the spelling of `.cm3` files */
+    cm3_hf_preprocessing preprocessing; /**< shortest_edge 0: Hugging Face's defaults */
+    bool exact;                         /**< a tensor that the configuration does not name is an error */
 } cm3_source;
 
 /** Reads a `.cm3` file. Holds the file itself. */

@@ -171,11 +171,21 @@ cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_token_role 
 
 cm3_status cm3_tokenizer_encode_image(const cm3_tokenizer *tokenizer, const cm3_image *image, int32_t *codes,
                                       size_t capacity, size_t *count) {
+    return cm3_tokenizer_encode_image_as(tokenizer, image, CM3_PREPROCESSING_META, codes, capacity, count);
+}
+
+cm3_status cm3_tokenizer_encode_image_as(const cm3_tokenizer *tokenizer, const cm3_image *image,
+                                         cm3_preprocessing preprocessing, int32_t *codes, size_t capacity,
+                                         size_t *count) {
     if (count) *count = 0;
     if (!tokenizer) return CM3_ERROR_INVALID_ARGUMENT;
     cm3_context *context = tokenizer->context;
     if (!image || !codes || !count) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_tokenizer_encode_image: an argument is NULL");
+    }
+    if (preprocessing != CM3_PREPROCESSING_META && preprocessing != CM3_PREPROCESSING_HF) {
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_tokenizer_encode_image: preprocessing %d is unknown",
+                        (int)preprocessing);
     }
     if (!tokenizer->vq) return cm3_fail(context, CM3_ERROR_UNSUPPORTED, "the tokenizer has no part for images");
     size_t tokens = (size_t)cm3_vq_tokens(tokenizer->vq);
@@ -183,7 +193,9 @@ cm3_status cm3_tokenizer_encode_image(const cm3_tokenizer *tokenizer, const cm3_
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "a picture has %zu codes; there is room for %zu", tokens,
                         capacity);
     }
-    CM3_TRY(cm3_vq_encode_image(tokenizer->vq, image, codes));
+    cm3_hf_preprocessing hf = tokenizer->preprocessing;
+    if (!hf.shortest_edge) cm3_hf_preprocessing_init(&hf, tokenizer->vq->config.resolution);
+    CM3_TRY(cm3_vq_encode_image(tokenizer->vq, image, preprocessing == CM3_PREPROCESSING_HF ? &hf : NULL, codes));
     *count = tokens;
     return CM3_OK;
 }

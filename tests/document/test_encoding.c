@@ -144,7 +144,7 @@ START_TEST(pixels) {
     OK(cm3_image_get_view(image, &view));
     for (int i = 0; i < 23 * 40; i++)
         view.pixels[(size_t)(i / 23) * view.stride + (size_t)(i % 23 * 3)] = (uint8_t)(i * 5);
-    OK(cm3_vq_encode_image(parts.vq, image, codes));
+    OK(cm3_vq_encode_image(parts.vq, image, NULL, codes));
     OK(cm3_document_add_image(document, image));
     OK(cm3_document_tokens(&encoder, document, &ids));
     expect_codes();

@@ -285,7 +285,7 @@ START_TEST(picture_encoding) {
     for (int i = 0; i < 32 * 32 * 3; i++) picture_bytes[i] = (uint8_t)(i * i / 7 % 251);
     cm3_image *image;
     ck_assert_int_eq(cm3_image_from_pixels(c.context, picture_bytes, 32, 32, 0, &image), CM3_OK);
-    ck_assert_int_eq(cm3_vq_encode_image(c.vq, image, picture_codes), CM3_OK);
+    ck_assert_int_eq(cm3_vq_encode_image(c.vq, image, NULL, picture_codes), CM3_OK);
     run_on_graph(&c, check_picture_codes);
     cm3_image_destroy(image);
     case_down(&c);

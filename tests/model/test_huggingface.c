@@ -244,6 +244,97 @@ START_TEST(decoder_from_another_file) {
 }
 END_TEST
 
+/** The reference's codes of its pictures; without the file of settings, these are the defaults. */
+START_TEST(codes_as_hugging_face) {
+    static const char *const names[] = {"wide", "tall", "small", "square", "rgba"};
+    cm3_safetensors *reference = open_tensors(PARITY "ref/chameleon.safetensors");
+    cm3_model *model;
+    cm3_tokenizer *tokenizer;
+    ck_assert_int_eq(cm3_model_load(fixture.context, PARITY "chameleon", NULL, &model), CM3_OK);
+    ck_assert_int_eq(cm3_model_tokenizer(model, &tokenizer), CM3_OK);
+    cm3_model_destroy(model);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[256], key[64];
+        int32_t codes[64];
+        size_t count;
+        cm3_image *image;
+        snprintf(path, sizeof path, PARITY "ref/images/%s.png", names[i]);
+        snprintf(key, sizeof key, "image.%s.codes", names[i]);
+        const cm3_entry *expected = cm3_safetensors_find(reference, key);
+        ck_assert(expected && expected->count == 64);
+        ck_assert_int_eq(cm3_image_load(fixture.context, path, &image), CM3_OK);
+        ck_assert_int_eq(cm3_tokenizer_encode_image_as(tokenizer, image, CM3_PREPROCESSING_HF, codes, 64, &count),
+                         CM3_OK);
+        ck_assert_uint_eq(count, 64);
+        for (int64_t j = 0; j < 64; j++) {
+            int64_t wanted = expected->dtype == CM3_I64 ? ((const int64_t *)expected->data)[j]
+                                                        : ((const int32_t *)expected->data)[j];
+            ck_assert_int_eq(codes[j], wanted);
+        }
+        ck_assert_int_eq(cm3_tokenizer_encode_image_as(tokenizer, image, (cm3_preprocessing)3, codes, 64, &count),
+                         CM3_ERROR_INVALID_ARGUMENT);
+        cm3_image_destroy(image);
+    }
+    cm3_tokenizer_destroy(tokenizer);
+    cm3_safetensors_close(reference);
+}
+END_TEST
+
+static void link_rest(void) {
+    static const char *const names[] = {"model.safetensors", "tokenizer.json"};
+    char path[256];
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, PARITY "chameleon/%s", names[i]);
+        ck_assert_int_eq(symlink(path, test_path(&fixture, names[i])), 0);
+    }
+}
+
+static const struct {
+    const char *text;
+    cm3_status loading, encoding;
+    const char *says;
+} preprocessings[] = {
+    {"{\"size\": 32, \"crop_size\": 32, \"resample\": 3, \"rescale_factor\": 0.01, \"image_mean\": [1, 1, 1]}", CM3_OK,
+     CM3_OK, NULL},
+    {"{\"image_processor\": {\"size\": {\"shortest_edge\": 40}, \"crop_size\": {\"height\": 32, \"width\": 32}}}",
+     CM3_OK, CM3_OK, NULL},
+    {"{\"crop_size\": {\"height\": 32, \"width\": 16}}", CM3_OK, CM3_ERROR_FORMAT, "16 x 32"},
+    {"{\"image_std\": [1, 0, 1]}", CM3_OK, CM3_ERROR_INVALID_ARGUMENT, "deviation"},
+    {"{\"resample\": 0}", CM3_ERROR_UNSUPPORTED, CM3_OK, "resample"},
+    {"{\"image_mean\": [1, 1]}", CM3_ERROR_FORMAT, CM3_OK, "image_mean"},
+    {"{\"image_std\": \"1\"}", CM3_ERROR_FORMAT, CM3_OK, "image_std"},
+    {"{\"size\": {\"shortest_edge\": 0}}", CM3_ERROR_FORMAT, CM3_OK, "shortest_edge"},
+    {"{\"image_processor\": 3}", CM3_ERROR_FORMAT, CM3_OK, "image_processor"},
+    {"[]", CM3_ERROR_FORMAT, CM3_OK, "preprocessor_config.json"},
+};
+
+START_TEST(preprocessing_settings) {
+    cm3_model *model;
+    cm3_image *image;
+    write_config(NULL, NULL);
+    link_rest();
+    write_text("preprocessor_config.json", preprocessings[_i].text);
+    cm3_status status = cm3_model_load(fixture.context, fixture.folder, NULL, &model);
+    ck_assert_msg(status == preprocessings[_i].loading, "%s: %s", preprocessings[_i].text,
+                  cm3_context_message(fixture.context));
+    if (status == CM3_OK) {
+        int32_t codes[64];
+        size_t count;
+        cm3_tokenizer *tokenizer;
+        ck_assert_int_eq(cm3_model_tokenizer(model, &tokenizer), CM3_OK);
+        ck_assert_int_eq(cm3_image_load(fixture.context, PARITY "ref/images/wide.png", &image), CM3_OK);
+        status = cm3_tokenizer_encode_image_as(tokenizer, image, CM3_PREPROCESSING_HF, codes, 64, &count);
+        ck_assert_int_eq(status, preprocessings[_i].encoding);
+        cm3_image_destroy(image);
+        cm3_tokenizer_destroy(tokenizer);
+        cm3_model_destroy(model);
+    }
+    if (preprocessings[_i].says) {
+        ck_assert_msg(test_says(&fixture, preprocessings[_i].says), "%s", cm3_context_message(fixture.context));
+    }
+}
+END_TEST
+
 static const struct {
     const char *from, *to;
     cm3_status status;
@@ -268,13 +359,8 @@ static const struct {
 
 START_TEST(refused_configurations) {
     cm3_model *model;
-    char path[256];
     write_config(bad_configs[_i].from, bad_configs[_i].to);
-    const char *const names[] = {"model.safetensors", "tokenizer.json"};
-    for (size_t i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, PARITY "chameleon/%s", names[i]);
-        ck_assert_int_eq(symlink(path, test_path(&fixture, names[i])), 0);
-    }
+    link_rest();
     cm3_status status = cm3_model_load(fixture.context, fixture.folder, NULL, &model);
     ck_assert_msg(status == bad_configs[_i].status, "%s: %d: %s", bad_configs[_i].to, (int)status,
                   cm3_context_message(fixture.context));
@@ -313,6 +399,8 @@ Suite *huggingface_suite(void) {
     tcase_add_test(tcase, shards);
     tcase_add_test(tcase, one_row_of_qk_norm);
     tcase_add_test(tcase, decoder_from_another_file);
+    tcase_add_test(tcase, codes_as_hugging_face);
+    tcase_add_loop_test(tcase, preprocessing_settings, 0, (int)(sizeof preprocessings / sizeof *preprocessings));
     tcase_add_loop_test(tcase, refused_configurations, 0, (int)(sizeof bad_configs / sizeof *bad_configs));
     tcase_add_test(tcase, out_of_memory);
     suite_add_tcase(suite, tcase);

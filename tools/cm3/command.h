@@ -85,6 +85,8 @@ cm3_status cm3_open_model(cm3_context *context, const char *path, const char *vq
  * after saying why (also when interrupted); freed by cm3_lines_free(). */
 char **cm3_lines_read(const char *path, size_t *count);
 void cm3_lines_free(char **lines, size_t count);
+/** A JSON list of ids or codes in a file (or "-"); not empty. NULL after saying why; freed by free(). */
+int32_t *cm3_ids_read(const char *path, size_t *count);
 /** A text, such as a path, as a JSON string on standard output; its bytes stay as they are. */
 void cm3_print_json(const char *text);
 
@@ -97,5 +99,7 @@ int cm3_command_info(int argc, char **argv);
 int cm3_command_tokenize(int argc, char **argv);
 int cm3_command_reconstruct(int argc, char **argv);
 int cm3_command_logits(int argc, char **argv);
+int cm3_command_encode_image(int argc, char **argv);
+int cm3_command_decode_image(int argc, char **argv);
 
 #endif

@@ -74,3 +74,26 @@ char **cm3_lines_read(const char *path, size_t *count) {
     *count = 0;
     return NULL;
 }
+
+int32_t *cm3_ids_read(const char *path, size_t *count) {
+    json_error_t error;
+    json_t *list = strcmp(path, "-") == 0 ? json_loadf(stdin, 0, &error) : json_load_file(path, 0, &error);
+    if (!list) {
+        cm3_say("%s:%d:%d: %s", path, error.line, error.column, error.text);
+        return NULL;
+    }
+    *count = json_array_size(list);
+    int32_t *ids = calloc(*count + 1, sizeof *ids);
+    bool good = ids && *count;
+    for (size_t i = 0; i < *count && good; i++) {
+        json_t *item = json_array_get(list, i);
+        json_int_t id = json_integer_value(item);
+        good = json_is_integer(item) && id >= 0 && id <= INT32_MAX;
+        ids[i] = good ? (int32_t)id : 0;
+    }
+    json_decref(list);
+    if (good) return ids;
+    cm3_say("%s: a JSON list of ids is expected, such as [0, 17, 4]", path);
+    free(ids);
+    return NULL;
+}

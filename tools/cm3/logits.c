@@ -1,5 +1,4 @@
 /* cm3 logits: the plain forward pass over given ids, as an array for NumPy. */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,30 +24,6 @@ typedef struct cm3_logits_arguments {
     bool hidden, mask;
     int64_t threads;
 } cm3_logits_arguments;
-
-/** A file's JSON list of ids. NULL after saying why. */
-static int32_t *read_ids(const char *path, size_t *count) {
-    json_error_t error;
-    json_t *list = strcmp(path, "-") == 0 ? json_loadf(stdin, 0, &error) : json_load_file(path, 0, &error);
-    if (!list) {
-        cm3_say("%s:%d:%d: %s", path, error.line, error.column, error.text);
-        return NULL;
-    }
-    *count = json_array_size(list);
-    int32_t *ids = calloc(*count + 1, sizeof *ids);
-    bool good = ids && *count;
-    for (size_t i = 0; i < *count && good; i++) {
-        json_t *item = json_array_get(list, i);
-        json_int_t id = json_integer_value(item);
-        good = json_is_integer(item) && id >= 0 && id <= INT32_MAX;
-        ids[i] = good ? (int32_t)id : 0;
-    }
-    json_decref(list);
-    if (good) return ids;
-    cm3_say("%s: a JSON list of token ids is expected, such as [0, 17, 4]", path);
-    free(ids);
-    return NULL;
-}
 
 /** The whole array is written, or nothing said to be. */
 static bool write_npy(const char *path, const float *values, int rank, const size_t *shape) {
@@ -135,7 +110,7 @@ int cm3_command_logits(int argc, char **argv) {
         return CM3_EXIT_USAGE;
     }
     size_t count = 0;
-    int32_t *ids = read_ids(a.ids, &count);
+    int32_t *ids = cm3_ids_read(a.ids, &count);
     cm3_context *context = ids ? cm3_open_context(a.threads) : NULL;
     int code = context ? run(context, &a, ids, count) : CM3_EXIT_FAILED;
     cm3_context_destroy(context);

@@ -15,6 +15,8 @@ static const struct {
     {"info", "say what a model holds", cm3_command_info},
     {"tokenize", "texts to token ids and back", cm3_command_tokenize},
     {"reconstruct", "send pictures through the image tokenizer and back", cm3_command_reconstruct},
+    {"encode-image", "a picture to its codes", cm3_command_encode_image},
+    {"decode-image", "codes to a picture", cm3_command_decode_image},
     {"logits", "write what the model says of given ids, for NumPy", cm3_command_logits},
 };
 
