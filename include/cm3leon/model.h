@@ -19,7 +19,7 @@ typedef enum cm3_load_mode {
 typedef struct cm3_load_options {
     size_t struct_size;
     cm3_load_mode mode;  /**< default CM3_LOAD_MAP */
-    int verify_checksum; /**< not 0: compare the data with the file's XXH3 sum first. Default 0 */
+    int verify_checksum; /**< not 0: compare the data with the file's XXH3 sum first; folders have none. Default 0 */
     int check_weights;   /**< not 0: refuse NaN and infinity in weights. Default 1 */
     /** With a folder: a safetensors file of a VQGAN in taming's names, from which comes what the folder lacks of the
      * image tokenizer, as Hugging Face's Chameleon lacks the decoder. Default NULL */

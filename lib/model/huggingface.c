@@ -174,6 +174,7 @@ static cm3_status read_vqgan(cm3_source *source) {
         const char *name = entry->name;
         char full[256];
         if (strncmp(name, VQ_PREFIX, strlen(VQ_PREFIX)) == 0) name += strlen(VQ_PREFIX);
+        if (strncmp(name, "loss.", 5) == 0) continue; /* what it was trained with */
         if (snprintf(full, sizeof full, "vq.%s", name) >= (int)sizeof full) continue;
         if (cm3_weights_find(source->weights, full)) continue;
         CM3_TRY(cm3_weights_add(source->weights, "vq.", name, cm3_safetensors_name(tensors), entry));
@@ -191,8 +192,11 @@ static cm3_status read_configs(cm3_source *source, const char *folder) {
     cm3_json_object config = {source->context, file->name, json}, vq;
     cm3_status status = cm3_huggingface_lm_config(&config, &source->lm);
     if (status == CM3_OK) status = cm3_json_child(&config, "vq_config", file->name, &vq);
-    if (status == CM3_OK && !vq.value) vq.value = json; /* of which it has nothing: the published defaults */
+    json_t *defaults = json_object(); /* the published ones, where there is no vq_config */
+    if (status == CM3_OK && !defaults) status = cm3_fail_memory(source->context, 0, file->name);
+    if (status == CM3_OK && !vq.value) vq.value = defaults;
     if (status == CM3_OK) status = cm3_vq_config_parse(&vq, &source->vq);
+    json_decref(defaults);
     json_decref(json);
     cm3_file_release(file);
     return status;
@@ -232,6 +236,9 @@ static cm3_status read_preprocessing(cm3_source *source, const char *folder) {
 
 cm3_status cm3_source_read_folder(cm3_source *source, const char *folder) {
     cm3_context *context = source->context;
+    if (source->options->verify_checksum) {
+        return cm3_fail(context, CM3_ERROR_CHECKSUM, "%s: a folder has no checksum; a .cm3 file has", folder);
+    }
     CM3_TRY(cm3_weights_create(context, folder, &source->weights));
     CM3_TRY(read_configs(source, folder));
     source->has_lm = true;

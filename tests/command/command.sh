@@ -82,6 +82,7 @@ expect 1 "no.jpg" "$cm3" reconstruct -m "$model" no.jpg -o a.png
 # --- folders of others
 expect 0 "parts             language model  image tokenizer  text tokenizer" "$cm3" info "$parity/chameleon"
 expect 0 "dB" "$cm3" reconstruct -m "$parity/chameleon" --vqgan "$parity/vqgan/vqgan.safetensors" a.jpg -o a.png
+expect 1 "a folder has no checksum" "$cm3" info --verify "$parity/chameleon"
 expect 1 "decoder" "$cm3" reconstruct -m "$parity/chameleon" a.jpg -o a.png
 expect 1 "vqgan belongs to a folder" "$cm3" info --vqgan "$parity/vqgan/vqgan.safetensors" "$model"
 echo '[0, 80, 90, 100]' >ids.json
