@@ -62,6 +62,60 @@ FEW(few_rows_bf16, uint16_t, 8, 256, 1024)
 FEW(few_rows_mixed, uint16_t, 1, 256, 1024)
 FEW(few_rows_mixed, uint16_t, 4, 256, 1024)
 
+/* Matrices of 8192 x 4096: integers from b on, f16 scales of about 0.004 from c on. */
+static void few_quantised(bench_state *s, cm3_dtype dtype, int64_t block, int rows) {
+    const cm3_quantised w = {.dtype = dtype,
+                             .k = 4096,
+                             .block = block,
+                             .values = (const uint8_t *)s->b,
+                             .scales = (const uint16_t *)s->c,
+                             .mins = (const uint16_t *)s->c};
+    const cm3_quantised_rows x = {.k = 4096,
+                                  .block = block,
+                                  .split = dtype == CM3_U4,
+                                  .values = (int8_t *)s->a,
+                                  .scales = s->e,
+                                  .sums = s->e + 8 * 4096 / block};
+    s->kernels->few_rows_quantised(s->d, 8192, &x, 0, rows, &w, 0, 8192, NULL);
+}
+#define QUANTISED(name, dtype, block, rows)                                                                            \
+    static void run_##name##_##block##_##rows(bench_state *s) {                                                        \
+        few_quantised(s, dtype, block, rows);                                                                          \
+    }
+QUANTISED(q8, CM3_I8, 64, 1)
+QUANTISED(q8, CM3_I8, 64, 2)
+QUANTISED(q8, CM3_I8, 64, 4)
+QUANTISED(q8, CM3_I8, 64, 8)
+QUANTISED(q8, CM3_I8, 32, 1)
+QUANTISED(q4, CM3_U4, 64, 1)
+QUANTISED(q4, CM3_U4, 64, 2)
+QUANTISED(q4, CM3_U4, 64, 4)
+QUANTISED(q4, CM3_U4, 64, 8)
+QUANTISED(q4, CM3_U4, 32, 1)
+QUANTISED(q4, CM3_U4, 32, 2)
+
+static void run_quantise_rows(bench_state *s) {
+    const cm3_quantised_rows to = {
+        .k = 4096, .block = 64, .split = true, .values = (int8_t *)s->c, .scales = s->e, .sums = s->e + 8192};
+    s->kernels->quantise_rows(&to, s->a, 0, 64 * 64);
+}
+
+static void dequantise(bench_state *s, cm3_dtype dtype) {
+    const cm3_quantised w = {.dtype = dtype,
+                             .k = 4096,
+                             .block = 64,
+                             .values = (const uint8_t *)s->b,
+                             .scales = (const uint16_t *)s->c,
+                             .mins = (const uint16_t *)s->c};
+    s->kernels->dequantise_bf16((uint16_t *)s->d, &w, 0, 256);
+}
+static void run_dequantise_q8(bench_state *s) {
+    dequantise(s, CM3_I8);
+}
+static void run_dequantise_q4(bench_state *s) {
+    dequantise(s, CM3_U4);
+}
+
 /* --- attention -----------------------------------------------------------------------------------------------------
  */
 
@@ -210,6 +264,20 @@ static const bench_case cases[] = {
     {"few_rows_bf16 2 x 8192x4096", "GB/s", MATRIX(2), run_few_rows_bf16_2_4096},
     {"few_rows_bf16 1 x 16384x512", "GB/s", MATRIX(0.5), run_few_rows_bf16_1_512},
     {"few_rows_bf16 2 x 16384x512", "GB/s", MATRIX(0.5), run_few_rows_bf16_2_512},
+    {"few_rows_q8 1 x 8192x4096", "GB/s", MATRIX(1 + 2.0 / 64), run_q8_64_1},
+    {"few_rows_q8 2 x 8192x4096", "GB/s", MATRIX(1 + 2.0 / 64), run_q8_64_2},
+    {"few_rows_q8 4 x 8192x4096", "GB/s", MATRIX(1 + 2.0 / 64), run_q8_64_4},
+    {"few_rows_q8 8 x 8192x4096", "GB/s", MATRIX(1 + 2.0 / 64), run_q8_64_8},
+    {"few_rows_q8 1 x 8192x4096, blocks of 32", "GB/s", MATRIX(1 + 2.0 / 32), run_q8_32_1},
+    {"few_rows_q4 1 x 8192x4096", "GB/s", MATRIX(0.5 + 4.0 / 64), run_q4_64_1},
+    {"few_rows_q4 2 x 8192x4096", "GB/s", MATRIX(0.5 + 4.0 / 64), run_q4_64_2},
+    {"few_rows_q4 4 x 8192x4096", "GB/s", MATRIX(0.5 + 4.0 / 64), run_q4_64_4},
+    {"few_rows_q4 8 x 8192x4096", "GB/s", MATRIX(0.5 + 4.0 / 64), run_q4_64_8},
+    {"few_rows_q4 1 x 8192x4096, blocks of 32", "GB/s", MATRIX(0.5 + 4.0 / 32), run_q4_32_1},
+    {"few_rows_q4 2 x 8192x4096, blocks of 32", "GB/s", MATRIX(0.5 + 4.0 / 32), run_q4_32_2},
+    {"quantise_rows", "Gelem/s", 64 * 4096 / 1e9, run_quantise_rows},
+    {"dequantise_bf16 q8", "Gelem/s", 256 * 4096 / 1e9, run_dequantise_q8},
+    {"dequantise_bf16 q4", "Gelem/s", 256 * 4096 / 1e9, run_dequantise_q4},
     {"few_rows_f32 1 x 1024x256", "GFLOP/s", SMALL_FLOPS(1), run_few_rows_f32_1_256},
     {"few_rows_f32 8 x 1024x256", "GFLOP/s", SMALL_FLOPS(8), run_few_rows_f32_8_256},
     {"few_rows_bf16 1 x 1024x256", "GFLOP/s", SMALL_FLOPS(1), run_few_rows_bf16_1_256},

@@ -14,10 +14,11 @@ typedef enum cm3_dtype {
     CM3_I32 = 4,
     CM3_U8 = 5,
     CM3_I8 = 6,
-    CM3_I64 = 7
+    CM3_I64 = 7,
+    CM3_U4 = 8 /**< of tensors only: two a byte, the first in the low nibble; files have them as U8 */
 } cm3_dtype;
 
-/** Bytes of one element. */
+/** Bytes of one element; 0 of CM3_U4. */
 size_t cm3_dtype_size(cm3_dtype dtype);
 /** The name in safetensors files: "F32", "BF16", ... */
 const char *cm3_dtype_name(cm3_dtype dtype);

@@ -112,11 +112,7 @@ static cm3_tensor *keep(cm3_graph *graph, cm3_tensor *x) {
 /** The rows of the head that belong to the ids that are asked for; `slice` holds them where they are not all. */
 static cm3_tensor *head_rows(const cm3_lm *lm, const cm3_lm_batch *batch, cm3_tensor *slice) {
     if (!batch->vocab_count) return lm->head;
-    *slice = *lm->head;
-    slice->shape[0] = batch->vocab_count;
-    slice->count = slice->shape[0] * slice->shape[1];
-    slice->data =
-        (char *)lm->head->data + (size_t)(batch->vocab_first * slice->shape[1]) * cm3_dtype_size(slice->dtype);
+    *slice = cm3_tensor_rows(lm->head, batch->vocab_first, batch->vocab_count);
     return slice;
 }
 

@@ -29,13 +29,15 @@ typedef struct cm3_lm {
     cm3_lm_layer *layers;
     cm3_lm_parameter *parameters; /**< all of them, in file order */
     size_t parameter_count;
+    size_t extra_tensors; /**< of the file it came from: scales and mins of quantised matrices */
     void *storage; /**< what it owns, beside what lies in a mapped file */
 } cm3_lm;
 
 /** Fresh weights in f32 (training): normal of config.init_std cut at 3 std, norms 1 and 0. */
 cm3_status cm3_lm_create_random(cm3_context *context, const cm3_lm_config *config, uint64_t seed, cm3_lm **lm);
 /**
- * From tensors named prefix + name; matrices stay where they lie (f32 or bf16), vectors and f16 become f32 copies.
+ * From tensors named prefix + name; matrices stay where they lie (f32, bf16 or quantised), vectors and f16 become f32
+ * copies.
  * `copy`: everything becomes f32 of its own (to train it further). Missing or misshapen tensors, and with check_weights
  * NaN or infinity: FORMAT, naming the tensor. What else is under the prefix is the caller's to judge.
  */

@@ -4,6 +4,8 @@
 
 #include "base/status.h"
 #include "model/lm.h"
+#include "model/lm_quantised.h"
+#include "nn/kernels.h"
 
 /** How fresh values are drawn. */
 typedef enum cm3_init { CM3_INIT_NORMAL, CM3_INIT_RESIDUAL, CM3_INIT_ONE, CM3_INIT_ZERO, CM3_INIT_POSITION } cm3_init;
@@ -220,6 +222,38 @@ static bool stays(const cm3_lm_parameter *parameter, const cm3_entry *entry) {
     return parameter->decay && entry->dtype != CM3_F16;
 }
 
+/** Checks what was found of a parameter, and says where its data lies, or, by no type, that it becomes a copy. */
+static cm3_status place(cm3_lm *lm, const cm3_lm_parameter *parameter, const cm3_weights *weights, const char *name,
+                        const cm3_weight *found, bool copy, bool check_weights) {
+    cm3_tensor *tensor = parameter->tensor;
+    if (found && parameter->decay && cm3_entry_is_quantised(&found->entry)) {
+        CM3_TRY(cm3_lm_quantised(lm->context, weights, found, check_weights, tensor, &lm->extra_tensors));
+        if (copy) tensor->dtype = CM3_DTYPE_NONE;
+        return CM3_OK;
+    }
+    CM3_TRY(cm3_weights_check(weights, name, found, tensor->rank, tensor->shape, check_weights));
+    bool in_place = !copy && stays(parameter, &found->entry);
+    tensor->dtype = in_place ? found->entry.dtype : CM3_DTYPE_NONE;
+    if (in_place) tensor->data = (void *)(uintptr_t)found->entry.data;
+    return CM3_OK;
+}
+
+/** The copy. */
+static void take_over(cm3_tensor *tensor, const cm3_entry *entry) {
+    tensor->dtype = CM3_F32;
+    if (!tensor->block) {
+        cm3_convert(tensor->data, CM3_F32, entry->data, entry->dtype, (size_t)tensor->count);
+        return;
+    }
+    cm3_tensor integers = *tensor;
+    integers.dtype = entry->dtype == CM3_U8 ? CM3_U4 : CM3_I8;
+    integers.data = (void *)(uintptr_t)entry->data;
+    cm3_quantised matrix = cm3_quantised_of(&integers);
+    cm3_kernels_get(cm3_cpu_detect())->dequantise_f32(tensor->data, &matrix, 0, tensor->shape[0]);
+    tensor->scales = tensor->mins = NULL;
+    tensor->block = 0;
+}
+
 cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const cm3_weights *weights,
                        const char *prefix, bool copy, bool check_weights, cm3_lm **out) {
     cm3_init *inits;
@@ -231,21 +265,14 @@ cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const 
     cm3_status status = found ? CM3_OK : cm3_fail_memory(context, 0, "model");
     for (size_t i = 0; i < lm->parameter_count && status == CM3_OK; i++) {
         char name[192];
-        cm3_tensor *tensor = lm->parameters[i].tensor;
         snprintf(name, sizeof name, "%s%s", prefix, lm->parameters[i].name);
         found[i] = cm3_weights_find(weights, name);
-        status = cm3_weights_check(weights, name, found[i], tensor->rank, tensor->shape, check_weights);
-        if (status != CM3_OK) break;
-        bool in_place = !copy && stays(&lm->parameters[i], &found[i]->entry);
-        tensor->dtype = in_place ? found[i]->entry.dtype : CM3_DTYPE_NONE;
-        if (in_place) tensor->data = (void *)(uintptr_t)found[i]->entry.data;
+        status = place(lm, &lm->parameters[i], weights, name, found[i], copy, check_weights);
     }
     if (status == CM3_OK) status = allocate(lm, owns_vectors);
     for (size_t i = 0; i < lm->parameter_count && status == CM3_OK; i++) {
         cm3_tensor *tensor = lm->parameters[i].tensor;
-        if (tensor->dtype != CM3_DTYPE_NONE) continue;
-        tensor->dtype = CM3_F32;
-        cm3_convert(tensor->data, CM3_F32, found[i]->entry.data, found[i]->entry.dtype, (size_t)tensor->count);
+        if (tensor->dtype == CM3_DTYPE_NONE) take_over(tensor, &found[i]->entry);
     }
     cm3_free(context, found);
     if (status != CM3_OK) {

@@ -63,7 +63,7 @@ static cm3_status load_lm(cm3_model *model, const cm3_source *source) {
     bool check_weights = source->options->check_weights != 0;
     CM3_TRY(cm3_lm_load(model->context, &source->lm, model->weights, "lm.", false, check_weights, &model->lm));
     model->parts |= CM3_PART_LM;
-    return source->exact ? check_superfluous(model, "lm.", model->lm->parameter_count) : CM3_OK;
+    return source->exact ? check_superfluous(model, "lm.", model->lm->parameter_count + model->lm->extra_tensors) : CM3_OK;
 }
 
 static cm3_status load_tokenizer(cm3_model *model, cm3_source *source) {

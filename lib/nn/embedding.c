@@ -31,7 +31,10 @@ cm3_tensor *cm3_nn_embedding(cm3_graph *graph, cm3_tensor *table, const int32_t 
                                   (long long)i, ids[i], (long long)vocab - 1);
         }
         copy[i] = ids[i];
-        if (table->dtype == CM3_BF16) {
+        if (cm3_is_quantised(table)) {
+            cm3_quantised rows = cm3_quantised_of(table);
+            graph->kernels->dequantise_f32(cm3_f32(y) + i * d, &rows, ids[i], ids[i] + 1);
+        } else if (table->dtype == CM3_BF16) {
             graph->kernels->bf16_to_f32(cm3_f32(y) + i * d, (const uint16_t *)table->data + ids[i] * d, d);
         } else {
             memcpy(cm3_f32(y) + i * d, cm3_f32(table) + ids[i] * d, (size_t)d * sizeof(float));

@@ -10,6 +10,7 @@
 
 #include "base/cpu.h"
 #include "base/dtype.h"
+#include "nn/quantised.h"
 
 typedef enum cm3_activation {
     CM3_ACT_SWISH = 1, /**< x sigmoid(x) */
@@ -85,6 +86,18 @@ typedef struct cm3_kernels {
                           int64_t n_begin, int64_t n_end, const float *bias);
     void (*few_rows_mixed)(float *y, int64_t ldy, const float *x, int rows, const uint16_t *w, int64_t k,
                            int64_t n_begin, int64_t n_end, const float *bias);
+
+    /** Blocks begin..end - 1 of rows of x, k columns each behind each other, counted through all rows. */
+    void (*quantise_rows)(const cm3_quantised_rows *to, const float *x, int64_t begin, int64_t end);
+    /**
+     * The same product with a matrix of integers: rows row..row + rows - 1 of x, which has the matrix' blocks (and is
+     * split for CM3_U4); 1 <= rows <= 8.
+     */
+    void (*few_rows_quantised)(float *y, int64_t ldy, const cm3_quantised_rows *x, int64_t row, int rows,
+                               const cm3_quantised *w, int64_t n_begin, int64_t n_end, const float *bias);
+    /** Rows n_begin..n_end - 1 of the matrix as f32 or bf16, behind each other. */
+    void (*dequantise_f32)(float *to, const cm3_quantised *w, int64_t n_begin, int64_t n_end);
+    void (*dequantise_bf16)(uint16_t *to, const cm3_quantised *w, int64_t n_begin, int64_t n_end);
 
     /** c[m][n] (+)= sum_k a[m][k] b[k][n] with any strides of a and b (elements; row, column); c row-major with stride
      * ldc. */

@@ -15,7 +15,8 @@ static void product_rows(void *arg, int64_t begin, int64_t end, int member) {
     const cm3_product *p = call->product;
     int64_t a_row = p->trans_a ? 1 : p->k, a_column = p->trans_a ? p->m : 1;
     int64_t b_row = p->trans_b ? 1 : p->n, b_column = p->trans_b ? p->k : 1;
-    call->kernels->gemm_f32(call->c + begin * p->n, p->n, call->a + begin * a_row, a_row, a_column, call->b, b_row,
+    int64_t ldc = p->ldc ? p->ldc : p->n;
+    call->kernels->gemm_f32(call->c + begin * ldc, ldc, call->a + begin * a_row, a_row, a_column, call->b, b_row,
                             b_column, end - begin, p->n, p->k, p->accumulate);
 }
 
@@ -28,6 +29,7 @@ const float *cm3_nn_widen(cm3_graph *graph, const void *data, int64_t count) {
 static void portable(cm3_graph *graph, const cm3_product *p) {
     cm3_arena_mark mark = cm3_arena_here(graph->arena);
     product_call call = {graph->kernels, p, p->a, p->b, p->c};
+    int64_t ldc = p->ldc ? p->ldc : p->n;
     if (p->dtype == CM3_BF16) {
         call.a = cm3_nn_widen(graph, p->a, p->batch * p->m * p->k);
         call.b = cm3_nn_widen(graph, p->b, p->batch * p->k * p->n);
@@ -40,7 +42,7 @@ static void portable(cm3_graph *graph, const cm3_product *p) {
         call.c += p->m * p->n;
     }
     for (int64_t i = 0; p->bias && i < p->m && !graph->measure; i++)
-        graph->kernels->add(p->c + i * p->n, p->c + i * p->n, p->bias, p->n);
+        graph->kernels->add(p->c + i * ldc, p->c + i * ldc, p->bias, p->n);
     cm3_arena_rewind(graph->arena, mark);
 }
 
@@ -64,7 +66,7 @@ void cm3_nn_product(cm3_graph *graph, const cm3_product *p) {
                                                 .bias = p->bias,
                                                 .lda = p->trans_a ? p->m : p->k,
                                                 .ldb = p->trans_b ? p->k : p->n,
-                                                .ldc = p->n,
+                                                .ldc = p->ldc ? p->ldc : p->n,
                                                 .a_stride = p->m * p->k,
                                                 .b_stride = p->k * p->n,
                                                 .c_stride = p->m * p->n,

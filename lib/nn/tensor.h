@@ -8,8 +8,8 @@
 #include "base/memory.h"
 
 /**
- * A tensor does not own its data: an arena, a mapped file or a model does. Pictures are NHWC. Parameters are f32 or
- * bf16; activations are f32.
+ * A tensor does not own its data: an arena, a mapped file or a model does. Pictures are NHWC. Parameters are f32,
+ * bf16 or quantised; activations are f32.
  */
 typedef struct cm3_tensor {
     cm3_dtype dtype;
@@ -24,6 +24,9 @@ typedef struct cm3_tensor {
     bool has_grad;   /**< grad holds something already (activations) */
     /** Parameters in training: the same values rounded to bf16, kept up to date by the optimiser; else NULL. */
     uint16_t *bf16;
+    /** Matrices of integers (CM3_I8, CM3_U4), see quantised.h: f16 [rows, columns / block]; mins of CM3_U4 only. */
+    const uint16_t *scales, *mins;
+    int32_t block;
 } cm3_tensor;
 
 static inline float *cm3_f32(const cm3_tensor *tensor) {

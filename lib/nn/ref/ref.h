@@ -10,6 +10,7 @@
 /* Each fills its slots. */
 void cm3_ref_rows(cm3_kernels *kernels);
 void cm3_ref_few_rows(cm3_kernels *kernels);
+void cm3_ref_few_quantised(cm3_kernels *kernels);
 void cm3_ref_gemm(cm3_kernels *kernels);
 void cm3_ref_attention(cm3_kernels *kernels);
 

@@ -7,6 +7,7 @@
 
 void cm3_avx2_rows(cm3_kernels *kernels);
 void cm3_avx2_few_rows(cm3_kernels *kernels);
+void cm3_avx2_few_quantised(cm3_kernels *kernels);
 void cm3_avx2_gemm(cm3_kernels *kernels);
 void cm3_avx2_attention(cm3_kernels *kernels);
 void cm3_avx2_maps(cm3_kernels *kernels);
@@ -18,6 +19,7 @@ void cm3_avx512_attention(cm3_kernels *kernels);
 void cm3_avx512_maps(cm3_kernels *kernels);
 
 void cm3_avx512_bf16_few_rows(cm3_kernels *kernels);
+void cm3_avx512_bf16_few_quantised(cm3_kernels *kernels);
 void cm3_avx512_bf16_convert(cm3_kernels *kernels);
 void cm3_avx512_bf16_maps(cm3_kernels *kernels);
 
