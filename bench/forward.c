@@ -22,8 +22,7 @@ static void fill_cache(cm3_kv_cache *cache, uint32_t *seed) {
     }
 }
 
-static cm3_status create_caches(bench_forward *f, cm3_compute compute, int64_t capacity) {
-    cm3_dtype dtype = compute == CM3_COMPUTE_BF16 ? CM3_BF16 : CM3_F32;
+static cm3_status create_caches(bench_forward *f, cm3_dtype dtype, int64_t capacity) {
     uint32_t seed = 1;
     for (int64_t i = 0; i < f->count; i++) {
         cm3_sequence *sequence = &f->sequences[i];
@@ -33,8 +32,8 @@ static cm3_status create_caches(bench_forward *f, cm3_compute compute, int64_t c
     return CM3_OK;
 }
 
-cm3_status bench_forward_create(cm3_context *context, const cm3_lm *lm, cm3_compute compute, int64_t sequences,
-                                int64_t capacity, bench_forward **forward) {
+cm3_status bench_forward_create(cm3_context *context, const cm3_lm *lm, cm3_compute compute, cm3_dtype kv,
+                                int64_t sequences, int64_t capacity, bench_forward **forward) {
     *forward = NULL;
     bench_forward *f = cm3_calloc(context, 1, sizeof *f);
     if (!f) return cm3_fail_memory(context, sizeof *f, "benchmark");
@@ -46,7 +45,7 @@ cm3_status bench_forward_create(cm3_context *context, const cm3_lm *lm, cm3_comp
     f->ids = cm3_calloc(context, (size_t)f->rows, sizeof *f->ids);
     f->positions = cm3_calloc(context, (size_t)f->rows, sizeof *f->positions);
     cm3_status status = f->sequences && f->ids && f->positions ? CM3_OK : cm3_fail_memory(context, 0, "benchmark");
-    if (status == CM3_OK) status = create_caches(f, compute, capacity);
+    if (status == CM3_OK) status = create_caches(f, kv, capacity);
     if (status == CM3_OK) status = cm3_graph_create(context, &(cm3_graph_options){.compute = compute}, &f->graph);
     if (status != CM3_OK) {
         bench_forward_destroy(f);

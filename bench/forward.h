@@ -7,8 +7,8 @@
 typedef struct bench_forward bench_forward;
 
 /** Caches for `sequences` sequences of `capacity` positions, filled with small random numbers. */
-cm3_status bench_forward_create(cm3_context *context, const cm3_lm *lm, cm3_compute compute, int64_t sequences,
-                                int64_t capacity, bench_forward **forward);
+cm3_status bench_forward_create(cm3_context *context, const cm3_lm *lm, cm3_compute compute, cm3_dtype kv,
+                                int64_t sequences, int64_t capacity, bench_forward **forward);
 void bench_forward_destroy(bench_forward *forward);
 
 /** Every sequence has so many positions behind it. */

@@ -12,7 +12,6 @@
 
 /* A round of decoding goes over so many positions again and again, so that a depth stays what it says. */
 #define WINDOW 32
-#define PREFILL_ROWS 1024
 
 /** A model as it was loaded, and the memory it was loaded from. */
 typedef struct loaded {
@@ -69,7 +68,7 @@ static double weight_bytes(const cm3_lm *lm, int64_t sequences) {
     for (size_t i = 0; i < lm->parameter_count; i++) {
         const cm3_tensor *t = lm->parameters[i].tensor;
         bool looked_up = t == lm->positions || (t == lm->embed && lm->head != lm->embed);
-        bytes += (double)(looked_up ? sequences * t->shape[1] : t->count) * (double)cm3_dtype_size(t->dtype);
+        bytes += (double)cm3_tensor_bytes(t) * (looked_up ? (double)sequences / (double)t->shape[0] : 1.0);
     }
     return bytes;
 }
@@ -90,6 +89,8 @@ static void begin(bench_run *run, const char *name, const char *preset, bench_lo
     bench_report_begin(run->report, "lm", name);
     bench_report_text(run->report, "preset", preset);
     bench_report_text(run->report, "compute", bench_compute_name(run->options.compute));
+    bench_report_text(run->report, "weights", bench_weights_name(run->options.weights));
+    bench_report_text(run->report, "kv", bench_kv_name(run->options.kv));
     bench_report_text(run->report, "load", bench_load_name(way));
     bench_report_integer(run->report, "threads", run->threads);
 }
@@ -121,7 +122,8 @@ static cm3_status measure_decode(bench_run *run, const cm3_lm *lm, const char *p
                                  int64_t sequences) {
     decoding d = {.depth = depth};
     bench_samples seconds, bandwidth;
-    CM3_TRY(bench_forward_create(run->context, lm, run->options.compute, sequences, depth + WINDOW, &d.forward));
+    CM3_TRY(bench_forward_create(run->context, lm, run->options.compute, run->options.kv, sequences, depth + WINDOW,
+                                 &d.forward));
     cm3_status status = decode_rounds(run, &d, &seconds, &bandwidth);
     double weights = weight_bytes(lm, sequences), each = (double)bench_forward_position_bytes(d.forward);
     bench_forward_destroy(d.forward);
@@ -154,10 +156,11 @@ static cm3_status prefill_once(void *arg) {
 }
 
 static cm3_status measure_prefill(bench_run *run, const cm3_lm *lm, const char *preset, bench_load way, int64_t depth) {
-    prefilling p = {.rows = PREFILL_ROWS};
+    prefilling p = {.rows = run->options.rows};
     bench_samples seconds;
     if (p.rows > lm->config.max_positions - depth) p.rows = lm->config.max_positions - depth;
-    CM3_TRY(bench_forward_create(run->context, lm, run->options.compute, 1, depth + p.rows, &p.forward));
+    CM3_TRY(
+        bench_forward_create(run->context, lm, run->options.compute, run->options.kv, 1, depth + p.rows, &p.forward));
     bench_forward_set_depth(p.forward, depth);
     cm3_status status = bench_rounds(&run->options, prefill_once, &p, &seconds);
     bench_forward_destroy(p.forward);
@@ -205,12 +208,11 @@ static cm3_status check_depths(bench_run *run, const char *preset) {
 
 cm3_status bench_lm(bench_run *run) {
     const bench_options *o = &run->options;
-    cm3_dtype dtype = o->compute == CM3_COMPUTE_BF16 ? CM3_BF16 : CM3_F32;
     for (int i = 0; i < o->preset_count; i++) CM3_TRY(check_depths(run, o->presets[i]));
     CM3_TRY(bench_limits(run));
     for (int i = 0; i < o->preset_count; i++) {
         char path[PATH_MAX];
-        CM3_TRY(bench_lm_file(run, o->presets[i], dtype, path, sizeof path));
+        CM3_TRY(bench_lm_file(run, o->presets[i], o->weights, path, sizeof path));
         for (int j = 0; j < o->load_count; j++) {
             loaded l;
             cm3_status status = load(run->context, path, o->loads[j], &l);

@@ -18,7 +18,7 @@ static const struct {
 } sections[] = {
     {"limits", bench_limits, true}, {"kernels", bench_kernels, true}, {"lm", bench_lm, true}, {"vq", bench_vq, true},
 #ifdef CM3_WITH_TRAIN
-    {"train", bench_train, true},
+    {"train", bench_train, true},   {"loss", bench_loss, false},
 #endif
     {"start", bench_start, false},
 };

@@ -18,6 +18,7 @@ static const char help_text[] =
     "  vq       the image tokenizer, encoding and decoding\n"
 #ifdef CM3_WITH_TRAIN
     "  train    a step of training\n"
+    "  loss     of models on records they were not trained on (asked for by name)\n"
 #endif
     "  start    from a process, and from a file, to the first picture\n"
     "\n"
@@ -25,10 +26,17 @@ static const char help_text[] =
     "\n"
     "  --preset NAME,...     lm: toybox, cm3leon-350m, cm3leon-760m, cm3leon-7b, chameleon-7b, chameleon-34b, odd\n"
     "                        (toybox,cm3leon-350m,cm3leon-760m,odd)\n"
+    "  --shape NAME,...      the same as --preset\n"
     "  --depth N,...         lm: positions that a sequence has behind it (0,1024,2048)\n"
     "  --sequences N,...     lm: sequences decoded at once, 1 to 64 (1,2,4,8)\n"
     "  --load WAY,...        lm: map, huge, memory (map,huge,memory)\n"
-    "  --compute f32|bf16    lm, train: of matrix products, and the type of weights (bf16)\n"
+    "  --compute f32|bf16    lm, train, loss: of matrix products (bf16; with --weights f32 f32)\n"
+    "  --weights TYPE        lm: f32, bf16, q8 or q4 (that of --compute)\n"
+    "  --kv TYPE             lm, loss: of cached keys and values, f32, bf16 or int8 (that of --compute)\n"
+    "  --block N             lm: weights that share a scale with q8 and q4, 32 or 64 (64)\n"
+    "  --rows N              lm: tokens of a prefill (1024)\n"
+    "  --models FILE,...     loss: the first is what the others are compared with\n"
+    "  --data SHARD,...      loss: records with captions and codes, as cm3 train encode makes them\n"
     "  --kernel PART         kernels: only those with PART in their names\n"
     "  --threads N           1 to 64 (one a core)\n"
     "  --rounds N            measured rounds, 1 to 99 (5; with --quick 3)\n"
@@ -43,7 +51,7 @@ static const char help_text[] =
 
 static const char *const sections[] = {"limits", "kernels", "lm", "vq",
 #ifdef CM3_WITH_TRAIN
-                                       "train",
+                                       "train",  "loss",
 #endif
                                        "start"};
 
@@ -125,6 +133,42 @@ static bool take_load(bench_options *options, int at, const char *word) {
     return false;
 }
 
+static bool take_model(bench_options *options, int at, const char *word) {
+    options->models[at] = word;
+    return true;
+}
+
+static bool take_data(bench_options *options, int at, const char *word) {
+    options->data[at] = word;
+    return true;
+}
+
+static const cm3_dtype weight_types[] = {CM3_F32, CM3_BF16, CM3_I8, CM3_U4}, kv_types[] = {CM3_F32, CM3_BF16, CM3_I8};
+
+const char *bench_weights_name(cm3_dtype weights) {
+    return weights == CM3_F32 ? "f32" : weights == CM3_BF16 ? "bf16" : weights == CM3_I8 ? "q8" : "q4";
+}
+
+const char *bench_kv_name(cm3_dtype kv) {
+    return kv == CM3_F32 ? "f32" : kv == CM3_BF16 ? "bf16" : "int8";
+}
+
+static bool read_weights(const char *text, cm3_dtype *weights) {
+    for (int i = 0; i < 4; i++) {
+        *weights = weight_types[i];
+        if (!strcmp(text, bench_weights_name(*weights))) return true;
+    }
+    return false;
+}
+
+static bool read_kv(const char *text, cm3_dtype *kv) {
+    for (int i = 0; i < 3; i++) {
+        *kv = kv_types[i];
+        if (!strcmp(text, bench_kv_name(*kv))) return true;
+    }
+    return false;
+}
+
 static bool read_compute(const char *text, cm3_compute *compute) {
     *compute = !strcmp(text, "bf16") ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
     return !strcmp(text, bench_compute_name(*compute));
@@ -142,8 +186,10 @@ static bool is_flag(bench_options *o, const char *name) {
 }
 
 static bool takes_value(const char *name) {
-    static const char *const names[] = {"--preset",  "--depth",  "--sequences", "--load", "--compute", "--kernel",
-                                        "--threads", "--rounds", "--seconds",   "--dir",  "--cm3",     "--model"};
+    static const char *const names[] = {"--preset", "--depth",   "--sequences", "--load",    "--compute",
+                                        "--kernel", "--threads", "--rounds",    "--seconds", "--dir",
+                                        "--cm3",    "--model",   "--shape",     "--weights", "--kv",
+                                        "--block",  "--models",  "--data",      "--rows"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!strcmp(name, names[i])) return true;
     }
@@ -152,6 +198,13 @@ static bool takes_value(const char *name) {
 
 static bool set_value(bench_options *o, const char *name, char *value) {
     if (!strcmp(name, "--preset")) return read_list(value, take_preset, o, &o->preset_count);
+    if (!strcmp(name, "--shape")) return read_list(value, take_preset, o, &o->preset_count);
+    if (!strcmp(name, "--weights")) return read_weights(value, &o->weights);
+    if (!strcmp(name, "--kv")) return read_kv(value, &o->kv);
+    if (!strcmp(name, "--block")) return read_integer(value, 32, 64, &o->block) && o->block % 32 == 0;
+    if (!strcmp(name, "--rows")) return read_integer(value, 1, 1 << 20, &o->rows);
+    if (!strcmp(name, "--models")) return read_list(value, take_model, o, &o->model_count);
+    if (!strcmp(name, "--data")) return read_list(value, take_data, o, &o->data_count);
     if (!strcmp(name, "--depth")) return read_list(value, take_depth, o, &o->depth_count);
     if (!strcmp(name, "--sequences")) return read_list(value, take_sequences, o, &o->sequence_count);
     if (!strcmp(name, "--load")) return read_list(value, take_load, o, &o->load_count);
@@ -212,7 +265,7 @@ static void set_lists(bench_options *o) {
 }
 
 bool bench_options_read(int argc, char **argv, bench_options *options, int *code) {
-    *options = (bench_options){.compute = CM3_COMPUTE_BF16, .threads = -1};
+    *options = (bench_options){.threads = -1, .block = 64, .rows = 1024};
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             fputs(help_text, stdout);
@@ -226,6 +279,12 @@ bool bench_options_read(int argc, char **argv, bench_options *options, int *code
     }
     if (!options->rounds) options->rounds = options->quick ? 3 : 5;
     if (options->seconds <= 0) options->seconds = options->quick ? 0.02 : 0.3;
+    if (options->compute == CM3_COMPUTE_AUTO) {
+        options->compute = options->weights == CM3_F32 ? CM3_COMPUTE_F32 : CM3_COMPUTE_BF16;
+    }
+    cm3_dtype own = options->compute == CM3_COMPUTE_F32 ? CM3_F32 : CM3_BF16;
+    if (!options->weights) options->weights = own;
+    if (!options->kv) options->kv = own;
     set_lists(options);
     return true;
 }

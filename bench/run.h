@@ -28,6 +28,7 @@ cm3_status bench_kernels(bench_run *run);
 cm3_status bench_lm(bench_run *run);
 cm3_status bench_vq(bench_run *run);
 cm3_status bench_train(bench_run *run);
+cm3_status bench_loss(bench_run *run);
 cm3_status bench_start(bench_run *run);
 
 /** How fast all threads together read memory at this moment: the best of all readers, medians of a few times. What a

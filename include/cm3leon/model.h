@@ -47,6 +47,41 @@ CM3_API cm3_status cm3_model_load_memory(cm3_context *context, const void *data,
 CM3_API cm3_status cm3_model_load_io(cm3_context *context, const cm3_io *io, const cm3_load_options *options,
                                      cm3_model **model);
 
+/** What matrices of a language model become when it is converted. */
+typedef enum cm3_weight_type {
+    CM3_WEIGHTS_AUTO = 0, /**< embeddings and head: Q8 where the others become Q4, else as these */
+    CM3_WEIGHTS_KEEP = 1, /**< as they are */
+    CM3_WEIGHTS_F32 = 2,
+    CM3_WEIGHTS_BF16 = 3,
+    CM3_WEIGHTS_Q8 = 4, /**< 8 bits and an f16 scale a block */
+    CM3_WEIGHTS_Q4 = 5  /**< 4 bits, an f16 scale and an f16 offset a block, fitted by weighted least squares */
+} cm3_weight_type;
+
+typedef struct cm3_convert_options {
+    size_t struct_size;
+    cm3_weight_type weights;    /**< of matrices; default CM3_WEIGHTS_KEEP */
+    cm3_weight_type embeddings; /**< of the tables of tokens and positions; default CM3_WEIGHTS_AUTO */
+    cm3_weight_type head;       /**< of an untied output head; default CM3_WEIGHTS_AUTO */
+    int32_t block;              /**< of Q8 and Q4: 32 or 64 weights of a row share a scale. Default 64 */
+    const char *vqgan;          /**< as in cm3_load_options. Default NULL */
+    /** NULL, or called on the caller's thread with elements done and in all; not 0 stops: CANCELLED. */
+    int (*on_progress)(void *user, uint64_t done, uint64_t total);
+    void *user; /**< handed to on_progress */
+} cm3_convert_options;
+
+CM3_API void cm3_convert_options_init(cm3_convert_options *options);
+
+/**
+ * Makes a `.cm3` file of anything that cm3_model_load() loads. Vectors, the image tokenizer and what else is no matrix
+ * of the language model stay as they are, as do matrices of which no block of 32 divides a row. Weights are read,
+ * made and written piece by piece: some tens of MB are held at once, whatever the size. A regular file is replaced when
+ * all of it is written, and not at all where something fails; it carries the checksum that verify_checksum asks for.
+ * `options` may be NULL. Errors: as of cm3_model_load(); FORMAT where a weight is NaN, infinite or, with Q8 and Q4,
+ * beyond 60000; NO_SPACE, CANCELLED.
+ */
+CM3_API cm3_status cm3_model_convert(cm3_context *context, const char *path, const char *to,
+                                     const cm3_convert_options *options);
+
 CM3_API cm3_status cm3_model_retain(cm3_model *model);
 CM3_API void cm3_model_destroy(cm3_model *model);
 

@@ -38,6 +38,12 @@ const char *cm3_safetensors_metadata(const cm3_safetensors *tensors, const char 
 const char *cm3_safetensors_name(const cm3_safetensors *tensors);
 void cm3_safetensors_data(const cm3_safetensors *tensors, const uint8_t **data, size_t *size);
 
+/** Where an entry's bytes go. */
+typedef struct cm3_sink {
+    cm3_status (*put)(void *to, const void *data, size_t size);
+    void *to;
+} cm3_sink;
+
 /** What is to be written; data is read while writing. */
 typedef struct cm3_save_entry {
     const char *name;
@@ -46,6 +52,12 @@ typedef struct cm3_save_entry {
     int rank;
     int64_t shape[CM3_MAX_RANK];
     const void *data;
+    /**
+     * Where not NULL, asked for the bytes instead: all of them, in order, of type `dtype`. Called once where the file
+     * is a regular one, and twice, with the same result, where it is a pipe or a device.
+     */
+    cm3_status (*produce)(void *arg, const cm3_sink *sink);
+    void *arg;
 } cm3_save_entry;
 
 /**

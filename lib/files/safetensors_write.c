@@ -1,4 +1,7 @@
-/* safetensors files, written: first the layout and the sum of the data, then header and data in one go. */
+/*
+ * safetensors files, written: the layout, the header with room for the sum of the data, the data, and the sum in its
+ * place. Where nothing can be written twice, the data is gone through for the sum first.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +12,7 @@
 
 #define ALIGNMENT 64
 #define PREFIX 8
+#define SUM 16 /* digits */
 /* Elements converted at a time. */
 #define CHUNK 16384
 
@@ -23,8 +27,13 @@ typedef struct save {
     size_t pads;
 } save;
 
-/* Where the bytes of the data section go. */
-typedef cm3_status (*sink_fn)(void *to, const void *data, size_t size);
+/* The data section on its way: counted, summed up and written. */
+typedef struct outlet {
+    const save *job;
+    cm3_hasher *hasher;
+    cm3_writer *writer; /**< NULL: only the sum is wanted */
+    size_t passed;      /**< bytes since it was set to 0 */
+} outlet;
 
 static const uint8_t zeros[ALIGNMENT];
 
@@ -57,7 +66,8 @@ static cm3_status entry_size(const save *job, const cm3_save_entry *entry, size_
             return fail_entry(job, entry->name, "the size of its shape overflows");
         }
     }
-    if (entry->data == NULL && *size > 0) return fail_entry(job, entry->name, "its data is NULL");
+    if (entry->data == NULL && entry->produce == NULL && *size > 0)
+        return fail_entry(job, entry->name, "its data is NULL");
     return CM3_OK;
 }
 
@@ -102,42 +112,58 @@ static cm3_status lay_out(save *job) {
     return CM3_OK;
 }
 
-static cm3_status send_entry(const save *job, const cm3_save_entry *entry, size_t size, sink_fn sink, void *to) {
-    if (entry->dtype == entry->source_dtype) return sink(to, entry->data, size);
+static cm3_status put(void *to, const void *data, size_t size) {
+    outlet *out = to;
+    out->passed += size;
+    cm3_hasher_add(out->hasher, data, size);
+    return out->writer ? cm3_writer_write(out->writer, data, size) : CM3_OK;
+}
+
+static cm3_status convert_entry(const save *job, const cm3_save_entry *entry, size_t size, outlet *out) {
     size_t width = cm3_dtype_size(entry->dtype), source_width = cm3_dtype_size(entry->source_dtype);
     size_t count = size / width;
     for (size_t done = 0; done < count;) {
         size_t part = count - done < CHUNK ? count - done : CHUNK;
         const uint8_t *from = (const uint8_t *)entry->data + done * source_width;
         cm3_convert(job->buffer, entry->dtype, from, entry->source_dtype, part);
-        CM3_TRY(sink(to, job->buffer, part * width));
+        CM3_TRY(put(out, job->buffer, part * width));
         done += part;
     }
     return CM3_OK;
 }
 
-/* The data section, byte by byte as lay_out() placed it. */
-static cm3_status send_data(const save *job, sink_fn sink, void *to) {
+static cm3_status send_entry(const save *job, const cm3_save_entry *entry, size_t size, outlet *out) {
+    if (entry->produce) {
+        const cm3_sink sink = {put, out};
+        out->passed = 0;
+        CM3_TRY(entry->produce(entry->arg, &sink));
+        if (out->passed == size) return CM3_OK;
+        return cm3_fail(job->context, CM3_ERROR_INTERNAL, "%s: tensor %.200s: %zu bytes came, %zu were announced",
+                        job->path, entry->name, out->passed, size);
+    }
+    if (entry->dtype == entry->source_dtype) return put(out, entry->data, size);
+    return convert_entry(job, entry, size, out);
+}
+
+/* The data section, byte by byte as lay_out() placed it; its sum as 16 hex digits. */
+static cm3_status send_data(const save *job, cm3_writer *writer, char sum[SUM + 1]) {
+    outlet out = {job, cm3_hasher_create(), writer, 0};
+    if (out.hasher == NULL) return out_of_memory(job);
+    cm3_status status = CM3_OK;
     size_t offset = 0;
-    for (size_t i = 0; i < job->count; ++i) {
+    for (size_t i = 0; i < job->count && status == CM3_OK; ++i) {
         size_t gap = job->sizes[i] > 0 ? padding(offset) : 0;
-        CM3_TRY(sink(to, zeros, gap));
-        CM3_TRY(send_entry(job, &job->entries[i], job->sizes[i], sink, to));
+        status = put(&out, zeros, gap);
+        if (status == CM3_OK) status = send_entry(job, &job->entries[i], job->sizes[i], &out);
         offset += gap + job->sizes[i];
     }
-    return CM3_OK;
+    snprintf(sum, SUM + 1, "%016" PRIx64, cm3_hasher_sum(out.hasher));
+    cm3_hasher_destroy(out.hasher);
+    return status;
 }
 
-static cm3_status sink_hash(void *to, const void *data, size_t size) {
-    cm3_hasher_add(to, data, size);
-    return CM3_OK;
-}
-
-static cm3_status sink_file(void *to, const void *data, size_t size) {
-    return cm3_writer_write(to, data, size);
-}
-
-static cm3_status add_metadata(save *job, const char *const *keys, const char *const *values, size_t pairs) {
+static cm3_status add_metadata(save *job, const char *const *keys, const char *const *values, size_t pairs,
+                               const char *sum) {
     json_t *metadata = json_object();
     if (metadata == NULL || json_object_set_new(job->header, "__metadata__", metadata) != 0) return out_of_memory(job);
     for (size_t i = 0; i < pairs; ++i) {
@@ -151,17 +177,11 @@ static cm3_status add_metadata(save *job, const char *const *keys, const char *c
                             job->path, i);
         }
     }
-    cm3_hasher *hasher = cm3_hasher_create();
-    if (hasher == NULL) return out_of_memory(job);
-    cm3_status status = send_data(job, sink_hash, hasher);
-    char sum[17];
-    snprintf(sum, sizeof sum, "%016" PRIx64, cm3_hasher_sum(hasher));
-    cm3_hasher_destroy(hasher);
-    CM3_TRY(status);
     return json_object_set_new(metadata, "xxh3", json_string(sum)) == 0 ? CM3_OK : out_of_memory(job);
 }
 
-static cm3_status write_header(const save *job, cm3_writer *writer) {
+/** *sum_at: where in the file the sum stands. */
+static cm3_status write_header(const save *job, cm3_writer *writer, size_t *sum_at) {
     size_t size = json_dumpb(job->header, NULL, 0, JSON_COMPACT);
     if (size == 0) return out_of_memory(job);
     char *text = cm3_alloc(job->context, size);
@@ -170,6 +190,10 @@ static cm3_status write_header(const save *job, cm3_writer *writer) {
         cm3_free(job->context, text);
         return out_of_memory(job);
     }
+    /* As a key the name stands in no string, where its quotes would be escaped; a tensor of the name is an object. */
+    static const char key[] = "\"xxh3\":\"";
+    const char *place = memmem(text, size, key, sizeof key - 1);
+    *sum_at = place ? PREFIX + (size_t)(place - text) + sizeof key - 1 : 0;
     /* Spaces after the JSON bring the data section to a multiple of the alignment. */
     size_t spaces = padding(PREFIX + size);
     uint8_t prefix[PREFIX], blank[ALIGNMENT];
@@ -183,14 +207,16 @@ static cm3_status write_header(const save *job, cm3_writer *writer) {
     return status;
 }
 
-static cm3_status write_file(const save *job) {
-    cm3_writer *writer;
-    CM3_TRY(cm3_writer_open(job->context, job->path, &writer));
-    cm3_status status = write_header(job, writer);
-    if (status == CM3_OK) status = send_data(job, sink_file, writer);
-    if (status == CM3_OK) return cm3_writer_commit(writer);
-    cm3_writer_abort(writer);
-    return status;
+static cm3_status write_file(save *job, cm3_writer *writer, const char *const *keys, const char *const *values,
+                             size_t pairs) {
+    char sum[SUM + 1] = "0000000000000000";
+    bool rewrites = cm3_writer_rewrites(writer);
+    size_t sum_at = 0;
+    if (!rewrites) CM3_TRY(send_data(job, NULL, sum));
+    CM3_TRY(add_metadata(job, keys, values, pairs, sum));
+    CM3_TRY(write_header(job, writer, &sum_at));
+    CM3_TRY(send_data(job, writer, sum));
+    return rewrites ? cm3_writer_rewrite(writer, sum_at, sum, SUM) : CM3_OK;
 }
 
 cm3_status cm3_safetensors_write(cm3_context *context, const char *path, const cm3_save_entry *entries, size_t count,
@@ -206,8 +232,16 @@ cm3_status cm3_safetensors_write(cm3_context *context, const char *path, const c
         status = out_of_memory(&job);
     }
     if (status == CM3_OK) status = lay_out(&job);
-    if (status == CM3_OK) status = add_metadata(&job, keys, values, pairs);
-    if (status == CM3_OK) status = write_file(&job);
+    cm3_writer *writer = NULL;
+    if (status == CM3_OK) status = cm3_writer_open(context, path, &writer);
+    if (status == CM3_OK) {
+        status = write_file(&job, writer, keys, values, pairs);
+        if (status == CM3_OK) {
+            status = cm3_writer_commit(writer);
+        } else {
+            cm3_writer_abort(writer);
+        }
+    }
     json_decref(job.header);
     cm3_free(context, job.buffer);
     cm3_free(context, job.sizes);

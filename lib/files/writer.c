@@ -193,6 +193,27 @@ cm3_status cm3_writer_write(cm3_writer *writer, const void *data, size_t size) {
     return writer->failed;
 }
 
+bool cm3_writer_rewrites(const cm3_writer *writer) {
+    return !writer->through;
+}
+
+cm3_status cm3_writer_rewrite(cm3_writer *writer, uint64_t offset, const void *data, size_t size) {
+    if (writer->failed == CM3_OK) writer->failed = flush(writer);
+    const uint8_t *from = data;
+    while (writer->failed == CM3_OK && size > 0) {
+        ssize_t written = pwrite(writer->fd, from, size, (off_t)offset);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) {
+            writer->failed = fail_system(writer->context, writer->target, "writing", written < 0 ? errno : EIO);
+            break;
+        }
+        from += written;
+        offset += (uint64_t)written;
+        size -= (size_t)written;
+    }
+    return writer->failed;
+}
+
 /* Makes the rename last. It has happened, so a failure is a line of log and no more; memory it takes none, lest it be
  * left out for want of some. */
 static void sync_directory(cm3_writer *writer) {

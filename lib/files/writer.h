@@ -10,6 +10,10 @@ typedef struct cm3_writer cm3_writer;
  * NO_MEMORY. */
 cm3_status cm3_writer_open(cm3_context *context, const char *path, cm3_writer **writer);
 cm3_status cm3_writer_write(cm3_writer *writer, const void *data, size_t size);
+/** Whether what was written can be written again: false of devices and pipes. */
+bool cm3_writer_rewrites(const cm3_writer *writer);
+/** Writes over what stands `offset` bytes into the file; only where cm3_writer_rewrites(). */
+cm3_status cm3_writer_rewrite(cm3_writer *writer, uint64_t offset, const void *data, size_t size);
 /** Syncs and renames; frees the writer whether it succeeds or not. On failure what stood there before is untouched. */
 cm3_status cm3_writer_commit(cm3_writer *writer);
 /** Removes the temporary file and frees the writer. NULL is allowed. */

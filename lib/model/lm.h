@@ -30,7 +30,7 @@ typedef struct cm3_lm {
     cm3_lm_parameter *parameters; /**< all of them, in file order */
     size_t parameter_count;
     size_t extra_tensors; /**< of the file it came from: scales and mins of quantised matrices */
-    void *storage; /**< what it owns, beside what lies in a mapped file */
+    void *storage;        /**< what it owns, beside what lies in a mapped file */
 } cm3_lm;
 
 /** Fresh weights in f32 (training): normal of config.init_std cut at 3 std, norms 1 and 0. */
@@ -43,6 +43,9 @@ cm3_status cm3_lm_create_random(cm3_context *context, const cm3_lm_config *confi
  */
 cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const cm3_weights *weights,
                        const char *prefix, bool copy, bool check_weights, cm3_lm **lm);
+/** The same without its data: names, shapes and types, and where the integers of quantised matrices lie. */
+cm3_status cm3_lm_describe(cm3_context *context, const cm3_lm_config *config, const cm3_weights *weights,
+                           const char *prefix, cm3_lm **lm);
 void cm3_lm_destroy(cm3_lm *lm);
 
 /** Rows of one forward pass. */

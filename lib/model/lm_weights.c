@@ -283,6 +283,27 @@ cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const 
     return CM3_OK;
 }
 
+cm3_status cm3_lm_describe(cm3_context *context, const cm3_lm_config *config, const cm3_weights *weights,
+                           const char *prefix, cm3_lm **out) {
+    cm3_init *inits;
+    cm3_lm *lm;
+    *out = NULL;
+    CM3_TRY(create(context, config, &inits, &lm));
+    cm3_free(context, inits);
+    cm3_status status = CM3_OK;
+    for (size_t i = 0; i < lm->parameter_count && status == CM3_OK; i++) {
+        char name[192];
+        snprintf(name, sizeof name, "%s%s", prefix, lm->parameters[i].name);
+        status = place(lm, &lm->parameters[i], weights, name, cm3_weights_find(weights, name), false, false);
+    }
+    if (status == CM3_OK) {
+        *out = lm;
+    } else {
+        cm3_lm_destroy(lm);
+    }
+    return status;
+}
+
 uint64_t cm3_lm_config_parameters(const cm3_lm_config *c) {
     uint64_t d = (uint64_t)c->hidden_size, kv = (uint64_t)c->kv_heads * (uint64_t)c->head_dim,
              ffn = (uint64_t)c->ffn_size;

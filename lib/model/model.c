@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/options.h"
-#include "files/folder.h"
 #include "model/source.h"
 
 static const cm3_load_options load_defaults = {
@@ -63,7 +62,8 @@ static cm3_status load_lm(cm3_model *model, const cm3_source *source) {
     bool check_weights = source->options->check_weights != 0;
     CM3_TRY(cm3_lm_load(model->context, &source->lm, model->weights, "lm.", false, check_weights, &model->lm));
     model->parts |= CM3_PART_LM;
-    return source->exact ? check_superfluous(model, "lm.", model->lm->parameter_count + model->lm->extra_tensors) : CM3_OK;
+    return source->exact ? check_superfluous(model, "lm.", model->lm->parameter_count + model->lm->extra_tensors)
+                         : CM3_OK;
 }
 
 static cm3_status load_tokenizer(cm3_model *model, cm3_source *source) {
@@ -142,12 +142,6 @@ static cm3_status read_options(cm3_context *context, const cm3_load_options *opt
     return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_load_options: mode %d is unknown", (int)own->mode);
 }
 
-static cm3_source source_of(cm3_context *context, const cm3_load_options *options) {
-    const cm3_special_tokens none = {
-        .eod = -1, .pad = -1, .break_ = -1, .begin_image = -1, .end_image = -1, .end_span = -1};
-    return (cm3_source){.context = context, .options = options, .special = none};
-}
-
 /** Takes the file over, also on failure. */
 static cm3_status load_file(cm3_context *context, cm3_file *file, const cm3_load_options *options, cm3_model **model) {
     if (options->vqgan) {
@@ -155,7 +149,7 @@ static cm3_status load_file(cm3_context *context, cm3_file *file, const cm3_load
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
                         "cm3_load_options: vqgan belongs to a folder; a .cm3 file holds its own image tokenizer");
     }
-    cm3_source source = source_of(context, options);
+    cm3_source source = cm3_source_of(context, options);
     cm3_status status = cm3_source_read_file(&source, file);
     cm3_file_release(file);
     return make(&source, status, model);
@@ -167,14 +161,10 @@ cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_model_load: an argument is NULL");
     }
     cm3_load_options own;
-    cm3_file *file = NULL;
+    cm3_source source;
     CM3_TRY(read_options(context, options, &own));
-    if (cm3_is_folder(path)) {
-        cm3_source source = source_of(context, &own);
-        return make(&source, cm3_source_read_folder(&source, path), model);
-    }
-    CM3_TRY(cm3_file_open(context, path, &file));
-    return load_file(context, file, &own, model);
+    cm3_status status = cm3_source_read(context, path, &own, &source);
+    return make(&source, status, model);
 }
 
 cm3_status cm3_model_load_memory(cm3_context *context, const void *data, size_t size, const cm3_load_options *options,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "files/folder.h"
 #include "files/hash.h"
 #include "model/model.h"
 
@@ -16,6 +17,27 @@ void cm3_source_clear(cm3_source *source) {
     source->weights = NULL;
     source->bpe = NULL;
     source->config_json = NULL;
+}
+
+cm3_source cm3_source_of(cm3_context *context, const cm3_load_options *options) {
+    const cm3_special_tokens none = {
+        .eod = -1, .pad = -1, .break_ = -1, .begin_image = -1, .end_image = -1, .end_span = -1};
+    return (cm3_source){.context = context, .options = options, .special = none};
+}
+
+cm3_status cm3_source_read(cm3_context *context, const char *path, const cm3_load_options *options,
+                           cm3_source *source) {
+    cm3_file *file;
+    *source = cm3_source_of(context, options);
+    if (cm3_is_folder(path)) return cm3_source_read_folder(source, path);
+    if (options->vqgan) {
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
+                        "cm3_load_options: vqgan belongs to a folder; a .cm3 file holds its own image tokenizer");
+    }
+    CM3_TRY(cm3_file_open(context, path, &file));
+    cm3_status status = cm3_source_read_file(source, file);
+    cm3_file_release(file);
+    return status;
 }
 
 cm3_status cm3_source_open(const cm3_source *source, cm3_file *file, cm3_safetensors **tensors) {

@@ -28,6 +28,10 @@ typedef struct cm3_source {
 cm3_status cm3_source_read_file(cm3_source *source, cm3_file *file);
 /** Reads a folder in Hugging Face's layout: config.json, safetensors, tokenizer.json. */
 cm3_status cm3_source_read_folder(cm3_source *source, const char *folder);
+/** Reads whatever is at `path`. The source is set up and to be cleared also where this fails. */
+cm3_status cm3_source_read(cm3_context *context, const char *path, const cm3_load_options *options, cm3_source *source);
+/** A source with nothing in it yet. */
+cm3_source cm3_source_of(cm3_context *context, const cm3_load_options *options);
 void cm3_source_clear(cm3_source *source);
 
 /** Opens a safetensors file as the options say (mapped, or copied into huge pages); takes the file over. */

@@ -87,6 +87,11 @@ typedef struct cm3_kernels {
     void (*few_rows_mixed)(float *y, int64_t ldy, const float *x, int rows, const uint16_t *w, int64_t k,
                            int64_t n_begin, int64_t n_end, const float *bias);
 
+    /** Weights, finite, as blocks of integers (see cm3_quantised) behind each other: q8 the nearest, q4 on the line
+     * that fits best. */
+    void (*quantise_q8)(int8_t *values, uint16_t *scales, const float *w, int64_t blocks, int64_t block);
+    void (*quantise_q4)(uint8_t *values, uint16_t *scales, uint16_t *mins, const float *w, int64_t blocks,
+                        int64_t block);
     /** Blocks begin..end - 1 of rows of x, k columns each behind each other, counted through all rows. */
     void (*quantise_rows)(const cm3_quantised_rows *to, const float *x, int64_t begin, int64_t end);
     /**

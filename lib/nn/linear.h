@@ -12,7 +12,7 @@ typedef struct cm3_product {
     cm3_dtype dtype; /**< of a and b */
     const void *a, *b;
     float *c;
-    int64_t ldc; /**< from a row of c to the next; 0: n. Only with a batch of one */
+    int64_t ldc;       /**< from a row of c to the next; 0: n. Only with a batch of one */
     const float *bias; /**< [n] or NULL; only with a batch of one and trans_a = false */
 } cm3_product;
 

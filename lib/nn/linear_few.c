@@ -79,7 +79,8 @@ static void multiply_all(const few_call *call, int number, int64_t begin, int64_
     if (call->stage->rows > ROWS_AT_ONCE) step = (CACHED / column / GROUP + 1) * GROUP;
     for (int64_t from = begin; from < end; from += step) {
         int64_t to = end - from < step ? end : from + step;
-        for (int64_t row = 0; row < call->stage->rows; row += ROWS_AT_ONCE) multiply(call, number, row, from, to, member);
+        for (int64_t row = 0; row < call->stage->rows; row += ROWS_AT_ONCE)
+            multiply(call, number, row, from, to, member);
     }
 }
 

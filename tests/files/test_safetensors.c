@@ -191,12 +191,12 @@ static float values[50];
 static size_t fill(cm3_save_entry *entries) {
     for (int i = 0; i < 50; ++i) values[i] = (float)i - 20.5f;
     size_t n = 0;
-    entries[n++] = (cm3_save_entry){"lm.w", CM3_F32, CM3_F32, 2, {5, 3}, values};
-    entries[n++] = (cm3_save_entry){"lm.b", CM3_BF16, CM3_F32, 1, {50}, values};
-    entries[n++] = (cm3_save_entry){"none", CM3_F16, CM3_F32, 2, {0, 7}, NULL};
-    entries[n++] = (cm3_save_entry){"vq.\xc3\xbc", CM3_F16, CM3_F32, 3, {5, 2, 5}, values};
-    entries[n++] = (cm3_save_entry){"raw", CM3_U8, CM3_U8, 1, {64}, values};
-    entries[n++] = (cm3_save_entry){"last", CM3_I64, CM3_I64, 0, {0}, values};
+    entries[n++] = (cm3_save_entry){"lm.w", CM3_F32, CM3_F32, 2, {5, 3}, values, NULL, NULL};
+    entries[n++] = (cm3_save_entry){"lm.b", CM3_BF16, CM3_F32, 1, {50}, values, NULL, NULL};
+    entries[n++] = (cm3_save_entry){"none", CM3_F16, CM3_F32, 2, {0, 7}, NULL, NULL, NULL};
+    entries[n++] = (cm3_save_entry){"vq.\xc3\xbc", CM3_F16, CM3_F32, 3, {5, 2, 5}, values, NULL, NULL};
+    entries[n++] = (cm3_save_entry){"raw", CM3_U8, CM3_U8, 1, {64}, values, NULL, NULL};
+    entries[n++] = (cm3_save_entry){"last", CM3_I64, CM3_I64, 0, {0}, values, NULL, NULL};
     return n;
 }
 
@@ -289,7 +289,7 @@ START_TEST(large_conversion) {
     enum { COUNT = 100001 };
     float *many = malloc(COUNT * sizeof *many);
     for (int i = 0; i < COUNT; ++i) many[i] = (float)(i % 257) - 128;
-    cm3_save_entry entry = {"x", CM3_BF16, CM3_F32, 1, {COUNT}, many};
+    cm3_save_entry entry = {"x", CM3_BF16, CM3_F32, 1, {COUNT}, many, NULL, NULL};
     const char *path = test_path(&t, "x");
     ck_assert_int_eq(cm3_safetensors_write(t.context, path, &entry, 1, NULL, NULL, 0), CM3_OK);
     cm3_safetensors *tensors = open_path(path);
@@ -302,18 +302,18 @@ END_TEST
 
 START_TEST(entries_that_cannot_be) {
     static const cm3_save_entry wrong[] = {
-        {NULL, CM3_F32, CM3_F32, 1, {1}, values},
-        {"pad.0", CM3_U8, CM3_U8, 1, {1}, values},
-        {"__metadata__", CM3_U8, CM3_U8, 1, {1}, values},
-        {"x", CM3_DTYPE_NONE, CM3_DTYPE_NONE, 1, {1}, values},
-        {"x", CM3_F32, CM3_F32, 9, {1}, values},
-        {"x", CM3_F32, CM3_F32, -1, {1}, values},
-        {"x", CM3_F32, CM3_F32, 1, {-1}, values},
-        {"x", CM3_F32, CM3_F32, 2, {INT64_MAX, 4}, values},
-        {"x", CM3_F32, CM3_I32, 1, {1}, values},
-        {"x", CM3_U8, CM3_F32, 1, {1}, values},
-        {"x", CM3_F32, CM3_F32, 1, {1}, NULL},
-        {"\xff", CM3_F32, CM3_F32, 1, {1}, values},
+        {NULL, CM3_F32, CM3_F32, 1, {1}, values, NULL, NULL},
+        {"pad.0", CM3_U8, CM3_U8, 1, {1}, values, NULL, NULL},
+        {"__metadata__", CM3_U8, CM3_U8, 1, {1}, values, NULL, NULL},
+        {"x", CM3_DTYPE_NONE, CM3_DTYPE_NONE, 1, {1}, values, NULL, NULL},
+        {"x", CM3_F32, CM3_F32, 9, {1}, values, NULL, NULL},
+        {"x", CM3_F32, CM3_F32, -1, {1}, values, NULL, NULL},
+        {"x", CM3_F32, CM3_F32, 1, {-1}, values, NULL, NULL},
+        {"x", CM3_F32, CM3_F32, 2, {INT64_MAX, 4}, values, NULL, NULL},
+        {"x", CM3_F32, CM3_I32, 1, {1}, values, NULL, NULL},
+        {"x", CM3_U8, CM3_F32, 1, {1}, values, NULL, NULL},
+        {"x", CM3_F32, CM3_F32, 1, {1}, NULL, NULL, NULL},
+        {"\xff", CM3_F32, CM3_F32, 1, {1}, values, NULL, NULL},
     };
     const char *path = test_path(&t, "x");
     test_put(path, "old", 3);
@@ -321,7 +321,7 @@ START_TEST(entries_that_cannot_be) {
         ck_assert_int_eq(cm3_safetensors_write(t.context, path, &wrong[i], 1, NULL, NULL, 0),
                          CM3_ERROR_INVALID_ARGUMENT);
     }
-    cm3_save_entry twice[] = {{"x", CM3_F32, CM3_F32, 1, {1}, values}, {"x", CM3_F32, CM3_F32, 1, {1}, values}};
+    const cm3_save_entry x = {"x", CM3_F32, CM3_F32, 1, {1}, values, NULL, NULL}, twice[] = {x, x};
     ck_assert_int_eq(cm3_safetensors_write(t.context, path, twice, 2, NULL, NULL, 0), CM3_ERROR_INVALID_ARGUMENT);
     static const char *const sum[] = {"xxh3"}, *const bad[] = {"\xff"}, *const null[] = {NULL}, *const ok[] = {"a"};
     static const char *const same[] = {"a", "a"};

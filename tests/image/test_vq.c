@@ -430,7 +430,7 @@ START_TEST(file_round_trip) {
     for (size_t i = 0; i < count; i++) {
         const cm3_tensor *t = &vq->parameters[i].tensor;
         snprintf(names[i], sizeof names[i], "vq.%s", vq->parameters[i].name);
-        entries[i] = (cm3_save_entry){names[i], CM3_F32, CM3_F32, t->rank, {0}, t->data};
+        entries[i] = (cm3_save_entry){names[i], CM3_F32, CM3_F32, t->rank, {0}, t->data, NULL, NULL};
         memcpy(entries[i].shape, t->shape, (size_t)t->rank * sizeof(int64_t));
     }
     file_cases[_i].tamper(entries, &count);

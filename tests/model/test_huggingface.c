@@ -60,7 +60,7 @@ static size_t entries_of(const cm3_safetensors *tensors, cm3_save_entry *entries
     ck_assert_uint_le(count, MOST_TENSORS);
     for (size_t i = 0; i < count; i++) {
         const cm3_entry *e = cm3_safetensors_at(tensors, i);
-        entries[i] = (cm3_save_entry){e->name, e->dtype, e->dtype, e->rank, {0}, e->data};
+        entries[i] = (cm3_save_entry){e->name, e->dtype, e->dtype, e->rank, {0}, e->data, NULL, NULL};
         memcpy(entries[i].shape, e->shape, sizeof e->shape);
     }
     return count;
