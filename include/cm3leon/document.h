@@ -15,7 +15,8 @@ typedef enum cm3_segment_kind {
     CM3_SEGMENT_TEXT = 1,
     CM3_SEGMENT_IMAGE = 2, /**< pixels, or codes, or both */
     CM3_SEGMENT_BREAK = 3,
-    CM3_SEGMENT_MASK = 4 /**< stands for something to be filled in; written as sentinel `mask` */
+    CM3_SEGMENT_MASK = 4, /**< stands for something to be filled in; written as sentinel `mask` */
+    CM3_SEGMENT_IDS = 5   /**< token ids as they are; `codes` holds them */
 } cm3_segment_kind;
 
 /** One segment; pointers belong to the document and stay valid until it is changed or destroyed. */
@@ -25,7 +26,7 @@ typedef struct cm3_segment {
     const char *text;       /**< TEXT: UTF-8, NUL-terminated; else NULL */
     size_t text_size;       /**< bytes without the NUL */
     const cm3_image *image; /**< IMAGE: pixels where known, else NULL */
-    const int32_t *codes;   /**< IMAGE: codes where known, else NULL */
+    const int32_t *codes;   /**< IMAGE: codes where known, else NULL. IDS: the ids */
     size_t code_count;
     int32_t mask; /**< MASK: number of the sentinel */
 } cm3_segment;
@@ -46,6 +47,20 @@ CM3_API cm3_status cm3_document_add_break(cm3_document *document);
 
 /** Appends mask `number` (0..sentinels-1). */
 CM3_API cm3_status cm3_document_add_mask(cm3_document *document, int32_t number);
+
+/**
+ * Appends token ids, copied. A prompt of nothing but one such segment is taken as it is: nothing is put before or
+ * behind it. Errors: INVALID_ARGUMENT, NO_MEMORY; an id outside the vocabulary is found when the prompt is read.
+ */
+CM3_API cm3_status cm3_document_add_ids(cm3_document *document, const int32_t *ids, size_t count);
+
+/**
+ * Appends a text in which each `<image>` stands for the next of the pictures, as Hugging Face's processor of Chameleon
+ * has it: text and pictures as segments in that order. INVALID_ARGUMENT where there are not as many of the one as of
+ * the other; then nothing was appended.
+ */
+CM3_API cm3_status cm3_document_add_prompt(cm3_document *document, const char *text, cm3_image *const *images,
+                                           size_t image_count);
 
 CM3_API cm3_status cm3_document_count(const cm3_document *document, size_t *count);
 

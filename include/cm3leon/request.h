@@ -11,17 +11,26 @@ extern "C" {
 #endif
 
 typedef enum cm3_modality {
-    CM3_MODALITY_IMAGE = 1,      /**< exactly one image, then the end */
-    CM3_MODALITY_TEXT = 2,       /**< text until its end or max_tokens */
-    CM3_MODALITY_INTERLEAVED = 3 /**< text; a begin-image token opens an image of exactly N tokens; text again */
+    CM3_MODALITY_IMAGE = 1,       /**< exactly one image, then the end */
+    CM3_MODALITY_TEXT = 2,        /**< text until its end or max_tokens */
+    CM3_MODALITY_INTERLEAVED = 3, /**< text; a begin-image token opens an image of exactly N tokens; text again */
+    CM3_MODALITY_FREE = 4         /**< any token but image codes, as Hugging Face's Chameleon masks them */
 } cm3_modality;
+
+/** Types of cached keys and values. */
+typedef enum cm3_kv_type {
+    CM3_KV_AUTO = 0, /**< bf16 with bf16 products, else f32 */
+    CM3_KV_F32 = 1,
+    CM3_KV_BF16 = 2,
+    CM3_KV_INT8 = 3 /**< 8 bits, and an f32 scale for each key and value of a head */
+} cm3_kv_type;
 
 typedef struct cm3_generate_options {
     size_t struct_size;
     cm3_modality modality;      /**< default CM3_MODALITY_IMAGE */
     uint64_t seed;              /**< 0 (default): one is picked and told by cm3_request_seed() */
     int32_t candidates;         /**< 1..64; default 1 */
-    float guidance_scale;       /**< u + s (c - u) (paper eq. 2); 1 is none. 0..100; default 1.5 */
+    float guidance_scale;       /**< u + s (c - u) (paper eq. 2), of images; 1 is none. 0..100; default 1.5 */
     const cm3_sampler *sampler; /**< NULL (default): the chain made of the four values below. A hold is taken */
     float temperature;          /**< 0..100; default 0.3; 0 is greedy */
     int32_t top_k;              /**< 0 (default): off */
@@ -31,15 +40,33 @@ typedef struct cm3_generate_options {
     int32_t preview_rows;       /**< 0 (default): none; n: an IMAGE_ROWS event each n finished rows of tokens */
     cm3_compute compute;        /**< default AUTO: bf16 where the CPU has it */
     uint32_t encode_flags;      /**< cm3_encode_flags for prompt texts; default CM3_ENCODE_PLAIN */
+    /** Chameleon, where pictures came before the one being drawn, and guidance_scale is not 1: how closely these are
+     * followed; u + t (p - u) + s (c - p), p knowing only the pictures. 0..100; default 1.2 */
+    float image_guidance_scale;
+    int32_t min_tokens;      /**< 0 (default): none; the end and stop_ids are barred before so many tokens */
+    const int32_t *stop_ids; /**< text ends at any of these too; copied. Default NULL */
+    size_t stop_count;
+    int32_t ignore_stops; /**< not 0: text goes on over its end and stop_ids until max_tokens. Default 0 */
+    int32_t end_turn;     /**< not 0: the prompt is closed by the token that ends a turn (Chameleon). Default 0 */
+    int32_t codes_only;   /**< not 0: pictures stay codes, and a decoder is not needed. Default 0 */
+    cm3_kv_type kv;       /**< of cached keys and values; default CM3_KV_AUTO */
 } cm3_generate_options;
 
 CM3_API void cm3_generate_options_init(cm3_generate_options *options);
+
+/**
+ * The same with what the model's authors published for it: Chameleon's guidance 3.0 and 1.2, temperature 0.7, top_p
+ * 0.9, and for text a repetition penalty of 1.2 (Meta's inference code); other models keep the defaults.
+ * Errors: INVALID_ARGUMENT.
+ */
+CM3_API cm3_status cm3_generate_options_for(const cm3_model *model, cm3_modality modality,
+                                            cm3_generate_options *options);
 
 typedef enum cm3_event_kind {
     CM3_EVENT_TEXT = 1,       /**< text: whole code points */
     CM3_EVENT_TOKEN = 2,      /**< token, modality, index */
     CM3_EVENT_IMAGE_ROWS = 3, /**< image: a preview whose rows of pixels from `row` on, `rows` of them, are new */
-    CM3_EVENT_IMAGE = 4,      /**< image: a finished picture */
+    CM3_EVENT_IMAGE = 4,      /**< image: a finished picture; NULL with codes_only */
     CM3_EVENT_PROGRESS = 5,   /**< done, total, seconds */
     CM3_EVENT_END = 6         /**< the candidate ended: reason */
 } cm3_event_kind;

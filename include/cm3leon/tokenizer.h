@@ -16,14 +16,16 @@ typedef struct cm3_tokenizer cm3_tokenizer;
 
 /** Special tokens by role, since their names mean different things in the two families. */
 typedef enum cm3_token_role {
-    CM3_TOKEN_EOD = 1, /**< begins and ends a document */
+    CM3_TOKEN_EOD = 1, /**< begins and ends a document; Chameleon's only ends it */
     CM3_TOKEN_PAD = 2,
-    CM3_TOKEN_BREAK = 3,       /**< between a text and an image and between documents (CM3Leon) */
+    CM3_TOKEN_BREAK = 3,       /**< between a text and an image and between documents (CM3Leon; Chameleon has none) */
     CM3_TOKEN_BEGIN_IMAGE = 4, /**< the same token as BREAK in the CM3Leon family */
     CM3_TOKEN_END_IMAGE = 5,   /**< may be absent */
     CM3_TOKEN_END_SPAN = 6,    /**< closes an infilled span */
     CM3_TOKEN_SENTINEL = 7,    /**< index 0.. : mask i */
-    CM3_TOKEN_IMAGE = 8        /**< index 0..codes-1 : image code */
+    CM3_TOKEN_IMAGE = 8,       /**< index 0..codes-1 : image code */
+    CM3_TOKEN_BOS = 9,         /**< begins a prompt (Chameleon; EOD does in the CM3Leon family) */
+    CM3_TOKEN_END_TURN = 10    /**< ends a turn of a talk (Chameleon) */
 } cm3_token_role;
 
 /** Reads a Hugging Face tokenizer.json. Errors: NOT_FOUND, IO, FORMAT, UNSUPPORTED, NO_MEMORY. */
@@ -73,20 +75,21 @@ CM3_API cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_tok
 
 /**
  * A picture to its codes, 0..image_codes-1, row-major; `capacity` must be at least image_tokens. The picture is resized
- * (short side to image_resolution, Lanczos) and centre-cropped where its size differs. UNSUPPORTED without an image
- * tokenizer.
+ * (short side to image_resolution, Lanczos) and centre-cropped where its size differs, as the model's source does it:
+ * as Hugging Face in its folders, as Meta elsewhere. UNSUPPORTED without an image tokenizer.
  */
 CM3_API cm3_status cm3_tokenizer_encode_image(const cm3_tokenizer *tokenizer, const cm3_image *image, int32_t *codes,
                                               size_t capacity, size_t *count);
 
 /** How pixels become numbers; the two differ, and so do some codes. */
 typedef enum cm3_preprocessing {
+    CM3_PREPROCESSING_AUTO = 0, /**< HF in a folder of Hugging Face's layout, else META */
     CM3_PREPROCESSING_META = 1, /**< Chameleon's own code: 2 u8 / 255 - 1 */
     CM3_PREPROCESSING_HF = 2 /**< Hugging Face's image processor, as the folder's preprocessor_config.json says; without
                                   one with Chameleon's values: 0.0078 u8 - 1 */
 } cm3_preprocessing;
 
-/** cm3_tokenizer_encode_image() is this with CM3_PREPROCESSING_META. */
+/** cm3_tokenizer_encode_image() is this with CM3_PREPROCESSING_AUTO. */
 CM3_API cm3_status cm3_tokenizer_encode_image_as(const cm3_tokenizer *tokenizer, const cm3_image *image,
                                                  cm3_preprocessing preprocessing, int32_t *codes, size_t capacity,
                                                  size_t *count);

@@ -103,6 +103,49 @@ cm3_status cm3_document_add_mask(cm3_document *document, int32_t number) {
     return push(document, &(cm3_segment_data){.kind = CM3_SEGMENT_MASK, .mask = number});
 }
 
+cm3_status cm3_document_add_ids(cm3_document *document, const int32_t *ids, size_t count) {
+    if (!document) return CM3_ERROR_INVALID_ARGUMENT;
+    cm3_context *context = document->context;
+    if (!ids || !count) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_add_ids: there are no ids");
+    cm3_segment_data segment = {.kind = CM3_SEGMENT_IDS, .codes = cm3_calloc(context, count, sizeof *ids)};
+    if (!segment.codes) return cm3_fail_memory(context, count * sizeof *ids, "ids of a document");
+    memcpy(segment.codes, ids, count * sizeof *ids);
+    segment.code_count = count;
+    return push(document, &segment);
+}
+
+#define PLACEHOLDER "<image>"
+
+/** The text's parts and the pictures between them. */
+static cm3_status add_parts(cm3_document *document, const char *text, cm3_image *const *images) {
+    const char *place;
+    for (size_t i = 0; (place = strstr(text, PLACEHOLDER)); i++) {
+        if (place != text) CM3_TRY(cm3_document_add_text(document, text, (size_t)(place - text)));
+        CM3_TRY(cm3_document_add_image(document, images[i]));
+        text = place + strlen(PLACEHOLDER);
+    }
+    return *text ? cm3_document_add_text(document, text, SIZE_MAX) : CM3_OK;
+}
+
+cm3_status cm3_document_add_prompt(cm3_document *document, const char *text, cm3_image *const *images,
+                                   size_t image_count) {
+    if (!document) return CM3_ERROR_INVALID_ARGUMENT;
+    if (!text || (!images && image_count)) {
+        return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_add_prompt: an argument is NULL");
+    }
+    size_t places = 0, before = document->count;
+    for (const char *place = text; (place = strstr(place, PLACEHOLDER)); place += strlen(PLACEHOLDER)) places++;
+    if (places != image_count) {
+        return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT,
+                        "the text has " PLACEHOLDER " %zu times; there are %zu pictures", places, image_count);
+    }
+    cm3_status status = add_parts(document, text, images);
+    while (status != CM3_OK && document->count > before) {
+        clear_segment(document->context, &document->segments[--document->count]);
+    }
+    return status;
+}
+
 cm3_status cm3_document_copy(const cm3_document *document, cm3_document **copy) {
     CM3_TRY(cm3_document_create(document->context, copy));
     cm3_status status = CM3_OK;
@@ -120,6 +163,9 @@ cm3_status cm3_document_copy(const cm3_document *document, cm3_document **copy) 
             break;
         case CM3_SEGMENT_MASK:
             status = cm3_document_add_mask(*copy, s->mask);
+            break;
+        case CM3_SEGMENT_IDS:
+            status = cm3_document_add_ids(*copy, s->codes, s->code_count);
             break;
         }
     }

@@ -49,7 +49,7 @@ static cm3_status push_pixels(const cm3_encoder *encoder, const cm3_image *image
     size_t count = (size_t)cm3_vq_tokens(encoder->vq);
     int32_t *codes = cm3_calloc(encoder->context, count, sizeof *codes);
     if (!codes) return cm3_fail_memory(encoder->context, count * sizeof *codes, "image codes");
-    cm3_status status = cm3_vq_encode_image(encoder->vq, image, NULL, codes);
+    cm3_status status = cm3_vq_encode_image(encoder->vq, image, encoder->preprocessing, codes);
     if (status == CM3_OK) status = push_codes(encoder, codes, count, ids);
     cm3_free(encoder->context, codes);
     return status;
@@ -77,6 +77,18 @@ static cm3_status push_sentinel(const cm3_encoder *encoder, int32_t number, cm3_
     return cm3_ids_push(encoder->context, ids, encoder->special->sentinels[number]);
 }
 
+static cm3_status push_ids(const cm3_encoder *encoder, const cm3_segment_data *segment, cm3_ids *ids) {
+    for (size_t i = 0; i < segment->code_count; i++) {
+        int32_t id = segment->codes[i];
+        if (id < 0 || id >= encoder->special->vocab_size) {
+            return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "id %zu of the prompt is %d, not in 0..%d", i,
+                            id, encoder->special->vocab_size - 1);
+        }
+        CM3_TRY(cm3_ids_push(encoder->context, ids, id));
+    }
+    return CM3_OK;
+}
+
 cm3_status cm3_document_tokens(const cm3_encoder *encoder, const cm3_document *document, cm3_ids *ids) {
     for (size_t i = 0; i < document->count; i++) {
         const cm3_segment_data *segment = &document->segments[i];
@@ -94,6 +106,9 @@ cm3_status cm3_document_tokens(const cm3_encoder *encoder, const cm3_document *d
         case CM3_SEGMENT_MASK:
             CM3_TRY(push_sentinel(encoder, segment->mask, ids));
             break;
+        case CM3_SEGMENT_IDS:
+            CM3_TRY(push_ids(encoder, segment, ids));
+            break;
         }
     }
     return CM3_OK;
@@ -104,17 +119,41 @@ static int32_t image_opener(const cm3_special_tokens *special) {
     return special->begin_image >= 0 ? special->begin_image : special->break_;
 }
 
-cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *document, bool image_follows,
+static cm3_status chameleon_prompt(const cm3_encoder *encoder, const cm3_document *document, cm3_prompt_form form,
+                                   cm3_ids *ids) {
+    const cm3_special_tokens *special = encoder->special;
+    CM3_TRY(cm3_ids_push(encoder->context, ids, special->bos));
+    CM3_TRY(cm3_document_tokens(encoder, document, ids));
+    if (form.end_turn) CM3_TRY(push_role(encoder, ids, special->end_turn, "end of turn"));
+    return form.image_follows ? push_role(encoder, ids, special->begin_image, "begin image") : CM3_OK;
+}
+
+cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *document, cm3_prompt_form form,
                              cm3_ids *ids) {
+    bool spelled = document->count == 1 && document->segments[0].kind == CM3_SEGMENT_IDS;
+    if (spelled) return cm3_document_tokens(encoder, document, ids);
+    if (encoder->special->bos >= 0) return chameleon_prompt(encoder, document, form, ids);
     CM3_TRY(push_role(encoder, ids, encoder->special->eod, "eod"));
     size_t before = ids->count;
     CM3_TRY(cm3_document_tokens(encoder, document, ids));
-    if (!image_follows) return CM3_OK;
+    if (!form.image_follows) return CM3_OK;
     if (ids->count == before) CM3_TRY(push_sentinel(encoder, 0, ids));
     return push_role(encoder, ids, image_opener(encoder->special), "break");
 }
 
+bool cm3_is_of_pictures(const cm3_special_tokens *special, int32_t id) {
+    return special->image_code[id] >= 0 || id == special->bos || id == special->begin_image || id == special->end_image;
+}
+
+int64_t cm3_unconditional_count(const cm3_special_tokens *special) {
+    return special->bos >= 0 ? 2 : 3;
+}
+
 cm3_status cm3_unconditional_tokens(const cm3_encoder *encoder, cm3_ids *ids) {
+    if (encoder->special->bos >= 0) {
+        CM3_TRY(cm3_ids_push(encoder->context, ids, encoder->special->bos));
+        return push_role(encoder, ids, encoder->special->begin_image, "begin image");
+    }
     CM3_TRY(push_role(encoder, ids, encoder->special->eod, "eod"));
     CM3_TRY(push_sentinel(encoder, 0, ids));
     return push_role(encoder, ids, image_opener(encoder->special), "break");

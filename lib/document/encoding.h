@@ -12,8 +12,9 @@ typedef struct cm3_encoder {
     cm3_context *context;
     const cm3_bpe *bpe;
     const cm3_special_tokens *special;
-    const cm3_vq *vq;      /**< NULL: images must come as codes */
-    uint32_t encode_flags; /**< cm3_encode_flags, for texts */
+    const cm3_vq *vq;                          /**< NULL: images must come as codes */
+    const cm3_hf_preprocessing *preprocessing; /**< NULL: pixels as Meta has them */
+    uint32_t encode_flags;                     /**< cm3_encode_flags, for texts */
 } cm3_encoder;
 
 /** A growing list of ids. */
@@ -34,15 +35,22 @@ cm3_status cm3_ids_push(cm3_context *context, cm3_ids *ids, int32_t id);
 cm3_status cm3_document_tokens(const cm3_encoder *encoder, const cm3_document *document, cm3_ids *ids);
 
 /**
- * The prompt of a request for an image (CM3Leon section 2.2 and `paper.md` section 4): eod, the document, break.
- * Without segments of text the caption is sentinel 0.
+ * The prompt of a request. CM3Leon: eod, the document and, where an image follows, break (section 2.2 and `paper.md`
+ * section 4); without segments of text the caption is sentinel 0. Chameleon: bos, the document, `end_turn` where asked
+ * for, begin_image where an image follows. A document of ids is taken as it is.
  */
-cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *document, bool image_follows,
+typedef struct cm3_prompt_form {
+    bool image_follows, end_turn;
+} cm3_prompt_form;
+cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *document, cm3_prompt_form form,
                              cm3_ids *ids);
 
-/** The unconditional stream's prompt: eod, sentinel 0, break. */
-#define CM3_UNCONDITIONAL_TOKENS 3
+/** The unconditional stream's prompt: eod, sentinel 0, break; Chameleon's: bos, begin_image. */
+int64_t cm3_unconditional_count(const cm3_special_tokens *special);
 cm3_status cm3_unconditional_tokens(const cm3_encoder *encoder, cm3_ids *ids);
+
+/** What guidance by pictures knows of a text (Chameleon's inference code): image codes, bos, begin_image, end_image. */
+bool cm3_is_of_pictures(const cm3_special_tokens *special, int32_t id);
 
 /** A training document: eod, caption (or sentinel 0 where `drop_caption`), break, codes, and the closing eod. */
 cm3_status cm3_training_tokens(const cm3_encoder *encoder, const char *text, size_t text_size, const int32_t *codes,

@@ -8,10 +8,13 @@
 
 bool cm3_candidate_may_say(const cm3_request *request, const cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
                            int64_t room, uint8_t kind) {
+    const cm3_generate_options *o = &request->options;
     if (candidate->in_image) return kind == 2;
-    if (kind == 1 || kind == 3) return true;
+    if (kind == 3) return candidate->history.count - candidate->prompt_count >= (size_t)o->min_tokens;
+    if (kind == 1) return true;
+    if (o->modality == CM3_MODALITY_FREE) return kind != 2;
     /* An image opens only where all of it still fits, its brackets included. */
-    return kind == 4 && request->options.modality == CM3_MODALITY_INTERLEAVED && vocabulary->image_tokens &&
+    return kind == 4 && o->modality == CM3_MODALITY_INTERLEAVED && vocabulary->image_tokens &&
            room >= vocabulary->image_tokens + 2;
 }
 
@@ -122,7 +125,7 @@ static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, cm
     candidate->codes.count = 0;
     candidate->image_index++;
     CM3_TRY(add_piece(request, candidate, piece));
-    return graph ? push_event(request, candidate, &event) : CM3_OK;
+    return graph || request->options.codes_only ? push_event(request, candidate, &event) : CM3_OK;
 }
 
 /** max_tokens bounds text; a picture that has begun is finished. */
@@ -135,6 +138,7 @@ static cm3_status end_if_full(cm3_request *request, cm3_candidate *candidate) {
 cm3_status cm3_candidate_show(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph) {
     const cm3_vq *vq = request->model->tokenizer->vq;
     bool whole = candidate->codes.count == (size_t)cm3_vq_tokens(vq);
+    if (request->options.codes_only) graph = NULL;
     cm3_status status = whole ? close_image(request, candidate, graph) : tell_rows(request, candidate, graph);
     candidate->due_rows = 0;
     if (status != CM3_OK || !whole) return status;
@@ -151,7 +155,7 @@ static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, cons
     int32_t count = (int32_t)candidate->codes.count, every = request->options.preview_rows,
             side = cm3_vq_grid(tokenizer->vq);
     if (count < vocabulary->image_tokens) {
-        bool preview = every > 0 && count % side == 0 && count / side % every == 0;
+        bool preview = every > 0 && !request->options.codes_only && count % side == 0 && count / side % every == 0;
         candidate->due_rows = preview ? every : 0;
         return CM3_OK;
     }
@@ -164,14 +168,21 @@ static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, cons
 /* --- one token -----------------------------------------------------------------------------------------------------
  */
 
-/** Guidance's stream begins anew with each picture: its prompt knows nothing of what was said. */
-static cm3_status restart_unconditional(cm3_request *request, cm3_candidate *candidate) {
-    cm3_stream *stream = &candidate->unconditional;
+cm3_status cm3_candidate_guide(cm3_request *request, cm3_candidate *candidate) {
+    const cm3_special_tokens *special = &request->model->tokenizer->special;
+    cm3_stream *stream = &candidate->unconditional, *pictures = &candidate->pictures;
     if (!stream->cache) return CM3_OK;
     stream->cache->length = 0;
     stream->pending.count = 0;
     for (size_t i = 0; i < request->unconditional_ids.count; i++) {
         CM3_TRY(cm3_ids_push(request->context, &stream->pending, request->unconditional_ids.ids[i]));
+    }
+    if (!pictures->cache) return CM3_OK;
+    pictures->cache->length = 0;
+    pictures->pending.count = 0;
+    for (size_t i = 0; i < candidate->history.count; i++) {
+        int32_t id = candidate->history.ids[i];
+        if (cm3_is_of_pictures(special, id)) CM3_TRY(cm3_ids_push(request->context, &pictures->pending, id));
     }
     return CM3_OK;
 }
@@ -179,23 +190,30 @@ static cm3_status restart_unconditional(cm3_request *request, cm3_candidate *can
 static cm3_status feed(cm3_request *request, cm3_candidate *candidate, int32_t token, bool was_image) {
     if (candidate->ended) return CM3_OK;
     CM3_TRY(cm3_ids_push(request->context, &candidate->conditional.pending, token));
-    if (was_image && candidate->in_image && candidate->unconditional.cache) {
-        CM3_TRY(cm3_ids_push(request->context, &candidate->unconditional.pending, token));
+    if (!was_image || !candidate->in_image || !candidate->unconditional.cache) return CM3_OK;
+    CM3_TRY(cm3_ids_push(request->context, &candidate->unconditional.pending, token));
+    if (!candidate->pictures.cache) return CM3_OK;
+    return cm3_ids_push(request->context, &candidate->pictures.pending, token);
+}
+
+static bool is_stop(const cm3_request *request, int32_t token) {
+    for (size_t i = 0; i < request->stops.count; i++) {
+        if (request->stops.ids[i] == token) return true;
     }
-    return CM3_OK;
+    return false;
 }
 
 static cm3_status take_text(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
                             int32_t token) {
     uint8_t kind = vocabulary->kind[token];
-    if (kind == 3) {
+    if ((kind == 3 || is_stop(request, token)) && !request->options.ignore_stops) {
         CM3_TRY(close_text(request, candidate));
         return cm3_candidate_end(request, candidate, CM3_END_FINISHED, CM3_OK);
     }
-    if (kind == 4) {
+    if (kind == 4 && request->options.modality == CM3_MODALITY_INTERLEAVED) {
         CM3_TRY(close_text(request, candidate));
         candidate->in_image = true;
-        return restart_unconditional(request, candidate);
+        return cm3_candidate_guide(request, candidate);
     }
     CM3_TRY(cm3_bpe_decode_raw(request->model->tokenizer->bpe, &token, 1, true, &candidate->bytes,
                                &candidate->byte_count, &candidate->byte_capacity));
@@ -242,8 +260,8 @@ cm3_status cm3_candidate_end(cm3_request *request, cm3_candidate *candidate, cm3
 
 void cm3_candidate_clear(cm3_request *request, cm3_candidate *candidate) {
     cm3_context *context = request->context;
-    cm3_stream *streams[] = {&candidate->conditional, &candidate->unconditional};
-    for (int i = 0; i < 2; i++) {
+    cm3_stream *streams[] = {&candidate->conditional, &candidate->unconditional, &candidate->pictures};
+    for (int i = 0; i < 3; i++) {
         cm3_cache_destroy(context, streams[i]->cache);
         cm3_ids_clear(context, &streams[i]->pending);
     }

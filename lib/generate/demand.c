@@ -3,6 +3,24 @@
 
 #include "base/status.h"
 
+int64_t cm3_demand_pictures(const cm3_special_tokens *special, const cm3_generate_options *options,
+                            const cm3_ids *prompt) {
+    int64_t count = 0, codes = 0;
+    if (special->bos < 0 || !cm3_is_guided(options)) return 0;
+    for (size_t i = 0; i < prompt->count; i++) {
+        count += cm3_is_of_pictures(special, prompt->ids[i]);
+        codes += special->image_code[prompt->ids[i]] >= 0;
+    }
+    /* Where pictures may come later, it may be needed then. */
+    return codes || options->modality == CM3_MODALITY_INTERLEAVED ? count : 0;
+}
+
+/** Positions that guidance by pictures may come to. */
+static int64_t picture_positions(const cm3_demand *demand, int64_t image_tokens) {
+    if (!demand->pictures) return 0;
+    return demand->modality == CM3_MODALITY_IMAGE ? demand->pictures + image_tokens : demand->capacity;
+}
+
 /** A batch that is only looked at: caches without memory, tokens that nobody reads. */
 typedef struct mock_batch {
     cm3_kv_cache *caches, *prefixes;
@@ -66,6 +84,12 @@ static void mock_fill(mock_batch *mock, const cm3_kv_cache *like, const cm3_dema
         for (int32_t c = 0; c < d->candidates && d->unconditional; c++) {
             mock_add(mock, like, NULL, d->unconditional, reads ? d->unconditional : 1);
         }
+        for (int32_t c = 0; c < d->candidates && d->pictures; c++) {
+            /* Of a prompt, all at once; behind it, all that was drawn, when the next picture begins. */
+            bool again = d->modality != CM3_MODALITY_IMAGE;
+            int64_t rows = reads ? d->pictures : again ? d->capacity : 1;
+            mock_add(mock, like, NULL, d->capacity, rows);
+        }
     }
 }
 
@@ -111,8 +135,11 @@ cm3_status cm3_demand_measure(cm3_model *model, const cm3_vocabulary *vocabulary
     bool pictures = false;
     *scratch = (cm3_scratch){0};
     for (size_t i = 0; i < count; i++) {
-        streams += (size_t)demands[i].candidates * (demands[i].unconditional ? 2 : 1) + 1;
-        pictures = pictures || demands[i].modality != CM3_MODALITY_TEXT;
+        streams +=
+            (size_t)demands[i].candidates * (size_t)(1 + (demands[i].unconditional > 0) + (demands[i].pictures > 0)) +
+            1;
+        bool draws = demands[i].modality == CM3_MODALITY_IMAGE || demands[i].modality == CM3_MODALITY_INTERLEAVED;
+        pictures = pictures || draws;
     }
     mock_batch mock;
     cm3_status status = mock_up(model->context, &mock, streams, count);
@@ -123,7 +150,7 @@ cm3_status cm3_demand_measure(cm3_model *model, const cm3_vocabulary *vocabulary
         status = measure_step(model, vocabulary, measuring, &mock, scratch);
     }
     mock_down(model->context, &mock);
-    if (status == CM3_OK && pictures && model->tokenizer->vq) {
+    if (status == CM3_OK && pictures && model->tokenizer->vq && model->tokenizer->vq->has_decoder) {
         status = measure_picture(model->tokenizer->vq, measuring, scratch);
     }
     return status;
@@ -132,12 +159,14 @@ cm3_status cm3_demand_measure(cm3_model *model, const cm3_vocabulary *vocabulary
 bool cm3_demand_caches(const cm3_lm_config *config, cm3_dtype kv, int64_t image_tokens, const cm3_demand *d,
                        size_t *bytes) {
     bool shares = d->candidates > 1;
-    size_t prompt = 0, own, unconditional = 0;
+    size_t prompt = 0, own, unconditional = 0, pictures = 0;
+    int64_t positions = picture_positions(d, image_tokens);
     bool fits = cm3_cache_size(config, kv, d->capacity - (shares ? d->prompt : 0), &own) &&
                 (!shares || cm3_cache_size(config, kv, d->prompt, &prompt)) &&
-                (!d->unconditional || cm3_cache_size(config, kv, d->unconditional + image_tokens, &unconditional));
-    return fits && cm3_add_size(own, unconditional, bytes) && cm3_mul_size(*bytes, (size_t)d->candidates, bytes) &&
-           cm3_add_size(*bytes, prompt, bytes);
+                (!d->unconditional || cm3_cache_size(config, kv, d->unconditional + image_tokens, &unconditional)) &&
+                (!positions || cm3_cache_size(config, kv, positions, &pictures));
+    return fits && cm3_add_size(own, unconditional, bytes) && cm3_add_size(*bytes, pictures, bytes) &&
+           cm3_mul_size(*bytes, (size_t)d->candidates, bytes) && cm3_add_size(*bytes, prompt, bytes);
 }
 
 static cm3_status too_long(const cm3_model *model, int64_t prompt, int64_t needed) {

@@ -11,6 +11,7 @@
 /** What one request asks for. */
 typedef struct cm3_demand {
     int64_t prompt, unconditional; /**< tokens; unconditional 0: no guidance */
+    int64_t pictures;              /**< tokens that guidance by pictures begins with; 0: there is none */
     int64_t capacity;              /**< positions of a candidate */
     int32_t candidates;
     cm3_modality modality;
@@ -26,6 +27,15 @@ typedef struct cm3_scratch {
 /** The scratch for `count` requests in one batch, their pictures included. Runs on the compute thread. */
 cm3_status cm3_demand_measure(cm3_model *model, const cm3_vocabulary *vocabulary, cm3_graph *measuring,
                               const cm3_demand *demands, size_t count, cm3_scratch *scratch);
+
+/** Whether a request has guidance's streams. */
+static inline bool cm3_is_guided(const cm3_generate_options *options) {
+    bool draws = options->modality == CM3_MODALITY_IMAGE || options->modality == CM3_MODALITY_INTERLEAVED;
+    return draws && options->guidance_scale != 1;
+}
+/** Tokens of the prompt that guidance by pictures knows; 0: there is no such guidance, as no pictures come before. */
+int64_t cm3_demand_pictures(const cm3_special_tokens *special, const cm3_generate_options *options,
+                            const cm3_ids *prompt);
 
 /** Bytes of the caches of one request. False where that is more than memory can be. */
 bool cm3_demand_caches(const cm3_lm_config *config, cm3_dtype kv, int64_t image_tokens, const cm3_demand *demand,

@@ -110,7 +110,8 @@ static void finish(cm3_request *request, cm3_status status) {
         cm3_candidate *candidate = &request->candidates[i];
         cm3_cache_destroy(request->context, candidate->conditional.cache);
         cm3_cache_destroy(request->context, candidate->unconditional.cache);
-        candidate->conditional.cache = candidate->unconditional.cache = NULL;
+        cm3_cache_destroy(request->context, candidate->pictures.cache);
+        candidate->conditional.cache = candidate->unconditional.cache = candidate->pictures.cache = NULL;
     }
     cm3_cache_destroy(request->context, request->prompt_stream.cache);
     request->prompt_stream.cache = NULL;
@@ -141,6 +142,7 @@ static void end_all(cm3_request *request, cm3_status why) {
 static cm3_demand demand_of(const cm3_request *request) {
     return (cm3_demand){.prompt = (int64_t)request->prompt_ids.count,
                         .unconditional = (int64_t)request->unconditional_ids.count,
+                        .pictures = request->picture_ids,
                         .capacity = request->capacity,
                         .candidates = request->options.candidates,
                         .modality = request->options.modality,
@@ -213,6 +215,7 @@ static int64_t gather_request(cm3_batch *batch, cm3_request *request, int64_t ro
     for (int32_t i = 0; i < request->options.candidates; i++) {
         cm3_candidate *candidate = &request->candidates[i];
         if (!candidate->ended) cm3_batch_add(batch, &candidate->unconditional, INT64_MAX);
+        if (!candidate->ended) cm3_batch_add(batch, &candidate->pictures, INT64_MAX);
     }
     return room;
 }
@@ -230,15 +233,30 @@ static void gather(cm3_engine *engine, cm3_compute compute) {
 /* --- one token for each candidate -----------------------------------------------------------------------------------
  */
 
-/** What the candidate may say next, with guidance: u + s (c - u) (CM3Leon eq. 2); text goes unguided. */
+/**
+ * What guidance makes of the streams' logits: u + s (c - u) (CM3Leon eq. 2), or, with one that knows the pictures
+ * before, u + t (p - u) + s (c - p) (Chameleon's inference code). Text goes unguided.
+ */
+static void guide(const cm3_request *request, const cm3_candidate *candidate, float *to, int32_t count) {
+    const float *c = candidate->conditional.logits, *u = candidate->unconditional.logits;
+    const float *p = candidate->pictures.logits;
+    float scale = request->options.guidance_scale, image_scale = request->options.image_guidance_scale;
+    if (!candidate->in_image || !candidate->unconditional.cache) {
+        memcpy(to, c, (size_t)count * sizeof *to);
+    } else if (candidate->pictures.cache) {
+        for (int32_t i = 0; i < count; i++) to[i] = u[i] + image_scale * (p[i] - u[i]) + scale * (c[i] - p[i]);
+    } else {
+        for (int32_t i = 0; i < count; i++) to[i] = u[i] + scale * (c[i] - u[i]);
+    }
+}
+
+/** What the candidate may say next; the rest becomes -infinity. */
 static void mix(cm3_engine *engine, const cm3_request *request, const cm3_candidate *candidate) {
     const cm3_vocabulary *vocabulary = &engine->vocabulary;
-    const float *c = candidate->conditional.logits, *u = candidate->unconditional.logits;
-    float scale = request->options.guidance_scale;
-    bool guided = candidate->in_image && candidate->unconditional.cache && scale != 1;
     int32_t first = engine->images_only ? vocabulary->image_first : 0;
     int32_t count = engine->images_only ? vocabulary->image_count : vocabulary->size;
     int64_t room = request->capacity - (int64_t)candidate->history.count;
+    guide(request, candidate, engine->mixed + first, count);
     bool may[5];
     for (uint8_t kind = 0; kind < 5; kind++) {
         may[kind] = cm3_candidate_may_say(request, candidate, vocabulary, room, kind);
@@ -246,8 +264,13 @@ static void mix(cm3_engine *engine, const cm3_request *request, const cm3_candid
     for (int32_t i = 0; i < first; i++) engine->mixed[i] = -INFINITY;
     for (int32_t i = first + count; i < vocabulary->size; i++) engine->mixed[i] = -INFINITY;
     for (int32_t i = 0; i < count; i++) {
-        float value = guided ? u[i] + scale * (c[i] - u[i]) : c[i];
-        engine->mixed[first + i] = may[vocabulary->kind[first + i]] ? value : -INFINITY;
+        if (!may[vocabulary->kind[first + i]]) engine->mixed[first + i] = -INFINITY;
+    }
+    size_t made = candidate->history.count - candidate->prompt_count;
+    if (candidate->in_image || made >= (size_t)request->options.min_tokens) return;
+    for (size_t i = 0; i < request->stops.count; i++) {
+        int32_t id = request->stops.ids[i];
+        if (id >= 0 && id < vocabulary->size) engine->mixed[id] = -INFINITY;
     }
 }
 

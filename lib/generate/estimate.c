@@ -27,15 +27,18 @@ static uint64_t small_things(const estimate_call *call, const cm3_demand *demand
 static cm3_status measure(estimate_call *call, const cm3_vocabulary *vocabulary, cm3_graph *measuring) {
     cm3_model *model = call->model;
     const cm3_generate_options *o = &call->options;
-    bool guided = o->modality != CM3_MODALITY_TEXT && o->guidance_scale != 1;
+    const cm3_special_tokens *special = &model->tokenizer->special;
+    /* Of the prompt only its length is known: it counts as text. */
+    bool chatty = cm3_is_guided(o) && special->bos >= 0 && o->modality == CM3_MODALITY_INTERLEAVED;
     cm3_demand demand = {.prompt = call->prompt,
-                         .unconditional = guided ? CM3_UNCONDITIONAL_TOKENS : 0,
+                         .unconditional = cm3_is_guided(o) ? cm3_unconditional_count(special) : 0,
+                         .pictures = chatty ? 2 : 0,
                          .candidates = o->candidates,
                          .modality = o->modality};
     CM3_TRY(cm3_demand_capacity(model, o, vocabulary->image_tokens, demand.prompt, &demand.capacity));
     cm3_scratch scratch;
     CM3_TRY(cm3_demand_measure(model, vocabulary, measuring, &demand, 1, &scratch));
-    cm3_dtype kv = o->compute == CM3_COMPUTE_BF16 ? CM3_BF16 : CM3_F32;
+    cm3_dtype kv = cm3_request_kv(o);
     size_t caches;
     if (!cm3_demand_caches(&model->lm->config, kv, vocabulary->image_tokens, &demand, &caches)) {
         return cm3_fail_memory(model->context, SIZE_MAX, "KV cache");

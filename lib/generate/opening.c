@@ -20,18 +20,19 @@ static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabular
                            .bpe = tokenizer->bpe,
                            .special = &tokenizer->special,
                            .vq = tokenizer->vq,
+                           .preprocessing = tokenizer->preprocessing.shortest_edge ? &tokenizer->preprocessing : NULL,
                            .encode_flags = request->options.encode_flags};
     bool image = request->options.modality == CM3_MODALITY_IMAGE;
-    CM3_TRY(cm3_prompt_tokens(&encoder, request->prompt, image, &request->prompt_ids));
+    const cm3_prompt_form form = {.image_follows = image, .end_turn = request->options.end_turn != 0};
+    CM3_TRY(cm3_prompt_tokens(&encoder, request->prompt, form, &request->prompt_ids));
     int64_t tokens = vocabulary->image_tokens, prompt = (int64_t)request->prompt_ids.count;
     CM3_TRY(cm3_demand_capacity(request->model, &request->options, tokens, prompt, &request->capacity));
     int64_t left = request->options.max_tokens ? request->options.max_tokens : request->capacity - prompt;
     request->total_tokens = (uint64_t)request->options.candidates * (uint64_t)(image ? tokens : left);
     request->timings.prompt_tokens = (uint64_t)prompt;
-    if (request->options.modality != CM3_MODALITY_TEXT && request->options.guidance_scale != 1) {
-        CM3_TRY(cm3_unconditional_tokens(&encoder, &request->unconditional_ids));
-    }
-    return CM3_OK;
+    if (!cm3_is_guided(&request->options)) return CM3_OK;
+    request->picture_ids = cm3_demand_pictures(&tokenizer->special, &request->options, &request->prompt_ids);
+    return cm3_unconditional_tokens(&encoder, &request->unconditional_ids);
 }
 
 static cm3_status copy_ids(cm3_context *context, cm3_ids *to, const cm3_ids *from) {
@@ -46,7 +47,7 @@ static cm3_status copy_ids(cm3_context *context, cm3_ids *to, const cm3_ids *fro
 static cm3_status open_candidate(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary) {
     const cm3_lm_config *config = &request->model->lm->config;
     cm3_context *context = request->context;
-    cm3_dtype kv = request->options.compute == CM3_COMPUTE_BF16 ? CM3_BF16 : CM3_F32;
+    cm3_dtype kv = cm3_request_kv(&request->options);
     int64_t prompt = (int64_t)request->prompt_ids.count, image = vocabulary->image_tokens;
     candidate->in_image = request->options.modality == CM3_MODALITY_IMAGE;
     candidate->prompt_count = request->prompt_ids.count;
@@ -62,14 +63,19 @@ static cm3_status open_candidate(cm3_request *request, cm3_candidate *candidate,
     /* It knows its own prompt and the picture being made, nothing else. */
     int64_t room = (int64_t)request->unconditional_ids.count + image;
     CM3_TRY(cm3_cache_create(context, config, kv, room, &candidate->unconditional.cache));
-    return cm3_ids_reserve(context, &candidate->unconditional.pending, request->unconditional_ids.count + 4);
+    CM3_TRY(cm3_ids_reserve(context, &candidate->unconditional.pending, request->unconditional_ids.count + 4));
+    if (!request->picture_ids) return CM3_OK;
+    bool one = request->options.modality == CM3_MODALITY_IMAGE;
+    room = one ? request->picture_ids + image : request->capacity;
+    CM3_TRY(cm3_cache_create(context, config, kv, room, &candidate->pictures.cache));
+    return cm3_ids_reserve(context, &candidate->pictures.pending, (size_t)room + 4);
 }
 
 /** Caches and first tokens. The prompt is read once: by the one candidate, or for all of them. */
 static cm3_status open_candidates(cm3_request *request, const cm3_vocabulary *vocabulary) {
     const cm3_lm_config *config = &request->model->lm->config;
     cm3_context *context = request->context;
-    cm3_dtype kv = request->options.compute == CM3_COMPUTE_BF16 ? CM3_BF16 : CM3_F32;
+    cm3_dtype kv = cm3_request_kv(&request->options);
     request->candidates = cm3_calloc(context, (size_t)request->options.candidates, sizeof *request->candidates);
     if (!request->candidates) return cm3_fail_memory(context, 0, "candidates");
     request->active = request->options.candidates;
@@ -83,7 +89,7 @@ static cm3_status open_candidates(cm3_request *request, const cm3_vocabulary *vo
         cm3_candidate *candidate = &request->candidates[i];
         CM3_TRY(open_candidate(request, candidate, vocabulary));
         if (!candidate->in_image) continue;
-        CM3_TRY(copy_ids(context, &candidate->unconditional.pending, &request->unconditional_ids));
+        CM3_TRY(cm3_candidate_guide(request, candidate));
     }
     cm3_stream *reader = shares ? &request->prompt_stream : &request->candidates[0].conditional;
     CM3_TRY(copy_ids(context, &reader->pending, &request->prompt_ids));

@@ -19,10 +19,41 @@ static const cm3_generate_options defaults = {
     .repetition_penalty = 1,
     .compute = CM3_COMPUTE_AUTO,
     .encode_flags = CM3_ENCODE_PLAIN,
+    .image_guidance_scale = 1.2f,
+    .kv = CM3_KV_AUTO,
 };
 
 void cm3_generate_options_init(cm3_generate_options *options) {
     if (options) *options = defaults;
+}
+
+cm3_status cm3_generate_options_for(const cm3_model *model, cm3_modality modality, cm3_generate_options *options) {
+    if (!model) return CM3_ERROR_INVALID_ARGUMENT;
+    if (!options) {
+        return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_generate_options_for: options is NULL");
+    }
+    *options = defaults;
+    options->modality = modality;
+    if (model->tokenizer->special.bos < 0) return CM3_OK;
+    options->guidance_scale = 3.0f;
+    options->temperature = 0.7f;
+    options->top_p = 0.9f;
+    if (modality != CM3_MODALITY_IMAGE) options->repetition_penalty = 1.2f;
+    return CM3_OK;
+}
+
+/** What Meta's masks are for the model's family: the tokens of pictures must be known. */
+static cm3_status check_pictures(cm3_model *model, const cm3_generate_options *o) {
+    const cm3_vq *vq = model->tokenizer->vq;
+    if (o->modality == CM3_MODALITY_IMAGE && !vq) {
+        return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no image tokenizer to draw with");
+    }
+    bool draws = o->modality == CM3_MODALITY_IMAGE || o->modality == CM3_MODALITY_INTERLEAVED;
+    if (draws && vq && !vq->has_decoder && !o->codes_only) {
+        return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED,
+                        "the model's image tokenizer has no decoder: it reads pictures and draws none");
+    }
+    return CM3_OK;
 }
 
 static cm3_status check_options(cm3_model *model, const cm3_generate_options *o) {
@@ -30,14 +61,19 @@ static cm3_status check_options(cm3_model *model, const cm3_generate_options *o)
         bool fits;
         const char *rule;
     } rules[] = {
-        {o->modality >= CM3_MODALITY_IMAGE && o->modality <= CM3_MODALITY_INTERLEAVED, "modality is none of the three"},
+        {o->modality >= CM3_MODALITY_IMAGE && o->modality <= CM3_MODALITY_FREE, "modality is none of the four"},
         {o->candidates >= 1 && o->candidates <= 64, "candidates must be 1..64"},
         {o->guidance_scale >= 0 && o->guidance_scale <= 100, "guidance_scale must be 0..100"},
         {o->temperature >= 0 && o->temperature <= 100, "temperature must be 0..100"},
         {o->top_k >= 0, "top_k must be 0 or more"},
         {o->top_p > 0 && o->top_p <= 1, "top_p must be above 0 and at most 1"},
         {o->repetition_penalty > 0 && o->repetition_penalty <= 1e6f, "repetition_penalty must be above 0"},
+        {o->image_guidance_scale >= 0 && o->image_guidance_scale <= 100, "image_guidance_scale must be 0..100"},
         {o->max_tokens >= 0, "max_tokens must be 0 or more"},
+        {o->min_tokens >= 0 && (!o->max_tokens || o->min_tokens <= o->max_tokens),
+         "min_tokens must be 0 or more, and at most max_tokens"},
+        {o->stop_ids || !o->stop_count, "stop_ids is NULL"},
+        {o->kv >= CM3_KV_AUTO && o->kv <= CM3_KV_INT8, "kv is none of auto, f32, bf16, int8"},
         {o->preview_rows >= 0, "preview_rows must be 0 or more"},
         {o->compute >= CM3_COMPUTE_AUTO && o->compute <= CM3_COMPUTE_BF16, "compute is none of auto, f32, bf16"},
         {(o->encode_flags & ~(uint32_t)(CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE)) == 0,
@@ -51,14 +87,7 @@ static cm3_status check_options(cm3_model *model, const cm3_generate_options *o)
         return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no %s",
                         model->lm ? "text tokenizer" : "language model");
     }
-    if (o->modality == CM3_MODALITY_IMAGE && !model->tokenizer->vq) {
-        return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no image tokenizer to draw with");
-    }
-    if (o->modality != CM3_MODALITY_TEXT && model->tokenizer->vq && !model->tokenizer->vq->has_decoder) {
-        return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED,
-                        "the model's image tokenizer has no decoder: it reads pictures and draws none");
-    }
-    return CM3_OK;
+    return check_pictures(model, o);
 }
 
 cm3_status cm3_request_options(cm3_model *model, const cm3_generate_options *options, cm3_generate_options *own) {
@@ -69,6 +98,7 @@ cm3_status cm3_request_options(cm3_model *model, const cm3_generate_options *opt
         bool bf16 = cm3_context_cpu(model->context) >= CM3_CPU_AVX512_BF16;
         own->compute = bf16 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
     }
+    if (own->kv == CM3_KV_AUTO) own->kv = own->compute == CM3_COMPUTE_BF16 ? CM3_KV_BF16 : CM3_KV_F32;
     return CM3_OK;
 }
 
@@ -82,6 +112,7 @@ static void release(cm3_request *request) {
     cm3_ids_clear(context, &request->prompt_stream.pending);
     cm3_ids_clear(context, &request->prompt_ids);
     cm3_ids_clear(context, &request->unconditional_ids);
+    cm3_ids_clear(context, &request->stops);
     cm3_document_destroy(request->prompt);
     cm3_sampler_destroy(request->sampler);
     cm3_model *model = request->model;
@@ -98,6 +129,8 @@ static cm3_status prepare(cm3_request *request, const cm3_document *prompt) {
     } else {
         CM3_TRY(cm3_sampler_from_options(request->context, o, &request->sampler));
     }
+    for (size_t i = 0; i < o->stop_count; i++) CM3_TRY(cm3_ids_push(request->context, &request->stops, o->stop_ids[i]));
+    o->stop_ids = NULL; /* the caller's need not live on */
     CM3_TRY(cm3_document_copy(prompt, &request->prompt));
     return cm3_engine_get(request->model, &request->engine);
 }

@@ -26,7 +26,9 @@ typedef struct cm3_piece {
 
 typedef struct cm3_candidate {
     int32_t number;
-    cm3_stream conditional, unconditional;
+    /** The text itself; guidance's, which knows nothing but the picture being drawn; and its third, which knows the
+     * pictures before as well. */
+    cm3_stream conditional, unconditional, pictures;
     cm3_ids history; /**< prompt and new tokens */
     size_t prompt_count;
     bool in_image;    /**< the next token must be an image code */
@@ -52,7 +54,8 @@ struct cm3_request {
     cm3_generate_options options;
     cm3_sampler *sampler;
     cm3_document *prompt; /**< until it is tokenised on the compute thread */
-    cm3_ids prompt_ids, unconditional_ids;
+    cm3_ids prompt_ids, unconditional_ids, stops;
+    int64_t picture_ids;      /**< tokens of the prompt that guidance by pictures knows; 0: there is none */
     int64_t capacity;         /**< positions of a candidate, its prompt included */
     cm3_stream prompt_stream; /**< of several candidates: their prompt, which is read once and kept once */
     bool in_step;             /**< its streams go on in this step */
@@ -68,9 +71,14 @@ struct cm3_request {
     uint64_t total_tokens;
 };
 
+/** The type of a request's caches. */
+static inline cm3_dtype cm3_request_kv(const cm3_generate_options *options) {
+    return options->kv == CM3_KV_F32 ? CM3_F32 : options->kv == CM3_KV_BF16 ? CM3_BF16 : CM3_I8;
+}
+
 /** The tokens a request's text and image modes may produce are marked once a model: see vocabulary.c. */
 typedef struct cm3_vocabulary {
-    uint8_t *kind; /**< [vocab_size]: 0 never, 1 text, 2 image code, 3 ends a text, 4 opens an image */
+    uint8_t *kind; /**< [vocab_size]: 0 only in free text, 1 text, 2 image code, 3 ends a text, 4 opens an image */
     int32_t size, image_tokens, opener, closer;
     int32_t image_first, image_count; /**< ids among which all image codes are; count 0: they lie too far apart */
 } cm3_vocabulary;
@@ -97,6 +105,8 @@ bool cm3_candidate_may_say(const cm3_request *request, const cm3_candidate *cand
                            int64_t room, uint8_t kind);
 /** A token that needs no sampling (the end of an image), or -1. */
 int32_t cm3_candidate_forced(const cm3_candidate *candidate, const cm3_vocabulary *vocabulary);
+/** Guidance's streams begin anew, with a picture: they know nothing of the text, or what of it is pictures. */
+cm3_status cm3_candidate_guide(cm3_request *request, cm3_candidate *candidate);
 /** Takes the token: history, events, mode, pictures, end; queues it for the streams. */
 cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
                               int32_t token);

@@ -1,4 +1,4 @@
-/* Which tokens may be said in which mode (the modality state machine of formats.md section 1.6). */
+/* Which tokens may be said in which mode: the modality state machine of Chameleon's inference code. */
 #include "base/status.h"
 #include "generate/request.h"
 
@@ -13,8 +13,10 @@ cm3_status cm3_vocabulary_create(cm3_model *model, cm3_vocabulary *vocabulary) {
     vocabulary->kind = cm3_calloc(model->context, (size_t)size, 1);
     if (!vocabulary->kind) return cm3_fail_memory(model->context, (size_t)size, "vocabulary");
     for (int32_t id = 0; id < size; id++) {
-        bool text = id < cm3_bpe_vocab_size(tokenizer->bpe) && cm3_bpe_token(tokenizer->bpe, id) &&
-                    !cm3_bpe_is_special(tokenizer->bpe, id);
+        const char *token = id < cm3_bpe_vocab_size(tokenizer->bpe) ? cm3_bpe_token(tokenizer->bpe, id) : NULL;
+        bool text = token && !cm3_bpe_is_special(tokenizer->bpe, id);
+        /* Chameleon's own code tells special tokens from text by their first character. */
+        if (text && special->bos >= 0 && token[0] == '<' && token[1]) text = false;
         vocabulary->kind[id] = text ? 1 : 0;
     }
     int32_t lowest = size, highest = -1;

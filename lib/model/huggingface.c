@@ -210,7 +210,9 @@ static cm3_status read_tokenizer(cm3_source *source, const char *folder) {
     cm3_file_release(file);
     CM3_TRY(status);
     source->has_special = true;
-    return cm3_special_from_names(source->context, source->bpe, source->lm.vocab_size, &source->special);
+    CM3_TRY(cm3_special_from_names(source->context, source->bpe, source->lm.vocab_size, &source->special));
+    cm3_special_as_chameleon(source->bpe, &source->special);
+    return CM3_OK;
 }
 
 /** What the folder says of pictures, in either of its spellings. */

@@ -20,8 +20,14 @@ void cm3_source_clear(cm3_source *source) {
 }
 
 cm3_source cm3_source_of(cm3_context *context, const cm3_load_options *options) {
-    const cm3_special_tokens none = {
-        .eod = -1, .pad = -1, .break_ = -1, .begin_image = -1, .end_image = -1, .end_span = -1};
+    const cm3_special_tokens none = {.eod = -1,
+                                     .pad = -1,
+                                     .break_ = -1,
+                                     .begin_image = -1,
+                                     .end_image = -1,
+                                     .end_span = -1,
+                                     .bos = -1,
+                                     .end_turn = -1};
     return (cm3_source){.context = context, .options = options, .special = none};
 }
 

@@ -149,13 +149,17 @@ cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_token_role 
                               [CM3_TOKEN_BREAK] = s->break_,
                               [CM3_TOKEN_BEGIN_IMAGE] = s->begin_image,
                               [CM3_TOKEN_END_IMAGE] = s->end_image,
-                              [CM3_TOKEN_END_SPAN] = s->end_span};
+                              [CM3_TOKEN_END_SPAN] = s->end_span,
+                              [CM3_TOKEN_SENTINEL] = -1,
+                              [CM3_TOKEN_IMAGE] = -1,
+                              [CM3_TOKEN_BOS] = s->bos,
+                              [CM3_TOKEN_END_TURN] = s->end_turn};
     int32_t found = -1;
     if (role == CM3_TOKEN_SENTINEL) {
         if (index < s->sentinel_count) found = s->sentinels[index];
     } else if (role == CM3_TOKEN_IMAGE) {
         if (index < s->image_count) found = s->image[index];
-    } else if (role >= CM3_TOKEN_EOD && role <= CM3_TOKEN_END_SPAN) {
+    } else if (role >= CM3_TOKEN_EOD && role <= CM3_TOKEN_END_TURN) {
         if (index == 0) found = single[role];
     } else {
         return cm3_fail(tokenizer->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_tokenizer_special: role %d is unknown",
@@ -171,7 +175,7 @@ cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_token_role 
 
 cm3_status cm3_tokenizer_encode_image(const cm3_tokenizer *tokenizer, const cm3_image *image, int32_t *codes,
                                       size_t capacity, size_t *count) {
-    return cm3_tokenizer_encode_image_as(tokenizer, image, CM3_PREPROCESSING_META, codes, capacity, count);
+    return cm3_tokenizer_encode_image_as(tokenizer, image, CM3_PREPROCESSING_AUTO, codes, capacity, count);
 }
 
 cm3_status cm3_tokenizer_encode_image_as(const cm3_tokenizer *tokenizer, const cm3_image *image,
@@ -183,7 +187,7 @@ cm3_status cm3_tokenizer_encode_image_as(const cm3_tokenizer *tokenizer, const c
     if (!image || !codes || !count) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_tokenizer_encode_image: an argument is NULL");
     }
-    if (preprocessing != CM3_PREPROCESSING_META && preprocessing != CM3_PREPROCESSING_HF) {
+    if (preprocessing < CM3_PREPROCESSING_AUTO || preprocessing > CM3_PREPROCESSING_HF) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_tokenizer_encode_image: preprocessing %d is unknown",
                         (int)preprocessing);
     }
@@ -195,7 +199,8 @@ cm3_status cm3_tokenizer_encode_image_as(const cm3_tokenizer *tokenizer, const c
     }
     cm3_hf_preprocessing hf = tokenizer->preprocessing;
     if (!hf.shortest_edge) cm3_hf_preprocessing_init(&hf, tokenizer->vq->config.resolution);
-    CM3_TRY(cm3_vq_encode_image(tokenizer->vq, image, preprocessing == CM3_PREPROCESSING_HF ? &hf : NULL, codes));
+    bool as_hf = preprocessing == CM3_PREPROCESSING_HF || (!preprocessing && tokenizer->preprocessing.shortest_edge);
+    CM3_TRY(cm3_vq_encode_image(tokenizer->vq, image, as_hf ? &hf : NULL, codes));
     *count = tokens;
     return CM3_OK;
 }

@@ -49,8 +49,8 @@ static cm3_status index_codes(const cm3_json_object *object, cm3_special_tokens 
         if (special->image_code[id] >= 0) taken = "twice";
         special->image_code[id] = i;
     }
-    const int32_t roles[] = {special->eod,         special->pad,       special->break_,
-                             special->begin_image, special->end_image, special->end_span};
+    const int32_t roles[] = {special->eod,       special->pad,      special->break_, special->begin_image,
+                             special->end_image, special->end_span, special->bos,    special->end_turn};
     for (size_t i = 0; i < sizeof roles / sizeof roles[0] && !taken; i++)
         if ((id = roles[i]) >= 0 && special->image_code[id] >= 0) taken = "a special token too";
     for (int32_t i = 0; i < special->sentinel_count && !taken; i++) {
@@ -78,6 +78,8 @@ static cm3_status parse_all(const cm3_json_object *object, int32_t vocab_size, c
     CM3_TRY(parse_role(object, "begin_image", vocab_size, &special->begin_image));
     CM3_TRY(parse_role(object, "end_image", vocab_size, &special->end_image));
     CM3_TRY(parse_role(object, "end_span", vocab_size, &special->end_span));
+    CM3_TRY(parse_role(object, "bos", vocab_size, &special->bos));
+    CM3_TRY(parse_role(object, "end_turn", vocab_size, &special->end_turn));
     CM3_TRY(cm3_json_ints(object, "sentinels", 0, vocab_size - 1, special->sentinels, CM3_MAX_SENTINELS, &sentinels));
     special->sentinel_count = (int32_t)sentinels;
     CM3_TRY(check_sentinels(object, special));
@@ -129,7 +131,13 @@ cm3_status cm3_special_format(cm3_context *context, const cm3_special_tokens *sp
                        format_role(special->begin_image), "end_image", format_role(special->end_image), "end_span",
                        format_role(special->end_span), "sentinels",
                        format_ids(special->sentinels, special->sentinel_count), "image", image);
-    return *value ? CM3_OK : cm3_fail_memory(context, 0, "special tokens");
+    /* The CM3Leon family has them not. */
+    bool whole = *value && (special->bos < 0 || !json_object_set_new(*value, "bos", json_integer(special->bos))) &&
+                 (special->end_turn < 0 || !json_object_set_new(*value, "end_turn", json_integer(special->end_turn)));
+    if (whole) return CM3_OK;
+    json_decref(*value);
+    *value = NULL;
+    return cm3_fail_memory(context, 0, "special tokens");
 }
 
 void cm3_special_clear(cm3_context *context, cm3_special_tokens *special) {

@@ -21,6 +21,8 @@ cm3_status cm3_special_from_names(cm3_context *context, const cm3_bpe *bpe, int3
         .begin_image = cm3_bpe_id(bpe, "<racm3:break>"),
         .end_image = -1,
         .end_span = cm3_bpe_id(bpe, "<eoss>"),
+        .bos = -1,
+        .end_turn = -1,
         .vocab_size = vocab_size,
     };
     char name[32];
@@ -43,4 +45,12 @@ cm3_status cm3_special_from_names(cm3_context *context, const cm3_bpe *bpe, int3
         special->image_code[special->image[i]] = i;
     }
     return CM3_OK;
+}
+
+void cm3_special_as_chameleon(const cm3_bpe *bpe, cm3_special_tokens *special) {
+    special->bos = cm3_bpe_id(bpe, "<s>");
+    special->end_turn = cm3_bpe_id(bpe, "<reserved08706>");
+    special->end_image = special->end_span;
+    special->end_span = -1;
+    special->break_ = -1;
 }

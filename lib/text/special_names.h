@@ -16,4 +16,8 @@ void cm3_image_token_name(int32_t code, char *name);
 cm3_status cm3_special_from_names(cm3_context *context, const cm3_bpe *bpe, int32_t vocab_size,
                                   cm3_special_tokens *special);
 
+/** The same names as Chameleon uses them: `<s>` begins, `<racm3:break>` and `<eoss>` are a picture's brackets,
+ * `<reserved08706>` ends a turn. */
+void cm3_special_as_chameleon(const cm3_bpe *bpe, cm3_special_tokens *special);
+
 #endif

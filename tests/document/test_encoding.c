@@ -83,20 +83,21 @@ START_TEST(order) {
 END_TEST
 
 START_TEST(prompts) {
-    OK(cm3_prompt_tokens(&encoder, document, true, &ids)); /* empty: the caption is sentinel 0 */
+    OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){true, false},
+                         &ids)); /* empty: the caption is sentinel 0 */
     expect(EOD), expect(SENTINEL), expect(BREAK);
     check_ids();
     OK(cm3_unconditional_tokens(&encoder, &ids));
     expect(EOD), expect(SENTINEL), expect(BREAK);
     check_ids();
-    OK(cm3_prompt_tokens(&encoder, document, false, &ids));
+    OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){false, false}, &ids));
     expect(EOD);
     check_ids();
     OK(cm3_document_add_text(document, "a blue cone", SIZE_MAX));
-    OK(cm3_prompt_tokens(&encoder, document, true, &ids));
+    OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){true, false}, &ids));
     expect(EOD), expect_text("a blue cone", 0), expect(BREAK);
     check_ids();
-    OK(cm3_prompt_tokens(&encoder, document, false, &ids));
+    OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){false, false}, &ids));
     expect(EOD), expect_text("a blue cone", 0);
     check_ids();
 }
@@ -181,7 +182,8 @@ START_TEST(refused) {
     ck_assert(test_says(&fixture, "break"));
     ck_assert_int_eq(cm3_unconditional_tokens(&encoder, &ids), CM3_ERROR_UNSUPPORTED);
     parts.special.eod = -1;
-    ck_assert_int_eq(cm3_prompt_tokens(&encoder, renewed(), false, &ids), CM3_ERROR_UNSUPPORTED);
+    ck_assert_int_eq(cm3_prompt_tokens(&encoder, renewed(), (cm3_prompt_form){false, false}, &ids),
+                     CM3_ERROR_UNSUPPORTED);
     ck_assert(test_says(&fixture, "eod"));
     ck_assert_int_eq(cm3_training_tokens(&encoder, "a\xff", 2, NULL, 0, false, &ids), CM3_ERROR_UNSUPPORTED);
     parts.special.eod = EOD;

@@ -180,7 +180,7 @@ START_TEST(refused) {
     INVALID(cm3_tokenizer_special(tokenizer, CM3_TOKEN_EOD, 0, NULL));
     INVALID(cm3_tokenizer_special(tokenizer, CM3_TOKEN_IMAGE, -1, &id));
     INVALID(cm3_tokenizer_special(tokenizer, (cm3_token_role)0, 0, &id));
-    INVALID(cm3_tokenizer_special(tokenizer, (cm3_token_role)9, 0, &id));
+    INVALID(cm3_tokenizer_special(tokenizer, (cm3_token_role)11, 0, &id));
     INVALID(cm3_tokenizer_encode_image(NULL, image, codes, TINY_TOKENS, &count));
     INVALID(cm3_tokenizer_encode_image(tokenizer, NULL, codes, TINY_TOKENS, &count));
     INVALID(cm3_tokenizer_encode_image(tokenizer, image, NULL, TINY_TOKENS, &count));

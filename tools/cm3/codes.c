@@ -13,7 +13,9 @@ static const char encode_help[] =
     "\n"
     "  -m, --model MODEL          a .cm3 file or a folder\n"
     "  -o, --output FILE          (standard output)\n"
-    "      --preprocess hf|meta   how pixels become numbers: as Hugging Face or as Meta does (meta)\n"
+    "      --preprocess hf|meta   how pixels become numbers: as Hugging Face or as Meta does (hf for a folder of "
+    "Hugging\n"
+    "                             Face's, else meta)\n"
     "      --vqgan FILE           an image tokenizer (.safetensors) for a folder that holds none\n"
     "      --threads N            (one a core)\n";
 
@@ -60,10 +62,11 @@ static int encode(cm3_context *context, const cm3_codes_arguments *a) {
     if (status == CM3_OK) status = cm3_image_load(context, a->input, &image);
     int32_t *codes = calloc((size_t)info.image_tokens + 1, sizeof *codes);
     if (!codes && status == CM3_OK) status = CM3_ERROR_NO_MEMORY;
-    bool hf = a->preprocess && !strcmp(a->preprocess, "hf");
+    cm3_preprocessing way = !a->preprocess                 ? CM3_PREPROCESSING_AUTO
+                            : !strcmp(a->preprocess, "hf") ? CM3_PREPROCESSING_HF
+                                                           : CM3_PREPROCESSING_META;
     if (status == CM3_OK) {
-        status = cm3_tokenizer_encode_image_as(tokenizer, image, hf ? CM3_PREPROCESSING_HF : CM3_PREPROCESSING_META,
-                                               codes, (size_t)info.image_tokens, &count);
+        status = cm3_tokenizer_encode_image_as(tokenizer, image, way, codes, (size_t)info.image_tokens, &count);
     }
     int code = status == CM3_OK ? write_codes(a->output, codes, count) : cm3_failed(context, status);
     free(codes);

@@ -7,29 +7,41 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#include "command.h"
+#include "generate.h"
 
 static const char help_text[] =
     "Usage: cm3 generate -m MODEL -p TEXT [-o FILE] [OPTION]...\n"
     "       cm3 generate -m MODEL --batch FILE.jsonl --out-dir DIR [OPTION]...\n"
+    "       cm3 generate -m MODEL --ids FILE.json [OPTION]...\n"
     "\n"
-    "Draws a picture of a sentence. Without -o the file is cm3-SEED.jpg.\n"
+    "Draws a picture of a sentence, or writes what follows it. Without -o a picture's file is cm3-SEED.jpg; text goes "
+    "to\n"
+    "standard output.\n"
     "\n"
-    "  -m, --model MODEL     the model, a .cm3 file or a folder in Hugging Face's layout\n"
-    "      --vqgan FILE      an image decoder (.safetensors) for a folder that holds none\n"
-    "  -p, --prompt TEXT     the sentence\n"
-    "  -o, --output FILE     .jpg, .jpeg or .png; with -n N > 1: FILE-0, FILE-1 ...\n"
-    "  -n, --count N         pictures of the sentence, 1 to 64 (1)\n"
-    "  --seed N              the same seed draws the same picture; without it one is picked and told\n"
+    "  -m, --model MODEL     the model, a .cm3 file or a folder that other tools made\n"
+    "      --vqgan FILE      an image decoder for a folder that holds none\n"
+    "  -p, --prompt TEXT     the sentence; each <image> in it stands for a picture of --image\n"
+    "      --image FILE...   pictures of the prompt\n"
+    "      --modality WHAT   image, text, or interleaved: text with pictures where the model begins one (image)\n"
+    "      --chat            the prompt is a turn of a talk: its end is told to the model (Chameleon)\n"
+    "  -o, --output FILE     .jpg, .jpeg or .png; of several pictures FILE-0, FILE-1 ...\n"
+    "  -n, --count N         answers to the sentence, 1 to 64 (1)\n"
+    "  --seed N              the same seed draws the same; without it one is picked and told\n"
     "  --batch FILE          a line a sentence, a JSON string or {\"text\": ...}; --prompts is the same. - is standard "
     "input\n"
     "  --out-dir DIR         for --batch: 0000.jpg, 0001.jpg ...; line i is drawn with seed SEED + i\n"
     "  --parallel N          sentences of a batch that are drawn together (8)\n"
-    "  --guidance S          how closely the sentence is followed; 1 is off (1.5)\n"
-    "  --temperature T       0 takes the likeliest token (0.3)\n"
+    "  --guidance S          how closely the sentence is followed; 1 is off (1.5; Chameleon 3). Also --guidance-scale\n"
+    "  --image-guidance S    how closely pictures of the prompt are (Chameleon; 1.2)\n"
+    "  --temperature T       0 takes the likeliest token (0.3; Chameleon 0.7). --greedy is the same as 0\n"
     "  --top-p P             keep the likeliest tokens that make up P (0.9)\n"
     "  --top-k K             keep the K likeliest tokens; 0 is off (0)\n"
-    "  --compute f32|bf16    of matrix products (bf16 where the CPU has it)\n"
+    "  --repetition P        penalty of what was said before, 1 is off (1; Chameleon's text 1.2)\n"
+    "  --n-tokens N          of text: at most so many (what the context leaves). With --ids: exactly so many\n"
+    "  --min-tokens N        of text: at least so many (0)\n"
+    "  --stop ID...          tokens that end a text, beside the model's own\n"
+    "  --compute f32|bf16    of matrix products (bf16 where the CPU has it; f32 with --ids)\n"
+    "  --kv f32|bf16|int8    of cached keys and values (that of --compute)\n"
     "  --threads N           (one a core)\n"
     "  --preview DIR         writes DIR/preview-000.png ... as rows of the picture are finished (of a batch: "
     "0000-preview-000.png)\n"
@@ -37,15 +49,12 @@ static const char help_text[] =
     "  --quality Q           of JPEG files (95)\n"
     "  --timings             says where the time went, and how much memory it took\n"
     "  --json                results as JSON lines on standard output\n"
-    "  -q, --quiet           no progress\n";
-
-typedef struct cm3_generate_arguments {
-    const char *model, *vqgan, *prompt, *output, *batch, *out_dir, *compute, *preview, *sheet;
-    uint64_t seed;
-    int64_t count, top_k, threads, parallel, quality;
-    double guidance, temperature, top_p;
-    bool json, quiet, timings;
-} cm3_generate_arguments;
+    "  -q, --quiet           no progress\n"
+    "\n"
+    "--ids FILE is a prompt of token ids, taken as they are; printed are the ids that follow, with --json as\n"
+    "{\"tokens\": [...]}. Without --modality only image codes are barred, as Hugging Face bars them; guidance and "
+    "penalties\n"
+    "are off unless asked for.\n";
 
 /** One sentence on its way. */
 typedef struct cm3_job {
@@ -66,6 +75,8 @@ typedef struct cm3_generation {
     cm3_job *jobs;
     size_t job_count;
     size_t finished;
+    cm3_image *images[64]; /**< of the prompt */
+    int32_t stops[4096];
     cm3_image **sheet;
     size_t sheet_count;
     size_t failed; /**< texts that could not be drawn */
@@ -86,10 +97,9 @@ static bool make_dir(const char *path) {
     return false;
 }
 
-/** Where candidate `candidate` of line `line` goes: DIR/0007.jpg, DIR/0007-2.jpg, FILE.jpg, FILE-2.jpg, cm3-SEED.jpg.
+/** Where picture `number` of line `line` goes: DIR/0007.jpg, DIR/0007-2.jpg, FILE.jpg, FILE-2.jpg, cm3-SEED.jpg.
  */
-static void output_path(const cm3_generation *g, size_t line, int32_t candidate, uint64_t seed, char *path,
-                        size_t size) {
+static void output_path(const cm3_generation *g, size_t line, int32_t number, uint64_t seed, char *path, size_t size) {
     const cm3_generate_arguments *a = g->arguments;
     char stem[4000], ending[16] = ".jpg", part[16] = "";
     if (a->batch) {
@@ -102,7 +112,8 @@ static void output_path(const cm3_generation *g, size_t line, int32_t candidate,
     } else {
         snprintf(stem, sizeof stem, "cm3-%llu", (unsigned long long)seed);
     }
-    if (a->count > 1) snprintf(part, sizeof part, "-%d", candidate);
+    bool several = a->count > 1 || (g->options.modality == CM3_MODALITY_INTERLEAVED && number > 0);
+    if (several) snprintf(part, sizeof part, "-%d", number);
     snprintf(path, size, "%s%s%s", stem, part, ending);
 }
 
@@ -117,7 +128,18 @@ static void tell(const cm3_generation *g, const cm3_job *job, const char *path, 
     printf("}\n");
 }
 
-/** Writes the pictures of a finished request. */
+/** Text that was made, to standard output. */
+static void tell_text(const cm3_generation *g, const cm3_job *job, const char *text, uint64_t seed) {
+    if (!g->arguments->json) {
+        printf("%s\n", text);
+        return;
+    }
+    printf("{\"line\": %zu, \"seed\": %llu, \"text\": ", job->line, (unsigned long long)seed);
+    cm3_print_json(text);
+    printf("}\n");
+}
+
+/** Writes the pictures of a finished request, and its texts. */
 static int collect(cm3_generation *g, cm3_job *job) {
     cm3_document *result = NULL;
     uint64_t seed = 0;
@@ -126,18 +148,20 @@ static int collect(cm3_generation *g, cm3_job *job) {
     if (status != CM3_OK) return cm3_failed(g->context, status);
     cm3_request_seed(job->request, &seed);
     cm3_document_count(result, &count);
-    int32_t candidate = 0;
+    int32_t number = 0;
     int code = CM3_EXIT_DONE;
     for (size_t i = 0; i < count && code == CM3_EXIT_DONE; i++) {
         cm3_segment segment = {.struct_size = sizeof segment};
         cm3_document_get(result, i, &segment);
+        if (segment.kind == CM3_SEGMENT_TEXT) tell_text(g, job, segment.text, seed);
         if (segment.kind != CM3_SEGMENT_IMAGE || !segment.image) continue;
         char path[4096];
-        output_path(g, job->line, candidate++, seed, path, sizeof path);
+        output_path(g, job->line, number++, seed, path, sizeof path);
         code = save_image(g, segment.image, path);
         if (code == CM3_EXIT_DONE) tell(g, job, path, seed);
-        if (g->sheet && cm3_image_retain((cm3_image *)(uintptr_t)segment.image) == CM3_OK) {
-            g->sheet[job->line * (size_t)g->arguments->count + (size_t)candidate - 1] =
+        bool fits = number <= g->arguments->count; /* pictures between texts may be more */
+        if (g->sheet && fits && cm3_image_retain((cm3_image *)(uintptr_t)segment.image) == CM3_OK) {
+            g->sheet[job->line * (size_t)g->arguments->count + (size_t)number - 1] =
                 (cm3_image *)(uintptr_t)segment.image;
         }
     }
@@ -178,7 +202,13 @@ static void show_progress(cm3_generation *g) {
 static cm3_status start(cm3_generation *g, cm3_job *job, size_t line) {
     cm3_document *prompt = NULL;
     cm3_status status = cm3_document_create(g->context, &prompt);
-    if (status == CM3_OK) status = cm3_document_add_text(prompt, g->lines[line], SIZE_MAX);
+    if (g->arguments->images.count) {
+        if (status == CM3_OK) {
+            status = cm3_document_add_prompt(prompt, g->lines[line], g->images, g->arguments->images.count);
+        }
+    } else if (status == CM3_OK) {
+        status = cm3_document_add_text(prompt, g->lines[line], SIZE_MAX);
+    }
     cm3_generate_options options = g->options;
     options.seed += line;
     if (!options.seed) options.seed = 1; /* 0 would mean: pick one */
@@ -270,7 +300,14 @@ static int write_sheet(cm3_generation *g) {
 static int generate(cm3_generation *g) {
     const cm3_generate_arguments *a = g->arguments;
     cm3_status status = cm3_open_model(g->context, a->model, a->vqgan, &g->model);
+    for (size_t i = 0; i < a->images.count && status == CM3_OK; i++) {
+        status = cm3_image_load(g->context, a->images.items[i], &g->images[i]);
+    }
     if (status != CM3_OK) return cm3_failed(g->context, status);
+    uint64_t seed = g->options.seed;
+    if (!cm3_generate_read_options(g->model, a, &g->options, g->stops)) return CM3_EXIT_USAGE;
+    g->options.seed = seed;
+    if (a->ids) return cm3_generate_from_ids(g->context, g->model, a, &g->options);
     g->job_count = a->batch ? (size_t)a->parallel : 1;
     g->jobs = calloc(g->job_count, sizeof *g->jobs);
     g->sheet_count = g->count * (size_t)a->count;
@@ -300,34 +337,23 @@ static bool is_picture(const char *path) {
 }
 
 static bool check(const cm3_generate_arguments *a) {
-    const char *missing = !a->model                 ? "-m MODEL is missing"
-                          : !a->prompt && !a->batch ? "-p TEXT is missing (or --batch FILE)"
-                          : a->prompt && a->batch   ? "-p and --batch exclude each other"
-                          : a->batch && !a->out_dir ? "--batch wants --out-dir DIR"
-                          : a->batch && a->output   ? "--batch wants --out-dir, not -o"
-                          : !a->batch && a->out_dir ? "--out-dir goes with --batch"
-                          : too_long(a->output)     ? "-o FILE is too long"
-                          : too_long(a->out_dir)    ? "--out-dir DIR is too long"
-                          : too_long(a->preview)    ? "--preview DIR is too long"
-                          : !is_picture(a->output)  ? "-o FILE must end in .jpg, .jpeg or .png"
-                          : !is_picture(a->sheet)   ? "--sheet FILE must end in .jpg, .jpeg or .png"
-                          : a->compute && strcmp(a->compute, "f32") && strcmp(a->compute, "bf16")
-                              ? "--compute is f32 or bf16"
-                              : NULL;
+    const char *missing = !a->model                            ? "-m MODEL is missing"
+                          : !a->prompt && !a->batch && !a->ids ? "-p TEXT is missing (or --batch FILE, or --ids FILE)"
+                          : !!a->prompt + !!a->batch + !!a->ids > 1 ? "-p, --batch and --ids exclude each other"
+                          : a->images.count > 64                    ? "at most 64 pictures can be in a prompt"
+                          : a->ids && a->images.count               ? "--image goes with -p"
+                          : a->ids && a->count > 1                  ? "--ids goes with one answer"
+                          : a->batch && !a->out_dir                 ? "--batch wants --out-dir DIR"
+                          : a->batch && a->output                   ? "--batch wants --out-dir, not -o"
+                          : !a->batch && a->out_dir                 ? "--out-dir goes with --batch"
+                          : too_long(a->output)                     ? "-o FILE is too long"
+                          : too_long(a->out_dir)                    ? "--out-dir DIR is too long"
+                          : too_long(a->preview)                    ? "--preview DIR is too long"
+                          : !is_picture(a->output)                  ? "-o FILE must end in .jpg, .jpeg or .png"
+                          : !is_picture(a->sheet)                   ? "--sheet FILE must end in .jpg, .jpeg or .png"
+                                                                    : NULL;
     if (missing) cm3_say("%s; 'cm3 generate --help' tells more", missing);
     return !missing;
-}
-
-static void fill_options(const cm3_generate_arguments *a, cm3_generate_options *o) {
-    cm3_generate_options_init(o);
-    o->seed = a->seed;
-    o->candidates = (int32_t)a->count;
-    o->guidance_scale = (float)a->guidance;
-    o->temperature = (float)a->temperature;
-    o->top_p = (float)a->top_p;
-    o->top_k = (int32_t)a->top_k;
-    if (a->compute) o->compute = strcmp(a->compute, "f32") ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
-    if (a->preview) o->preview_rows = 1;
 }
 
 /** Without --seed: one is picked for the whole call, and told, so that each of its pictures can be drawn again. */
@@ -344,20 +370,50 @@ static bool pick_seed(const cm3_generate_arguments *a, uint64_t *seed) {
     return true;
 }
 
+/** Reads, loads and draws. */
+static int run(const cm3_generate_arguments *a) {
+    cm3_generation *g = calloc(1, sizeof *g);
+    char *single[] = {(char *)(uintptr_t)a->prompt};
+    if (!g) {
+        cm3_say("out of memory");
+        return CM3_EXIT_FAILED;
+    }
+    g->arguments = a;
+    g->count = 1;
+    g->options.seed = a->seed;
+    g->lines = a->batch ? cm3_lines_read(a->batch, &g->count) : single;
+    int code = g->lines ? CM3_EXIT_DONE : cm3_ended_early();
+    if (code == CM3_EXIT_DONE && !a->ids && !pick_seed(a, &g->options.seed)) code = CM3_EXIT_FAILED;
+    if (code == CM3_EXIT_DONE) {
+        g->context = cm3_open_context(a->threads);
+        code = g->context ? generate(g) : CM3_EXIT_FAILED;
+    }
+    for (size_t i = 0; i < a->images.count; i++) cm3_image_destroy(g->images[i]);
+    cm3_model_destroy(g->model);
+    cm3_context_destroy(g->context);
+    if (a->batch) cm3_lines_free(g->lines, g->count);
+    free(g);
+    return code;
+}
+
 int cm3_command_generate(int argc, char **argv) {
-    cm3_generate_options defaults;
-    cm3_generate_options_init(&defaults);
-    cm3_generate_arguments a = {.count = 1,
-                                .threads = -1,
-                                .parallel = 8,
-                                .quality = 95,
-                                .guidance = (double)defaults.guidance_scale,
-                                .temperature = (double)defaults.temperature,
-                                .top_p = (double)defaults.top_p};
+    static cm3_generate_arguments a = {.count = 1,
+                                       .threads = -1,
+                                       .parallel = 8,
+                                       .quality = 95,
+                                       .guidance = -1,
+                                       .image_guidance = -1,
+                                       .temperature = -1,
+                                       .top_p = -1,
+                                       .repetition = -1};
     const cm3_option options[] = {
         {"--model", "-m", CM3_OPTION_TEXT, &a.model, 0, 0},
         {"--vqgan", NULL, CM3_OPTION_TEXT, &a.vqgan, 0, 0},
         {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},
+        {"--image", NULL, CM3_OPTION_LIST, &a.images, 0, 0},
+        {"--modality", NULL, CM3_OPTION_TEXT, &a.modality, 0, 0},
+        {"--chat", NULL, CM3_OPTION_FLAG, &a.chat, 0, 0},
+        {"--ids", NULL, CM3_OPTION_TEXT, &a.ids, 0, 0},
         {"--output", "-o", CM3_OPTION_TEXT, &a.output, 0, 0},
         {"--count", "-n", CM3_OPTION_INT, &a.count, 1, 64},
         {"--seed", NULL, CM3_OPTION_SEED, &a.seed, 0, 0},
@@ -366,10 +422,18 @@ int cm3_command_generate(int argc, char **argv) {
         {"--out-dir", NULL, CM3_OPTION_TEXT, &a.out_dir, 0, 0},
         {"--parallel", NULL, CM3_OPTION_INT, &a.parallel, 1, 64},
         {"--guidance", NULL, CM3_OPTION_NUMBER, &a.guidance, 0, 100},
+        {"--guidance-scale", NULL, CM3_OPTION_NUMBER, &a.guidance, 0, 100},
+        {"--image-guidance", NULL, CM3_OPTION_NUMBER, &a.image_guidance, 0, 100},
         {"--temperature", NULL, CM3_OPTION_NUMBER, &a.temperature, 0, 100},
+        {"--greedy", NULL, CM3_OPTION_FLAG, &a.greedy, 0, 0},
         {"--top-p", NULL, CM3_OPTION_NUMBER, &a.top_p, 1e-6, 1},
         {"--top-k", NULL, CM3_OPTION_INT, &a.top_k, 0, 1 << 24},
+        {"--repetition", NULL, CM3_OPTION_NUMBER, &a.repetition, 1e-6, 1e6},
+        {"--n-tokens", NULL, CM3_OPTION_INT, &a.n_tokens, 1, 1 << 24},
+        {"--min-tokens", NULL, CM3_OPTION_INT, &a.min_tokens, 0, 1 << 24},
+        {"--stop", NULL, CM3_OPTION_LIST, &a.stops, 0, 0},
         {"--compute", NULL, CM3_OPTION_TEXT, &a.compute, 0, 0},
+        {"--kv", NULL, CM3_OPTION_TEXT, &a.kv, 0, 0},
         {"--threads", NULL, CM3_OPTION_INT, &a.threads, 1, 64},
         {"--preview", NULL, CM3_OPTION_TEXT, &a.preview, 0, 0},
         {"--sheet", NULL, CM3_OPTION_TEXT, &a.sheet, 0, 0},
@@ -385,16 +449,5 @@ int cm3_command_generate(int argc, char **argv) {
     }
     if (!cm3_options_parse(argc, argv, options, NULL) || !check(&a)) return CM3_EXIT_USAGE;
     if ((a.batch && !make_dir(a.out_dir)) || (a.preview && !make_dir(a.preview))) return CM3_EXIT_FAILED;
-    cm3_generation g = {.arguments = &a, .count = 1};
-    char *single[] = {(char *)(uintptr_t)a.prompt};
-    g.lines = a.batch ? cm3_lines_read(a.batch, &g.count) : single;
-    if (!g.lines) return cm3_ended_early();
-    fill_options(&a, &g.options);
-    if (!pick_seed(&a, &g.options.seed)) return CM3_EXIT_FAILED;
-    g.context = cm3_open_context(a.threads);
-    int code = g.context ? generate(&g) : CM3_EXIT_FAILED;
-    cm3_model_destroy(g.model);
-    cm3_context_destroy(g.context);
-    if (a.batch) cm3_lines_free(g.lines, g.count);
-    return code;
+    return run(&a);
 }

@@ -1,0 +1,24 @@
+/* cm3 generate: its arguments, and the parts that take them. */
+#ifndef CM3_TOOL_GENERATE_H
+#define CM3_TOOL_GENERATE_H
+
+#include "command.h"
+
+typedef struct cm3_generate_arguments {
+    const char *model, *vqgan, *prompt, *output, *batch, *out_dir, *compute, *kv, *preview, *sheet, *ids, *modality;
+    cm3_list images, stops;
+    uint64_t seed;
+    int64_t count, top_k, threads, parallel, quality, n_tokens, min_tokens;
+    double guidance, image_guidance, temperature, top_p, repetition; /**< below 0: the model's own */
+    bool json, quiet, timings, greedy, chat;
+} cm3_generate_arguments;
+
+/** Prints the tokens that follow those of a->ids. An exit code. */
+int cm3_generate_from_ids(cm3_context *context, cm3_model *model, const cm3_generate_arguments *a,
+                          const cm3_generate_options *options);
+
+/** The options that the arguments ask for, over the model's own. False after saying what is wrong. */
+bool cm3_generate_read_options(const cm3_model *model, const cm3_generate_arguments *a, cm3_generate_options *options,
+                               int32_t *stops);
+
+#endif
