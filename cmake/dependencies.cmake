@@ -7,10 +7,11 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 
 set(CM3_DEFINITIONS "")
 set(CM3_DEPENDENCIES PkgConfig::TURBOJPEG PkgConfig::PNG PkgConfig::JANSSON PkgConfig::XXHASH PkgConfig::PCRE2
-                     PkgConfig::UTF8PROC Threads::Threads m)
+                     PkgConfig::UTF8PROC PkgConfig::YAML Threads::Threads m)
 # What the command uses itself, beside the public headers.
 set(CM3_TOOL_DEPENDENCIES PkgConfig::JANSSON m)
 

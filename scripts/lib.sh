@@ -3,7 +3,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Debian's names of what every build needs, and what is needed beside.
 BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libdnnl-dev libturbojpeg0-dev libpng-dev libjansson-dev
-                libxxhash-dev libpcre2-dev libutf8proc-dev libarchive-dev)
+                libxxhash-dev libpcre2-dev libutf8proc-dev libyaml-dev libarchive-dev)
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
@@ -51,7 +51,7 @@ need_by_hand() {
     for tool in cc cmake ninja pkg-config; do
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
-    for module in libturbojpeg libpng jansson libxxhash libpcre2-8 libutf8proc libarchive; do
+    for module in libturbojpeg libpng jansson libxxhash libpcre2-8 libutf8proc yaml-0.1 libarchive; do
         pkg-config --exists "$module" 2>/dev/null || missing+=("$module")
     done
     for tool in "$@"; do

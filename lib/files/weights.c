@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** A file that the data lies in: one of the two. */
+typedef struct holding {
+    cm3_safetensors *tensors;
+    cm3_torch *torch;
+} holding;
+
 struct cm3_weights {
     cm3_context *context;
     atomic_int references;
@@ -13,7 +19,7 @@ struct cm3_weights {
     const char *name;
     cm3_weight *list;
     size_t count, capacity, sealed; /**< the first so many are sorted */
-    cm3_safetensors **files;
+    holding *files;
     size_t file_count, file_capacity;
     void **blocks;
     size_t block_count, block_capacity;
@@ -45,6 +51,11 @@ cm3_status cm3_weights_create(cm3_context *context, const char *name, cm3_weight
     return CM3_OK;
 }
 
+static void let_go(const holding *file) {
+    cm3_safetensors_close(file->tensors);
+    cm3_torch_close(file->torch);
+}
+
 void cm3_weights_retain(cm3_weights *weights) {
     atomic_fetch_add(&weights->references, 1);
 }
@@ -52,7 +63,7 @@ void cm3_weights_retain(cm3_weights *weights) {
 void cm3_weights_release(cm3_weights *weights) {
     if (!weights || atomic_fetch_sub(&weights->references, 1) != 1) return;
     cm3_context *context = weights->context;
-    for (size_t i = 0; i < weights->file_count; i++) cm3_safetensors_close(weights->files[i]);
+    for (size_t i = 0; i < weights->file_count; i++) let_go(&weights->files[i]);
     for (size_t i = 0; i < weights->block_count; i++) cm3_free(context, weights->blocks[i]);
     cm3_free(context, weights->files);
     cm3_free(context, weights->blocks);
@@ -62,15 +73,29 @@ void cm3_weights_release(cm3_weights *weights) {
     cm3_context_release(context);
 }
 
-cm3_status cm3_weights_hold(cm3_weights *weights, cm3_safetensors *tensors) {
+static cm3_status hold(cm3_weights *weights, holding file) {
     cm3_status status = cm3_grow(weights->context, &weights->files, &weights->file_capacity, weights->file_count + 1,
                                  sizeof *weights->files, weights->name);
     if (status == CM3_OK) {
-        weights->files[weights->file_count++] = tensors;
+        weights->files[weights->file_count++] = file;
     } else {
-        cm3_safetensors_close(tensors);
+        let_go(&file);
     }
     return status;
+}
+
+cm3_status cm3_weights_hold(cm3_weights *weights, cm3_safetensors *tensors) {
+    return hold(weights, (holding){.tensors = tensors});
+}
+
+cm3_status cm3_weights_hold_torch(cm3_weights *weights, cm3_torch *torch) {
+    return hold(weights, (holding){.torch = torch});
+}
+
+void *cm3_weights_note(cm3_weights *weights, size_t size) {
+    void *note = cm3_arena_alloc(weights->names, size);
+    if (!note) cm3_fail_memory(weights->context, size, weights->name);
+    return note;
 }
 
 void *cm3_weights_memory(cm3_weights *weights, size_t size) {
@@ -88,11 +113,29 @@ void *cm3_weights_memory(cm3_weights *weights, size_t size) {
 
 cm3_status cm3_weights_add(cm3_weights *weights, const char *prefix, const char *name, const char *file,
                            const cm3_entry *entry) {
+    return cm3_weights_add_made(weights, prefix, name, file, entry, NULL, NULL);
+}
+
+cm3_status cm3_weights_add_made(cm3_weights *weights, const char *prefix, const char *name, const char *file,
+                                const cm3_entry *entry, cm3_make_fn make, const void *recipe) {
     CM3_TRY(cm3_grow(weights->context, &weights->list, &weights->capacity, weights->count + 1, sizeof *weights->list,
                      weights->name));
     const char *full = keep_name(weights, prefix, name);
     if (!full) return cm3_fail_memory(weights->context, strlen(name), weights->name);
-    weights->list[weights->count++] = (cm3_weight){full, file, *entry};
+    weights->list[weights->count++] = (cm3_weight){full, file, *entry, make, recipe};
+    return CM3_OK;
+}
+
+cm3_status cm3_weights_make_all(cm3_weights *weights) {
+    for (size_t i = 0; i < weights->count; i++) {
+        cm3_weight *weight = &weights->list[i];
+        if (!weight->make) continue;
+        void *data = cm3_weights_memory(weights, weight->entry.size);
+        if (!data) return CM3_ERROR_NO_MEMORY;
+        weight->make(weight->recipe, data);
+        weight->entry.data = data;
+        weight->make = NULL;
+    }
     return CM3_OK;
 }
 

@@ -3,11 +3,17 @@
 #define CM3_FILES_WEIGHTS_H
 
 #include "files/safetensors.h"
+#include "files/torch.h"
+
+/** Writes the bytes of a tensor that is put together from pieces. */
+typedef void (*cm3_make_fn)(const void *recipe, void *to);
 
 typedef struct cm3_weight {
     const char *name; /**< as `.cm3` files have it: "lm.model.norm.weight" */
     const char *file; /**< where it comes from, for messages */
-    cm3_entry entry;  /**< its `name` is the one that it has there */
+    cm3_entry entry;  /**< its `name` is the one that it has there; without data where `make` says how to make it */
+    cm3_make_fn make; /**< NULL: the data is there */
+    const void *recipe;
 } cm3_weight;
 
 /** Reference-counted; holds what its data lies in. */
@@ -20,11 +26,20 @@ void cm3_weights_release(cm3_weights *weights);
 
 /** Holds the file; takes it over, also on failure. */
 cm3_status cm3_weights_hold(cm3_weights *weights, cm3_safetensors *tensors);
+/** The same of a checkpoint of PyTorch's. */
+cm3_status cm3_weights_hold_torch(cm3_weights *weights, cm3_torch *torch);
 /** Memory that lives as long, 64-byte aligned, for what is put together from pieces; NULL with a message. */
 void *cm3_weights_memory(cm3_weights *weights, size_t size);
 /** One more, its name prefix + name. The entry's data and `file` must live as long: see above. */
 cm3_status cm3_weights_add(cm3_weights *weights, const char *prefix, const char *name, const char *file,
                            const cm3_entry *entry);
+/** One that is put together when it is wanted: entry->data is NULL, `recipe` lives as long (cm3_weights_note()). */
+cm3_status cm3_weights_add_made(cm3_weights *weights, const char *prefix, const char *name, const char *file,
+                                const cm3_entry *entry, cm3_make_fn make, const void *recipe);
+/** Small memory that lives as long; NULL with a message. */
+void *cm3_weights_note(cm3_weights *weights, size_t size);
+/** Puts all together that is to be made, in memory of its own: entry.data is there for all of them then. */
+cm3_status cm3_weights_make_all(cm3_weights *weights);
 /** To be called behind the last: cm3_weights_find() knows them from here on. FORMAT where a name is there twice. */
 cm3_status cm3_weights_seal(cm3_weights *weights);
 /** All of a file's under the names that they have, sealed. Takes the file over, also on failure. */

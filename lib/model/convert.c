@@ -52,6 +52,7 @@ typedef struct cm3_piece {
     cm3_tensor from;       /**< quantised already: its integers */
     cm3_weight_type to;    /**< KEEP: byte by byte */
     int64_t block, count;  /**< elements */
+    const void *data;      /**< the weight's */
     const uint16_t **made; /**< NULL, or scales or mins of the matrix before: it was made with it */
 } cm3_piece;
 
@@ -79,7 +80,7 @@ static void read_floats(const cm3_piece *piece, float *to, int64_t from, int64_t
         return;
     }
     cm3_dtype dtype = piece->weight->entry.dtype;
-    const uint8_t *data = piece->weight->entry.data;
+    const uint8_t *data = piece->data;
     cm3_convert(to, CM3_F32, data + (size_t)from * cm3_dtype_size(dtype), dtype, (size_t)count);
 }
 
@@ -131,14 +132,14 @@ static cm3_status produce_copy(const cm3_piece *piece, const cm3_sink *sink) {
     size_t width = cm3_dtype_size(entry->dtype);
     for (int64_t from = 0; from < entry->count; from += CHUNK) {
         int64_t count = entry->count - from < CHUNK ? entry->count - from : CHUNK;
-        CM3_TRY(sink->put(sink->to, (const uint8_t *)entry->data + (size_t)from * width, (size_t)count * width));
+        CM3_TRY(sink->put(sink->to, (const uint8_t *)piece->data + (size_t)from * width, (size_t)count * width));
         CM3_TRY(tell(piece->job, count));
     }
     return CM3_OK;
 }
 
-static cm3_status produce(void *arg, const cm3_sink *sink) {
-    const cm3_piece *piece = arg;
+/** All of a piece. */
+static cm3_status produce_all(const cm3_piece *piece, const cm3_sink *sink) {
     cm3_conversion *job = piece->job;
     if (piece->made) return sink->put(sink->to, *piece->made, (size_t)piece->count * sizeof(uint16_t));
     if (piece->to == CM3_WEIGHTS_KEEP) return produce_copy(piece, sink);
@@ -156,6 +157,23 @@ static cm3_status produce(void *arg, const cm3_sink *sink) {
         CM3_TRY(tell(job, count));
     }
     return CM3_OK;
+}
+
+/** A weight that is to be put together is, for as long as it is written. */
+static cm3_status produce(void *arg, const cm3_sink *sink) {
+    cm3_piece *piece = arg;
+    const cm3_weight *weight = piece->weight;
+    void *own = NULL;
+    piece->data = weight->entry.data;
+    if (weight->make && !piece->made) {
+        own = cm3_alloc(piece->job->context, weight->entry.size);
+        if (!own) return cm3_fail_memory(piece->job->context, weight->entry.size, weight->entry.name);
+        weight->make(weight->recipe, own);
+        piece->data = own;
+    }
+    cm3_status status = produce_all(piece, sink);
+    cm3_free(piece->job->context, own);
+    return status;
 }
 
 /* --- what the file will hold ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include "files/folder.h"
 #include "model/huggingface_config.h"
 #include "model/source.h"
+#include "model/vqgan.h"
 #include "text/special_names.h"
 
 #define VQ_PREFIX "model.vqmodel."
@@ -43,35 +44,44 @@ static cm3_status parse_in(const cm3_source *source, const char *folder, const c
 /* --- tensors -------------------------------------------------------------------------------------------------------
  */
 
-/** Anole's fork, and perhaps early conversions, have one row of q/k-norm for all heads: each gets a copy. */
-static cm3_status spread_over_heads(cm3_source *source, cm3_entry *entry, int32_t heads) {
-    size_t row = entry->size, size;
-    if (!cm3_mul_size(row, (size_t)heads, &size)) return cm3_fail_memory(source->context, SIZE_MAX, entry->name);
-    char *memory = cm3_weights_memory(source->weights, size);
-    if (!memory) return CM3_ERROR_NO_MEMORY;
-    for (int32_t i = 0; i < heads; i++) memcpy(memory + (size_t)i * row, entry->data, row);
-    entry->rank = 2;
-    entry->shape[1] = entry->shape[0];
-    entry->shape[0] = heads;
-    entry->count *= heads;
-    entry->data = memory;
-    entry->size = size;
-    return CM3_OK;
+/** One row for all heads. */
+typedef struct spreading {
+    cm3_entry row;
+    int32_t heads;
+} spreading;
+
+static void spread(const void *recipe, void *to) {
+    const spreading *s = recipe;
+    for (int32_t i = 0; i < s->heads; i++) memcpy((char *)to + (size_t)i * s->row.size, s->row.data, s->row.size);
 }
 
-static cm3_status add_tensor(cm3_source *source, const char *file, const cm3_entry *found) {
+/** Anole's fork, and perhaps early conversions, have one row of q/k-norm for all heads: each gets a copy. */
+static cm3_status add_spread(cm3_source *source, const char *file, const cm3_entry *found, int32_t heads) {
     cm3_entry entry = *found;
-    const char *name = entry.name;
+    spreading *recipe = cm3_weights_note(source->weights, sizeof *recipe);
+    if (!recipe) return CM3_ERROR_NO_MEMORY;
+    *recipe = (spreading){*found, heads};
+    if (!cm3_mul_size(entry.size, (size_t)heads, &entry.size)) return cm3_fail_memory(source->context, SIZE_MAX, file);
+    entry.rank = 2;
+    entry.shape[1] = entry.shape[0];
+    entry.shape[0] = heads;
+    entry.count *= heads;
+    entry.data = NULL;
+    return cm3_weights_add_made(source->weights, "lm.", entry.name, file, &entry, spread, recipe);
+}
+
+static cm3_status add_tensor(cm3_source *source, const char *file, const cm3_entry *entry) {
+    const char *name = entry->name;
     if (strncmp(name, VQ_PREFIX, strlen(VQ_PREFIX)) == 0) {
-        return cm3_weights_add(source->weights, "vq.", name + strlen(VQ_PREFIX), file, &entry);
+        return cm3_weights_add(source->weights, "vq.", name + strlen(VQ_PREFIX), file, entry);
     }
     /* The library ties it, whatever stands there. */
     if (source->lm.tied && strcmp(name, "lm_head.weight") == 0) return CM3_OK;
     bool q = strstr(name, ".self_attn.q_norm.") != NULL, k = strstr(name, ".self_attn.k_norm.") != NULL;
-    if ((q || k) && entry.rank == 1) {
-        CM3_TRY(spread_over_heads(source, &entry, q ? source->lm.heads : source->lm.kv_heads));
+    if ((q || k) && entry->rank == 1) {
+        return add_spread(source, file, entry, q ? source->lm.heads : source->lm.kv_heads);
     }
-    return cm3_weights_add(source->weights, "lm.", name, file, &entry);
+    return cm3_weights_add(source->weights, "lm.", name, file, entry);
 }
 
 /** Opens a file of tensors and holds it. */
@@ -160,40 +170,20 @@ static cm3_status read_tensors(cm3_source *source, const char *folder) {
     return status;
 }
 
-/** What the folder lacks of the image tokenizer, from the file of the options. */
-static cm3_status read_vqgan(cm3_source *source) {
-    const char *path = source->options->vqgan;
-    cm3_file *file;
-    cm3_safetensors *tensors;
-    if (!path) return CM3_OK;
-    CM3_TRY(cm3_file_open(source->context, path, &file));
-    CM3_TRY(cm3_source_open(source, file, &tensors));
-    CM3_TRY(cm3_weights_hold(source->weights, tensors));
-    for (size_t i = 0; i < cm3_safetensors_count(tensors); i++) {
-        const cm3_entry *entry = cm3_safetensors_at(tensors, i);
-        const char *name = entry->name;
-        char full[256];
-        if (strncmp(name, VQ_PREFIX, strlen(VQ_PREFIX)) == 0) name += strlen(VQ_PREFIX);
-        if (strncmp(name, "loss.", 5) == 0) continue; /* what it was trained with */
-        if (snprintf(full, sizeof full, "vq.%s", name) >= (int)sizeof full) continue;
-        if (cm3_weights_find(source->weights, full)) continue;
-        CM3_TRY(cm3_weights_add(source->weights, "vq.", name, cm3_safetensors_name(tensors), entry));
-    }
-    return cm3_weights_seal(source->weights);
-}
-
 /* --- the folder ----------------------------------------------------------------------------------------------------
  */
 
-static cm3_status read_configs(cm3_source *source, const char *folder) {
+/** *configured: whether it says anything of the image tokenizer. */
+static cm3_status read_configs(cm3_source *source, const char *folder, bool *configured) {
     cm3_file *file;
     json_t *json;
     CM3_TRY(parse_in(source, folder, "config.json", false, &file, &json));
-    cm3_json_object config = {source->context, file->name, json}, vq;
+    cm3_json_object config = {source->context, file->name, json}, vq = {0};
     cm3_status status = cm3_huggingface_lm_config(&config, &source->lm);
     if (status == CM3_OK) status = cm3_json_child(&config, "vq_config", file->name, &vq);
     json_t *defaults = json_object(); /* the published ones, where there is no vq_config */
     if (status == CM3_OK && !defaults) status = cm3_fail_memory(source->context, 0, file->name);
+    *configured = vq.value != NULL;
     if (status == CM3_OK && !vq.value) vq.value = defaults;
     if (status == CM3_OK) status = cm3_vq_config_parse(&vq, &source->vq);
     json_decref(defaults);
@@ -242,11 +232,12 @@ cm3_status cm3_source_read_folder(cm3_source *source, const char *folder) {
         return cm3_fail(context, CM3_ERROR_CHECKSUM, "%s: a folder has no checksum; a .cm3 file has", folder);
     }
     CM3_TRY(cm3_weights_create(context, folder, &source->weights));
-    CM3_TRY(read_configs(source, folder));
+    bool configured;
+    CM3_TRY(read_configs(source, folder, &configured));
     source->has_lm = true;
     CM3_TRY(read_tensors(source, folder));
     CM3_TRY(cm3_weights_seal(source->weights));
-    CM3_TRY(read_vqgan(source));
+    if (source->options->vqgan) CM3_TRY(cm3_source_read_vqgan(source, source->options->vqgan, configured));
     source->has_vq = cm3_weights_find(source->weights, "vq.encoder.conv_in.weight") != NULL;
     CM3_TRY(read_tokenizer(source, folder));
     CM3_TRY(read_preprocessing(source, folder));

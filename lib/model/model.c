@@ -164,6 +164,7 @@ cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load
     cm3_source source;
     CM3_TRY(read_options(context, options, &own));
     cm3_status status = cm3_source_read(context, path, &own, &source);
+    if (status == CM3_OK) status = cm3_weights_make_all(source.weights);
     return make(&source, status, model);
 }
 

@@ -7,6 +7,7 @@
 
 #include "files/folder.h"
 #include "files/hash.h"
+#include "model/meta.h"
 #include "model/model.h"
 
 void cm3_source_clear(cm3_source *source) {
@@ -35,6 +36,7 @@ cm3_status cm3_source_read(cm3_context *context, const char *path, const cm3_loa
                            cm3_source *source) {
     cm3_file *file;
     *source = cm3_source_of(context, options);
+    if (cm3_is_folder(path) && cm3_is_meta_folder(context, path)) return cm3_source_read_meta(source, path);
     if (cm3_is_folder(path)) return cm3_source_read_folder(source, path);
     if (options->vqgan) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,

@@ -92,7 +92,7 @@ expect 0 "" "$cm3" logits -m "$parity/chameleon" --ids ids.json -o hidden.npy --
 holds "a header of 128 bytes and 4 x 600 values" [ "$(stat -c %s logits.npy)" -eq $((128 + 4 * 600 * 4)) ]
 holds "4 states of 4 x 64 values" [ "$(stat -c %s hidden.npy)" -eq $((128 + 4 * 4 * 64 * 4)) ]
 holds "64 image tokens of 4 rows are masked" [ "$(cmp -l logits.npy masked.npy | wc -l)" -gt $((4 * 64 * 3)) ]
-expect 0 "" "$cm3" encode-image -m "$parity/chameleon" a.jpg -o codes.json
+expect 0 "" "$cm3" encode-image -m "$parity/chameleon" a.jpg --preprocess meta -o codes.json
 expect 0 "[" "$cm3" encode-image -m "$parity/chameleon" a.jpg --preprocess hf
 holds "the two ways differ" [ "$(cat codes.json)" != "$(cat out)" ]
 expect 0 "" "$cm3" decode-image -m "$parity/chameleon" --vqgan "$parity/vqgan/vqgan.safetensors" codes.json -o codes.png
