@@ -21,20 +21,23 @@ typedef struct cm3_load_options {
     cm3_load_mode mode;  /**< default CM3_LOAD_MAP */
     int verify_checksum; /**< not 0: compare the data with the file's XXH3 sum first; folders have none. Default 0 */
     int check_weights;   /**< not 0: refuse NaN and infinity in weights. Default 1 */
-    /** With a folder: a safetensors file of a VQGAN in taming's names, from which comes what the folder lacks of the
-     * image tokenizer, as Hugging Face's Chameleon lacks the decoder. Default NULL */
+    /** With a folder: a VQGAN in taming's names, safetensors or as PyTorch saves it (.ckpt), from which comes what the
+     * folder lacks of the image tokenizer, as Hugging Face's Chameleon lacks the decoder; its shape is told by a yaml
+     * of its name beside it, or vqgan.yaml, or the model's own configuration. Default NULL */
     const char *vqgan;
 } cm3_load_options;
 
 CM3_API void cm3_load_options_init(cm3_load_options *options);
 
 /**
- * Loads a `.cm3` file, or a folder in Hugging Face's layout of Chameleon: config.json, model.safetensors or shards with
- * their index, and tokenizer.json where there is one. `options` may be NULL. With CM3_LOAD_MAP the files must not be
- * changed while the model lives: weights that are overwritten change with it, and where it is cut off the system ends
- * the process with SIGBUS at the next touch of what is gone. Replacing it by another of its name (as
- * cm3_trainer_export() and cp --remove-destination do) is safe. CM3_LOAD_HUGE reads it once. Errors: NOT_FOUND, IO,
- * FORMAT, VERSION, TRUNCATED, CHECKSUM, UNSUPPORTED, NO_MEMORY. *model is NULL on failure.
+ * Loads a `.cm3` file, or a folder as others publish them: Hugging Face's of Chameleon or CLIP (config.json,
+ * model.safetensors or shards with their index, tokenizer.json where there is one), or Meta's of Chameleon (params.json
+ * and consolidated*.pth beside a tokenizer's folder; the root where it holds one model), which Anole is too. `options`
+ * may be NULL. With CM3_LOAD_MAP the files must not be changed while the model lives: weights that are overwritten
+ * change with it, and where it is cut off the system ends the process with SIGBUS at the next touch of what is gone.
+ * Replacing it by another of its name (as cm3_trainer_export() and cp --remove-destination do) is safe. CM3_LOAD_HUGE
+ * reads it once. Errors: NOT_FOUND, IO, FORMAT, VERSION, TRUNCATED, CHECKSUM, UNSUPPORTED, NO_MEMORY. *model is NULL on
+ * failure.
  */
 CM3_API cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load_options *options,
                                   cm3_model **model);
@@ -86,7 +89,12 @@ CM3_API cm3_status cm3_model_retain(cm3_model *model);
 CM3_API void cm3_model_destroy(cm3_model *model);
 
 /** Parts of a `.cm3` file. */
-typedef enum cm3_model_parts { CM3_PART_LM = 1, CM3_PART_VQ = 2, CM3_PART_TOKENIZER = 4 } cm3_model_parts;
+typedef enum cm3_model_parts {
+    CM3_PART_LM = 1,
+    CM3_PART_VQ = 2,
+    CM3_PART_TOKENIZER = 4,
+    CM3_PART_ENCODER = 8 /**< of texts or pictures, or both: CLIP */
+} cm3_model_parts;
 
 typedef struct cm3_model_info {
     size_t struct_size; /**< set by the caller */
@@ -94,7 +102,9 @@ typedef struct cm3_model_info {
     int32_t vocab_size, hidden_size, layers, heads, kv_heads, ffn_size;
     int32_t context_length; /**< the most tokens a document may have, prompt and answer together */
     uint64_t lm_parameters, vq_parameters;
-    uint64_t weight_bytes; /**< as stored */
+    uint64_t weight_bytes;  /**< as stored */
+    int32_t embedding_size; /**< of the encoder's vectors; 0: there is none */
+    uint64_t encoder_parameters;
 } cm3_model_info;
 
 CM3_API cm3_status cm3_model_get_info(const cm3_model *model, cm3_model_info *info);
@@ -121,6 +131,18 @@ CM3_API cm3_status cm3_model_logits(const cm3_model *model, const int32_t *ids, 
  */
 CM3_API cm3_status cm3_model_hidden(const cm3_model *model, const int32_t *ids, size_t count, cm3_compute compute,
                                     float *hidden);
+
+/**
+ * Texts (UTF-8, NUL-terminated) or pictures to the encoder's vectors: `vectors` [count, embedding_size], row-major f32,
+ * of unit length where `normalize` is not 0 (CLIP's projections as they are else). Text that spells a special token is
+ * that token, as Hugging Face's tokenizer has it, and what is longer than the encoder's context is cut, its last token
+ * kept. Computed in f32 on the engine thread, which the call waits for. Errors: INVALID_ARGUMENT, UTF8, UNSUPPORTED (no
+ * such tower, no tokenizer), NO_MEMORY; `vectors` is not to be used then.
+ */
+CM3_API cm3_status cm3_model_embed_texts(const cm3_model *model, const char *const *texts, size_t count, int normalize,
+                                         float *vectors);
+CM3_API cm3_status cm3_model_embed_images(const cm3_model *model, cm3_image *const *images, size_t count, int normalize,
+                                          float *vectors);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,7 @@
 /*
  * Folders in Hugging Face's layout: config.json, one safetensors file or many with an index, tokenizer.json.
- * Chameleon's hold the image tokenizer's encoder and seldom its decoder, which may then come from a file of its own.
+ * Chameleon's hold the image tokenizer's encoder and seldom its decoder, which may then come from a file of its own;
+ * CLIP's are encoders of texts and pictures.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,9 @@ static cm3_status add_spread(cm3_source *source, const char *file, const cm3_ent
 
 static cm3_status add_tensor(cm3_source *source, const char *file, const cm3_entry *entry) {
     const char *name = entry->name;
+    /* Numbers of positions, in old files of CLIP, are no weights. */
+    if (source->has_clip && strstr(name, "position_ids")) return CM3_OK;
+    if (source->has_clip) return cm3_weights_add(source->weights, "encoder.", name, file, entry);
     if (strncmp(name, VQ_PREFIX, strlen(VQ_PREFIX)) == 0) {
         return cm3_weights_add(source->weights, "vq.", name + strlen(VQ_PREFIX), file, entry);
     }
@@ -173,20 +177,30 @@ static cm3_status read_tensors(cm3_source *source, const char *folder) {
 /* --- the folder ----------------------------------------------------------------------------------------------------
  */
 
-/** *configured: whether it says anything of the image tokenizer. */
+/** Chameleon's. *configured: whether it says anything of the image tokenizer. */
+static cm3_status read_chameleon(cm3_source *source, const cm3_json_object *config, bool *configured) {
+    cm3_json_object vq;
+    CM3_TRY(cm3_huggingface_lm_config(config, &source->lm));
+    CM3_TRY(cm3_json_child(config, "vq_config", config->where, &vq));
+    *configured = vq.value != NULL;
+    source->has_lm = true;
+    /* Where it is missing, the published one. */
+    return cm3_vq_config_parse(&vq, &source->vq);
+}
+
 static cm3_status read_configs(cm3_source *source, const char *folder, bool *configured) {
     cm3_file *file;
     json_t *json;
+    const char *type = "";
+    *configured = false;
     CM3_TRY(parse_in(source, folder, "config.json", false, &file, &json));
-    cm3_json_object config = {source->context, file->name, json}, vq = {0};
-    cm3_status status = cm3_huggingface_lm_config(&config, &source->lm);
-    if (status == CM3_OK) status = cm3_json_child(&config, "vq_config", file->name, &vq);
-    json_t *defaults = json_object(); /* the published ones, where there is no vq_config */
-    if (status == CM3_OK && !defaults) status = cm3_fail_memory(source->context, 0, file->name);
-    *configured = vq.value != NULL;
-    if (status == CM3_OK && !vq.value) vq.value = defaults;
-    if (status == CM3_OK) status = cm3_vq_config_parse(&vq, &source->vq);
-    json_decref(defaults);
+    const cm3_json_object config = {source->context, file->name, json};
+    cm3_status status = cm3_json_string(&config, "model_type", &type);
+    source->has_clip = status == CM3_OK && strncmp(type, "clip", 4) == 0;
+    if (status == CM3_OK) {
+        status = source->has_clip ? cm3_clip_config_parse(&config, &source->clip)
+                                  : read_chameleon(source, &config, configured);
+    }
     json_decref(json);
     cm3_file_release(file);
     return status;
@@ -199,6 +213,7 @@ static cm3_status read_tokenizer(cm3_source *source, const char *folder) {
     cm3_status status = cm3_bpe_parse(source->context, file->name, file->data, file->size, &source->bpe);
     cm3_file_release(file);
     CM3_TRY(status);
+    if (!source->has_lm) return CM3_OK;
     source->has_special = true;
     CM3_TRY(cm3_special_from_names(source->context, source->bpe, source->lm.vocab_size, &source->special));
     cm3_special_as_chameleon(source->bpe, &source->special);
@@ -208,7 +223,8 @@ static cm3_status read_tokenizer(cm3_source *source, const char *folder) {
 /** What the folder says of pictures, in either of its spellings. */
 static cm3_status read_preprocessing(cm3_source *source, const char *folder) {
     static const char *const names[] = {"preprocessor_config.json", "processor_config.json"};
-    cm3_hf_preprocessing_init(&source->preprocessing, source->vq.resolution);
+    cm3_hf_preprocessing *to = source->has_clip ? &source->clip.preprocessing : &source->preprocessing;
+    if (!source->has_clip) cm3_hf_preprocessing_init(to, source->vq.resolution);
     for (size_t i = 0; i < 2; i++) {
         cm3_file *file;
         json_t *json;
@@ -217,7 +233,7 @@ static cm3_status read_preprocessing(cm3_source *source, const char *folder) {
         cm3_json_object object = {source->context, file->name, json}, inner;
         cm3_status status = cm3_json_child(&object, "image_processor", file->name, &inner);
         if (status == CM3_OK) {
-            status = cm3_huggingface_preprocessing(inner.value ? &inner : &object, &source->preprocessing);
+            status = cm3_huggingface_preprocessing(inner.value ? &inner : &object, to);
         }
         json_decref(json);
         cm3_file_release(file);
@@ -234,13 +250,13 @@ cm3_status cm3_source_read_folder(cm3_source *source, const char *folder) {
     CM3_TRY(cm3_weights_create(context, folder, &source->weights));
     bool configured;
     CM3_TRY(read_configs(source, folder, &configured));
-    source->has_lm = true;
     CM3_TRY(read_tensors(source, folder));
     CM3_TRY(cm3_weights_seal(source->weights));
     if (source->options->vqgan) CM3_TRY(cm3_source_read_vqgan(source, source->options->vqgan, configured));
     source->has_vq = cm3_weights_find(source->weights, "vq.encoder.conv_in.weight") != NULL;
     CM3_TRY(read_tokenizer(source, folder));
     CM3_TRY(read_preprocessing(source, folder));
-    return cm3_config_format(context, &source->lm, source->has_vq ? &source->vq : NULL,
-                             source->has_special ? &source->special : NULL, &source->config_json);
+    return cm3_config_format(context, source->has_lm ? &source->lm : NULL, source->has_vq ? &source->vq : NULL,
+                             source->has_clip ? &source->clip : NULL, source->has_special ? &source->special : NULL,
+                             &source->config_json);
 }

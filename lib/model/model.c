@@ -37,6 +37,7 @@ void cm3_model_destroy(cm3_model *model) {
     pthread_mutex_destroy(&model->engine_lock);
     cm3_tokenizer_destroy(model->tokenizer);
     cm3_lm_destroy(model->lm);
+    cm3_clip_destroy(model->clip);
     cm3_free(context, model->config_json);
     cm3_weights_release(model->weights);
     cm3_free(context, model);
@@ -64,6 +65,14 @@ static cm3_status load_lm(cm3_model *model, const cm3_source *source) {
     model->parts |= CM3_PART_LM;
     return source->exact ? check_superfluous(model, "lm.", model->lm->parameter_count + model->lm->extra_tensors)
                          : CM3_OK;
+}
+
+static cm3_status load_encoder(cm3_model *model, const cm3_source *source) {
+    if (!source->has_clip) return CM3_OK;
+    bool check_weights = source->options->check_weights != 0;
+    CM3_TRY(cm3_clip_load(model->context, &source->clip, model->weights, "encoder.", check_weights, &model->clip));
+    model->parts |= CM3_PART_ENCODER;
+    return CM3_OK;
 }
 
 static cm3_status load_tokenizer(cm3_model *model, cm3_source *source) {
@@ -107,6 +116,7 @@ static cm3_status build(cm3_model *model, cm3_source *source) {
     model->config_json = source->config_json;
     source->config_json = NULL;
     CM3_TRY(load_lm(model, source));
+    CM3_TRY(load_encoder(model, source));
     CM3_TRY(load_tokenizer(model, source));
     return check_parts(model);
 }
@@ -206,9 +216,11 @@ cm3_status cm3_model_get_info(const cm3_model *model, cm3_model_info *info) {
         own.kv_heads = c->kv_heads, own.ffn_size = c->ffn_size, own.context_length = c->max_positions;
         own.lm_parameters = cm3_lm_config_parameters(c);
     }
+    if (model->clip) own.embedding_size = model->clip->config.projection_dim;
     for (size_t i = 0; i < cm3_weights_count(model->weights); i++) {
         const cm3_weight *weight = cm3_weights_at(model->weights, i);
         own.weight_bytes += weight->entry.size;
+        if (strncmp(weight->name, "encoder.", 8) == 0) own.encoder_parameters += (uint64_t)weight->entry.count;
         if (strncmp(weight->name, "vq.", 3) == 0) own.vq_parameters += (uint64_t)weight->entry.count;
     }
     return cm3_options_write(model->context, info, &own, sizeof own, "cm3_model_info");

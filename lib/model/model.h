@@ -7,6 +7,7 @@
 
 #include "image/preprocess.h"
 #include "image/vq.h"
+#include "model/clip.h"
 #include "model/lm.h"
 #include "text/bpe.h"
 #include "text/special.h"
@@ -27,6 +28,7 @@ struct cm3_model {
     cm3_weights *weights;
     char *config_json;
     cm3_lm *lm;               /**< NULL: the file holds no language model */
+    cm3_clip *clip;           /**< NULL: no encoder */
     cm3_tokenizer *tokenizer; /**< NULL: the file holds none */
     uint32_t parts;
     /** The engine that serves requests of this model; lib/generate makes it on first use and takes it down here. */

@@ -5,6 +5,7 @@
 #include "files/weights.h"
 #include "image/preprocess.h"
 #include "image/vq.h"
+#include "model/clip.h"
 #include "model/lm_config.h"
 #include "text/bpe.h"
 #include "text/special.h"
@@ -14,9 +15,10 @@ typedef struct cm3_source {
     const cm3_load_options *options;
     /* What a reader leaves here is let go by cm3_source_clear(), also where the reader failed. */
     cm3_weights *weights; /**< sealed; names begin with "lm." or "vq." */
-    bool has_lm, has_vq, has_special;
+    bool has_lm, has_vq, has_clip, has_special;
     cm3_lm_config lm;
     cm3_vq_config vq;
+    cm3_clip_config clip;
     cm3_bpe *bpe;                       /**< NULL: no text tokenizer */
     cm3_special_tokens special;         /**< roles -1 and empty lists without has_special */
     char *config_json;                  /**< in the spelling of `.cm3` files */
@@ -39,6 +41,6 @@ cm3_status cm3_source_open(const cm3_source *source, cm3_file *file, cm3_safeten
 
 /** The configuration of these parts (any may be NULL) as JSON text of cm3_alloc(). */
 cm3_status cm3_config_format(cm3_context *context, const cm3_lm_config *lm, const cm3_vq_config *vq,
-                             const cm3_special_tokens *special, char **text);
+                             const cm3_clip_config *clip, const cm3_special_tokens *special, char **text);
 
 #endif

@@ -102,13 +102,14 @@ static bool plain_limits(cm3_attention_call *c, const cm3_attention_plan *plan, 
     *keys = 1;
     for (int64_t i = 0; i < c->rows; i++) {
         c->first[i] = plan->first[i];
-        c->last[i] = (int32_t)i;
-        if (plan->first[i] < 0 || plan->first[i] > i) {
-            cm3_graph_fail(c->graph, CM3_ERROR_INTERNAL, "attention: row %lld begins at %d", (long long)i,
-                           plan->first[i]);
+        c->last[i] = plan->last ? plan->last[i] : (int32_t)i;
+        if (plan->first[i] < 0 || plan->first[i] > c->last[i] || c->last[i] >= c->rows) {
+            cm3_graph_fail(c->graph, CM3_ERROR_INTERNAL, "attention: row %lld sees rows %d to %d", (long long)i,
+                           plan->first[i], c->last[i]);
             return false;
         }
-        if (i - plan->first[i] + 1 > *keys) *keys = i - plan->first[i] + 1;
+        int64_t seen = (int64_t)c->last[i] - c->first[i] + 1;
+        if (seen > *keys) *keys = seen;
     }
     return true;
 }

@@ -107,8 +107,9 @@ typedef struct cm3_sequence {
 
 /** What the rows of an attention may see. */
 typedef struct cm3_attention_plan {
-    /** Without a cache (training, plain forward): row i attends rows first[i]..i of the same call; [rows]. */
-    const int32_t *first;
+    /** Without a cache (training, plain forward): row i attends rows first[i]..i of the same call; [rows]. With `last`
+     * it attends first[i]..last[i], which need not end at itself: encoders that see both ways. */
+    const int32_t *first, *last;
     /** With caches: row i of a sequence attends its cached positions and the rows of its own up to itself. Sequences
      * that share a prefix read it together where they follow each other. */
     const cm3_sequence *sequences;

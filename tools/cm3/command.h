@@ -87,6 +87,8 @@ char **cm3_lines_read(const char *path, size_t *count);
 void cm3_lines_free(char **lines, size_t count);
 /** A JSON list of ids or codes in a file (or "-"); not empty. NULL after saying why; freed by free(). */
 int32_t *cm3_ids_read(const char *path, size_t *count);
+/** float32 values as a NumPy file. False after saying why. */
+bool cm3_write_npy(const char *path, const float *values, int rank, const size_t *shape);
 /** A text, such as a path, as a JSON string on standard output; its bytes stay as they are. */
 void cm3_print_json(const char *text);
 
@@ -99,6 +101,7 @@ int cm3_command_info(int argc, char **argv);
 int cm3_command_tokenize(int argc, char **argv);
 int cm3_command_reconstruct(int argc, char **argv);
 int cm3_command_convert(int argc, char **argv);
+int cm3_command_embed(int argc, char **argv);
 int cm3_command_logits(int argc, char **argv);
 int cm3_command_encode_image(int argc, char **argv);
 int cm3_command_decode_image(int argc, char **argv);

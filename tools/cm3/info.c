@@ -7,7 +7,7 @@
 
 static const char help_text[] = "Usage: cm3 info [--json] [--verify] MODEL\n"
                                 "\n"
-                                "Says what a .cm3 file, or a folder in Hugging Face's layout, holds.\n"
+                                "Says what a .cm3 file, or a folder that other tools made, holds.\n"
                                 "\n"
                                 "  --vqgan FILE  an image decoder (.safetensors) for a folder that holds none\n"
                                 "  --verify      compares the data with the file's checksum\n"
@@ -31,14 +31,18 @@ static void print_config(const char *text) {
 }
 
 static void print_text(cm3_model *model, const cm3_model_info *info) {
-    printf("parts             %s%s%s\n", info->parts & CM3_PART_LM ? "language model  " : "",
-           info->parts & CM3_PART_VQ ? "image tokenizer  " : "",
+    printf("parts             %s%s%s%s\n", info->parts & CM3_PART_ENCODER ? "encoder  " : "",
+           info->parts & CM3_PART_LM ? "language model  " : "", info->parts & CM3_PART_VQ ? "image tokenizer  " : "",
            info->parts & CM3_PART_TOKENIZER ? "text tokenizer" : "");
     if (info->parts & CM3_PART_LM) {
         printf("language model    %.2f M parameters: %d layers, width %d, %d heads (%d kv), ffn %d\n",
                (double)info->lm_parameters / 1e6, info->layers, info->hidden_size, info->heads, info->kv_heads,
                info->ffn_size);
         printf("context           %d tokens, vocabulary %d\n", info->context_length, info->vocab_size);
+    }
+    if (info->parts & CM3_PART_ENCODER) {
+        printf("encoder           %.2f M parameters: vectors of %d\n", (double)info->encoder_parameters / 1e6,
+               info->embedding_size);
     }
     cm3_tokenizer *tokenizer = NULL;
     cm3_tokenizer_info t = {.struct_size = sizeof t};

@@ -26,7 +26,7 @@ typedef struct cm3_logits_arguments {
 } cm3_logits_arguments;
 
 /** The whole array is written, or nothing said to be. */
-static bool write_npy(const char *path, const float *values, int rank, const size_t *shape) {
+bool cm3_write_npy(const char *path, const float *values, int rank, const size_t *shape) {
     char header[256], sizes[96] = "";
     size_t count = 1, used = 0;
     for (int i = 0; i < rank; i++) {
@@ -74,7 +74,7 @@ static int run(cm3_context *context, const cm3_logits_arguments *a, const int32_
     if (status == CM3_OK && a->mask) status = mask_images(model, values, count, width);
     int code = status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(context, status);
     const size_t shape[] = {states, count, width};
-    if (code == CM3_EXIT_DONE && !write_npy(a->output, values, a->hidden ? 3 : 2, a->hidden ? shape : shape + 1)) {
+    if (code == CM3_EXIT_DONE && !cm3_write_npy(a->output, values, a->hidden ? 3 : 2, a->hidden ? shape : shape + 1)) {
         code = CM3_EXIT_FAILED;
     }
     free(values);

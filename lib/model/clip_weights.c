@@ -1,0 +1,132 @@
+/* CLIP's weights: names and shapes by configuration, where they lie in a file. */
+#include <stdio.h>
+
+#include "base/status.h"
+#include "model/clip.h"
+
+typedef struct binding {
+    cm3_clip *clip;
+    const cm3_weights *weights;
+    const char *prefix;
+    bool check_weights;
+    cm3_status status; /**< of the first that failed */
+} binding;
+
+/** Lets `tensor` stand for a tensor of the file: where it lies, or, of another type than can be multiplied, a copy. */
+static void bind(binding *b, cm3_tensor *tensor, int rank, const int64_t *shape, const char *stem, const char *name) {
+    char full[256];
+    if (b->status != CM3_OK) return;
+    snprintf(full, sizeof full, "%s%s%s", b->prefix, stem, name);
+    const cm3_weight *found = cm3_weights_find(b->weights, full);
+    b->status = cm3_weights_check(b->weights, full, found, rank, shape, b->check_weights);
+    if (b->status != CM3_OK) return;
+    const cm3_entry *entry = &found->entry;
+    *tensor = cm3_tensor_over((void *)(uintptr_t)entry->data, entry->dtype, rank, shape);
+    if (entry->dtype == CM3_F32 || (entry->dtype == CM3_BF16 && rank > 1)) return;
+    tensor->dtype = CM3_F32;
+    tensor->data = cm3_arena_alloc(b->clip->memory, (size_t)entry->count * sizeof(float));
+    if (!tensor->data) {
+        b->status = cm3_fail_memory(b->clip->context, (size_t)entry->count * sizeof(float), full);
+        return;
+    }
+    cm3_convert(tensor->data, CM3_F32, entry->data, entry->dtype, (size_t)entry->count);
+}
+
+static void bind_vector(binding *b, cm3_tensor *tensor, int64_t n, const char *stem, const char *name) {
+    bind(b, tensor, 1, &n, stem, name);
+}
+
+static void bind_matrix(binding *b, cm3_tensor *tensor, int64_t rows, int64_t columns, const char *stem,
+                        const char *name) {
+    bind(b, tensor, 2, (const int64_t[]){rows, columns}, stem, name);
+}
+
+static void bind_layer(binding *b, const cm3_clip_tower_config *c, cm3_clip_layer *l, const char *stem) {
+    const int64_t d = c->hidden_size, ffn = c->ffn_size;
+    bind_vector(b, &l->norm1, d, stem, "layer_norm1.weight");
+    bind_vector(b, &l->norm1_bias, d, stem, "layer_norm1.bias");
+    bind_matrix(b, &l->q, d, d, stem, "self_attn.q_proj.weight");
+    bind_vector(b, &l->q_bias, d, stem, "self_attn.q_proj.bias");
+    bind_matrix(b, &l->k, d, d, stem, "self_attn.k_proj.weight");
+    bind_vector(b, &l->k_bias, d, stem, "self_attn.k_proj.bias");
+    bind_matrix(b, &l->v, d, d, stem, "self_attn.v_proj.weight");
+    bind_vector(b, &l->v_bias, d, stem, "self_attn.v_proj.bias");
+    bind_matrix(b, &l->o, d, d, stem, "self_attn.out_proj.weight");
+    bind_vector(b, &l->o_bias, d, stem, "self_attn.out_proj.bias");
+    bind_vector(b, &l->norm2, d, stem, "layer_norm2.weight");
+    bind_vector(b, &l->norm2_bias, d, stem, "layer_norm2.bias");
+    bind_matrix(b, &l->fc1, ffn, d, stem, "mlp.fc1.weight");
+    bind_vector(b, &l->fc1_bias, ffn, stem, "mlp.fc1.bias");
+    bind_matrix(b, &l->fc2, d, ffn, stem, "mlp.fc2.weight");
+    bind_vector(b, &l->fc2_bias, d, stem, "mlp.fc2.bias");
+}
+
+static void bind_layers(binding *b, const cm3_clip_tower_config *c, cm3_clip_tower *tower, const char *stem) {
+    cm3_context *context = b->clip->context;
+    tower->layers = cm3_calloc(context, (size_t)c->layers, sizeof *tower->layers);
+    if (!tower->layers && b->status == CM3_OK) {
+        b->status = cm3_fail_memory(context, (size_t)c->layers * sizeof *tower->layers, "encoder");
+    }
+    for (int32_t i = 0; i < c->layers && b->status == CM3_OK; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%sencoder.layers.%d.", stem, i);
+        bind_layer(b, c, &tower->layers[i], name);
+    }
+}
+
+static void bind_text(binding *b) {
+    const cm3_clip_config *c = &b->clip->config;
+    cm3_clip_tower *t = &b->clip->text;
+    const int64_t d = c->text.hidden_size;
+    bind_matrix(b, &t->tokens, c->vocab_size, d, "text_model.", "embeddings.token_embedding.weight");
+    bind_matrix(b, &t->positions, c->max_positions, d, "text_model.", "embeddings.position_embedding.weight");
+    bind_layers(b, &c->text, t, "text_model.");
+    bind_vector(b, &t->final_norm, d, "text_model.", "final_layer_norm.weight");
+    bind_vector(b, &t->final_norm_bias, d, "text_model.", "final_layer_norm.bias");
+    bind_matrix(b, &t->projection, c->projection_dim, d, "", "text_projection.weight");
+}
+
+static void bind_vision(binding *b) {
+    const cm3_clip_config *c = &b->clip->config;
+    cm3_clip_tower *t = &b->clip->vision;
+    const int64_t d = c->vision.hidden_size, side = c->image_size / c->patch_size, p = c->patch_size;
+    bind_vector(b, &t->class_token, d, "vision_model.", "embeddings.class_embedding");
+    bind(b, &t->patches, 4, (const int64_t[]){d, 3, p, p}, "vision_model.", "embeddings.patch_embedding.weight");
+    bind_matrix(b, &t->positions, side * side + 1, d, "vision_model.", "embeddings.position_embedding.weight");
+    bind_vector(b, &t->first_norm, d, "vision_model.", "pre_layrnorm.weight");
+    bind_vector(b, &t->first_norm_bias, d, "vision_model.", "pre_layrnorm.bias");
+    bind_layers(b, &c->vision, t, "vision_model.");
+    bind_vector(b, &t->final_norm, d, "vision_model.", "post_layernorm.weight");
+    bind_vector(b, &t->final_norm_bias, d, "vision_model.", "post_layernorm.bias");
+    bind_matrix(b, &t->projection, c->projection_dim, d, "", "visual_projection.weight");
+}
+
+cm3_status cm3_clip_load(cm3_context *context, const cm3_clip_config *config, const cm3_weights *weights,
+                         const char *prefix, bool check_weights, cm3_clip **out) {
+    *out = NULL;
+    cm3_clip *clip = cm3_calloc(context, 1, sizeof *clip);
+    if (!clip) return cm3_fail_memory(context, sizeof *clip, "encoder");
+    clip->context = context;
+    clip->config = *config;
+    cm3_context_retain(context);
+    binding b = {.clip = clip, .weights = weights, .prefix = prefix, .check_weights = check_weights};
+    b.status = cm3_arena_create(context, 1 << 14, &clip->memory);
+    if (config->text.present && b.status == CM3_OK) bind_text(&b);
+    if (config->vision.present && b.status == CM3_OK) bind_vision(&b);
+    if (b.status == CM3_OK) {
+        *out = clip;
+    } else {
+        cm3_clip_destroy(clip);
+    }
+    return b.status;
+}
+
+void cm3_clip_destroy(cm3_clip *clip) {
+    if (!clip) return;
+    cm3_context *context = clip->context;
+    cm3_free(context, clip->text.layers);
+    cm3_free(context, clip->vision.layers);
+    cm3_arena_destroy(clip->memory);
+    cm3_free(context, clip);
+    cm3_context_release(context);
+}
