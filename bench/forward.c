@@ -14,11 +14,20 @@ struct bench_forward {
     int32_t *ids, *positions;
 };
 
+static void fill_plane(const cm3_kv_cache *cache, void *plane, float *scales, size_t count, uint32_t *seed) {
+    if (cache->dtype != CM3_I8) {
+        bench_fill(plane, cache->dtype, count, 0.5f, seed);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) ((int8_t *)plane)[i] = (int8_t)((*seed = *seed * 1664525u + 1013904223u) >> 24);
+    for (size_t i = 0; i < count / (size_t)cache->head_dim; i++) scales[i] = 0.004f;
+}
+
 static void fill_cache(cm3_kv_cache *cache, uint32_t *seed) {
     size_t count = (size_t)cache->capacity * (size_t)cache->kv_heads * (size_t)cache->head_dim;
     for (int32_t layer = 0; layer < cache->layers; layer++) {
-        bench_fill(cache->k[layer], cache->dtype, count, 0.5f, seed);
-        bench_fill(cache->v[layer], cache->dtype, count, 0.5f, seed);
+        fill_plane(cache, cache->k[layer], cache->k_scales ? cache->k_scales[layer] : NULL, count, seed);
+        fill_plane(cache, cache->v[layer], cache->v_scales ? cache->v_scales[layer] : NULL, count, seed);
     }
 }
 
@@ -102,5 +111,6 @@ cm3_status bench_forward_prefill(bench_forward *f, int64_t rows) {
 
 int64_t bench_forward_position_bytes(const bench_forward *f) {
     const cm3_kv_cache *cache = f->sequences[0].cache;
-    return 2 * (int64_t)cache->layers * cache->kv_heads * cache->head_dim * (int64_t)cm3_dtype_size(cache->dtype);
+    int64_t row = cache->head_dim * (int64_t)cm3_dtype_size(cache->dtype) + (cache->dtype == CM3_I8 ? 4 : 0);
+    return 2 * (int64_t)cache->layers * cache->kv_heads * row;
 }

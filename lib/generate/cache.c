@@ -3,28 +3,63 @@
 
 #include "base/status.h"
 
-/** Bytes of one layer's keys or values, and of the table of pointers to them. */
-static bool plane_size(const cm3_lm_config *config, cm3_dtype dtype, int64_t capacity, size_t *plane, size_t *table) {
-    *table = (2 * (size_t)config->layers * sizeof(void *) + 63) / 64 * 64;
-    if (!cm3_mul_size((size_t)capacity * (size_t)config->kv_heads, (size_t)config->head_dim * cm3_dtype_size(dtype),
-                      plane) ||
-        !cm3_add_size(*plane, 63, plane))
-        return false;
-    *plane = *plane / 64 * 64;
+/** How a cache lies in its block: a table of pointers, then of each layer its keys, values and their scales. */
+typedef struct cache_layout {
+    size_t table, plane, scales; /**< bytes: of all pointers; of one layer's keys; of their scales, 0: none */
+} cache_layout;
+
+static bool round_up(size_t *size) {
+    if (!cm3_add_size(*size, 63, size)) return false;
+    *size = *size / 64 * 64;
     return true;
 }
 
+static bool lay_out(const cm3_lm_config *config, cm3_dtype dtype, int64_t capacity, cache_layout *layout) {
+    bool scaled = dtype == CM3_I8;
+    size_t rows;
+    layout->table = (scaled ? 4 : 2) * (size_t)config->layers * sizeof(void *);
+    layout->scales = 0;
+    return round_up(&layout->table) && cm3_mul_size((size_t)capacity, (size_t)config->kv_heads, &rows) &&
+           cm3_mul_size(rows, (size_t)config->head_dim * cm3_dtype_size(dtype), &layout->plane) &&
+           round_up(&layout->plane) &&
+           (!scaled || (cm3_mul_size(rows, sizeof(float), &layout->scales) && round_up(&layout->scales)));
+}
+
+static bool total_of(const cm3_lm_config *config, const cache_layout *layout, size_t *total) {
+    return cm3_add_size(layout->plane, layout->scales, total) &&
+           cm3_mul_size(*total, 2 * (size_t)config->layers, total) && cm3_add_size(*total, layout->table, total);
+}
+
 bool cm3_cache_size(const cm3_lm_config *config, cm3_dtype dtype, int64_t capacity, size_t *size) {
-    size_t plane, table;
-    return plane_size(config, dtype, capacity, &plane, &table) &&
-           cm3_mul_size(plane, 2 * (size_t)config->layers, size) && cm3_add_size(*size, table, size);
+    cache_layout layout;
+    return lay_out(config, dtype, capacity, &layout) && total_of(config, &layout, size);
+}
+
+/** Points the tables into the block. */
+static void point(cm3_kv_cache *c, char *block, const cache_layout *layout) {
+    size_t layers = (size_t)c->layers, each = layout->plane + layout->scales;
+    c->k = (void **)(void *)block;
+    c->v = c->k + layers;
+    if (layout->scales) {
+        c->k_scales = (float **)(void *)(c->v + layers);
+        c->v_scales = c->k_scales + layers;
+    }
+    for (size_t i = 0; i < layers; i++) {
+        char *keys = block + layout->table + 2 * i * each, *values = keys + each;
+        c->k[i] = keys;
+        c->v[i] = values;
+        if (!layout->scales) continue;
+        c->k_scales[i] = (float *)(void *)(keys + layout->plane);
+        c->v_scales[i] = (float *)(void *)(values + layout->plane);
+    }
 }
 
 cm3_status cm3_cache_create(cm3_context *context, const cm3_lm_config *config, cm3_dtype dtype, int64_t capacity,
                             cm3_kv_cache **cache) {
     *cache = NULL;
-    size_t plane, table, total = SIZE_MAX, layers = (size_t)config->layers;
-    bool fits = cm3_cache_size(config, dtype, capacity, &total) && plane_size(config, dtype, capacity, &plane, &table);
+    cache_layout layout;
+    size_t total = SIZE_MAX;
+    bool fits = lay_out(config, dtype, capacity, &layout) && total_of(config, &layout, &total);
     cm3_kv_cache *c = fits ? cm3_alloc(context, sizeof *c) : NULL;
     char *block = c ? cm3_alloc(context, total) : NULL;
     if (!block) {
@@ -35,13 +70,8 @@ cm3_status cm3_cache_create(cm3_context *context, const cm3_lm_config *config, c
                         .layers = config->layers,
                         .kv_heads = config->kv_heads,
                         .head_dim = config->head_dim,
-                        .capacity = capacity,
-                        .k = (void **)block,
-                        .v = (void **)block + layers};
-    for (size_t i = 0; i < layers; i++) {
-        c->k[i] = block + table + 2 * i * plane;
-        c->v[i] = block + table + (2 * i + 1) * plane;
-    }
+                        .capacity = capacity};
+    point(c, block, &layout);
     *cache = c;
     return CM3_OK;
 }

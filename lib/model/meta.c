@@ -15,16 +15,18 @@
 #include "model/vqgan.h"
 #include "text/special_names.h"
 
-/** Whether FOLDER/NAME is there; false also where memory is out. */
-static bool has(cm3_context *context, const char *folder, const char *name) {
+/** Whether FOLDER/NAME is there. */
+static cm3_status has(cm3_context *context, const char *folder, const char *name, bool *there) {
     char *path = NULL;
-    bool there = cm3_path_join(context, folder, name, &path) == CM3_OK && cm3_path_exists(path);
+    CM3_TRY(cm3_path_join(context, folder, name, &path));
+    *there = cm3_path_exists(path);
     cm3_free(context, path);
-    return there;
+    return CM3_OK;
 }
 
-bool cm3_is_meta_folder(cm3_context *context, const char *folder) {
-    return has(context, folder, "params.json") || has(context, folder, "models");
+cm3_status cm3_is_meta_folder(cm3_context *context, const char *folder, bool *is) {
+    CM3_TRY(has(context, folder, "params.json", is));
+    return *is ? CM3_OK : has(context, folder, "models", is);
 }
 
 /* --- where things are ----------------------------------------------------------------------------------------------
@@ -39,9 +41,11 @@ static cm3_status choose_model(cm3_context *context, const char *root, char **mo
     cm3_status status = CM3_OK;
     for (struct dirent *entry; directory && status == CM3_OK && (entry = readdir(directory));) {
         char *path = NULL;
+        bool there = false;
         if (entry->d_name[0] == '.') continue;
         status = cm3_path_join(context, models, entry->d_name, &path);
-        if (status == CM3_OK && has(context, path, "params.json")) {
+        if (status == CM3_OK) status = has(context, path, "params.json", &there);
+        if (there) {
             size_t used = strlen(names);
             snprintf(names + used, sizeof names - used, "%s%.60s", count++ ? ", " : "", entry->d_name);
             cm3_free(context, *model);
@@ -65,10 +69,14 @@ static cm3_status choose_model(cm3_context *context, const char *root, char **mo
 static cm3_status find_tokenizer(cm3_context *context, const char *model, char **folder) {
     static const char *const places[] = {"../../tokenizer", "tokenizer", "."};
     for (int i = 0; i < 3; i++) {
+        bool text = false, images = false;
         CM3_TRY(cm3_path_join(context, model, places[i], folder));
-        if (has(context, *folder, "text_tokenizer.json") || has(context, *folder, "vqgan.ckpt")) return CM3_OK;
+        cm3_status status = has(context, *folder, "text_tokenizer.json", &text);
+        if (status == CM3_OK) status = has(context, *folder, "vqgan.ckpt", &images);
+        if (status == CM3_OK && (text || images)) return CM3_OK;
         cm3_free(context, *folder);
         *folder = NULL;
+        CM3_TRY(status);
     }
     return CM3_OK;
 }
@@ -108,8 +116,10 @@ static cm3_status read_params(cm3_source *source, const char *folder) {
 static cm3_status shards_announced(cm3_source *source, const char *folder, int32_t *count) {
     cm3_file *file;
     json_t *json;
+    bool there;
     *count = 0;
-    if (!has(source->context, folder, "consolidate_params.json")) return CM3_OK;
+    CM3_TRY(has(source->context, folder, "consolidate_params.json", &there));
+    if (!there) return CM3_OK;
     CM3_TRY(parse_in(source->context, folder, "consolidate_params.json", &file, &json));
     const cm3_json_object object = {source->context, file->name, json};
     cm3_status status = cm3_json_int32(&object, "model_parallel_size", 1, CM3_META_MOST_SHARDS, count);
@@ -143,14 +153,17 @@ static cm3_status open_shard(cm3_source *source, const char *folder, const char 
 static cm3_status open_shards(cm3_source *source, const char *folder, cm3_meta_shards *shards) {
     int32_t announced;
     CM3_TRY(shards_announced(source, folder, &announced));
+    bool there;
     shards->count = 0;
-    if (has(source->context, folder, "consolidated.pth")) {
+    CM3_TRY(has(source->context, folder, "consolidated.pth", &there));
+    if (there) {
         CM3_TRY(open_shard(source, folder, "consolidated.pth", shards));
     } else {
         for (int i = 0; i < CM3_META_MOST_SHARDS; i++) {
             char name[64];
             snprintf(name, sizeof name, "consolidated.%02d.pth", i);
-            if (i >= (announced ? announced : 1) && !has(source->context, folder, name)) break;
+            CM3_TRY(has(source->context, folder, name, &there));
+            if (i >= (announced ? announced : 1) && !there) break;
             CM3_TRY(open_shard(source, folder, name, shards));
         }
     }
@@ -178,7 +191,9 @@ static cm3_status read_lm(cm3_source *source, const char *folder) {
 static cm3_status read_text(cm3_source *source, const char *folder) {
     char *path = NULL;
     cm3_file *file;
-    if (!has(source->context, folder, "text_tokenizer.json")) return CM3_OK;
+    bool there;
+    CM3_TRY(has(source->context, folder, "text_tokenizer.json", &there));
+    if (!there) return CM3_OK;
     CM3_TRY(cm3_path_join(source->context, folder, "text_tokenizer.json", &path));
     cm3_status status = cm3_file_open(source->context, path, &file);
     cm3_free(source->context, path);
@@ -197,7 +212,9 @@ static cm3_status read_images(cm3_source *source, const char *folder) {
     char *path = NULL;
     CM3_TRY(cm3_vq_config_parse(&nothing, &source->vq)); /* the published one, where no yaml tells */
     if (source->options->vqgan) CM3_TRY(cm3_source_read_vqgan(source, source->options->vqgan, false));
-    if (!folder || source->options->vqgan || !has(source->context, folder, "vqgan.ckpt")) return CM3_OK;
+    bool there = false;
+    if (folder && !source->options->vqgan) CM3_TRY(has(source->context, folder, "vqgan.ckpt", &there));
+    if (!there) return CM3_OK;
     CM3_TRY(cm3_path_join(source->context, folder, "vqgan.ckpt", &path));
     cm3_status status = cm3_source_read_vqgan(source, path, false);
     cm3_free(source->context, path);
@@ -224,7 +241,9 @@ cm3_status cm3_source_read_meta(cm3_source *source, const char *folder) {
         return cm3_fail(context, CM3_ERROR_CHECKSUM, "%s: a folder has no checksum; a .cm3 file has", folder);
     }
     CM3_TRY(cm3_weights_create(context, folder, &source->weights));
-    if (has(context, folder, "params.json")) return read_all(source, folder);
+    bool there;
+    CM3_TRY(has(context, folder, "params.json", &there));
+    if (there) return read_all(source, folder);
     cm3_status status = choose_model(context, folder, &model);
     if (status == CM3_OK) status = read_all(source, model);
     cm3_free(context, model);

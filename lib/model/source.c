@@ -36,8 +36,11 @@ cm3_status cm3_source_read(cm3_context *context, const char *path, const cm3_loa
                            cm3_source *source) {
     cm3_file *file;
     *source = cm3_source_of(context, options);
-    if (cm3_is_folder(path) && cm3_is_meta_folder(context, path)) return cm3_source_read_meta(source, path);
-    if (cm3_is_folder(path)) return cm3_source_read_folder(source, path);
+    if (cm3_is_folder(path)) {
+        bool meta;
+        CM3_TRY(cm3_is_meta_folder(context, path, &meta));
+        return meta ? cm3_source_read_meta(source, path) : cm3_source_read_folder(source, path);
+    }
     if (options->vqgan) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
                         "cm3_load_options: vqgan belongs to a folder; a .cm3 file holds its own image tokenizer");

@@ -149,14 +149,16 @@ typedef struct cm3_run {
 
 /** Puts the new keys or values of one sequence behind those it has. */
 static void append(const cm3_attention_call *c, const cm3_sequence *sequence, const cm3_tensor *from, void *to,
-                   int64_t begin, int64_t end) {
+                   float *scales, int64_t begin, int64_t end) {
     const cm3_kv_cache *cache = sequence->cache;
     int64_t d = c->head_dim;
     for (int64_t i = begin; i < end; i++) {
         for (int64_t head = 0; head < c->kv_heads; head++) {
             const float *source = cm3_f32(from) + ((sequence->first_row + i) * c->kv_heads + head) * d;
-            int64_t place = (head * cache->capacity + cache->length + i) * d;
-            if (cache->dtype == CM3_BF16) {
+            int64_t row = head * cache->capacity + cache->length + i, place = row * d;
+            if (cache->dtype == CM3_I8) {
+                c->graph->kernels->quantise_vector((int8_t *)to + place, scales + row, source, d);
+            } else if (cache->dtype == CM3_BF16) {
                 c->graph->kernels->f32_to_bf16((uint16_t *)to + place, source, d);
             } else {
                 memcpy((float *)to + place, source, (size_t)d * sizeof(float));
@@ -172,8 +174,10 @@ static void append_rows(void *arg, int64_t begin, int64_t end, int member) {
     for (const cm3_sequence *s = c->sequences; s < c->sequences + c->sequence_count; s++) {
         int64_t from = begin > s->first_row ? begin - s->first_row : 0;
         int64_t to = end - s->first_row < s->rows ? end - s->first_row : s->rows;
-        append(c, s, c->k, s->cache->k[c->layer], from, to);
-        append(c, s, c->v, s->cache->v[c->layer], from, to);
+        const cm3_kv_cache *cache = s->cache;
+        bool scaled = cache->dtype == CM3_I8;
+        append(c, s, c->k, cache->k[c->layer], scaled ? cache->k_scales[c->layer] : NULL, from, to);
+        append(c, s, c->v, cache->v[c->layer], scaled ? cache->v_scales[c->layer] : NULL, from, to);
     }
 }
 
@@ -183,6 +187,8 @@ static cm3_attention_args cached_args(const cm3_attention_call *c, const cm3_kv_
                                       int64_t rows) {
     int64_t d = c->head_dim, group = c->heads / c->kv_heads;
     size_t plane = (size_t)(head / group * cache->capacity * d) * cm3_dtype_size(cache->dtype);
+    int64_t rows_before = head / group * cache->capacity;
+    bool scaled = cache->dtype == CM3_I8;
     return (cm3_attention_args){
         .rows = rows,
         .head_dim = d,
@@ -195,6 +201,8 @@ static cm3_attention_args cached_args(const cm3_attention_call *c, const cm3_kv_
         .v = (const char *)cache->v[c->layer] + plane,
         .kv_stride = d,
         .kv_dtype = cache->dtype,
+        .k_scales = scaled ? cache->k_scales[c->layer] + rows_before : NULL,
+        .v_scales = scaled ? cache->v_scales[c->layer] + rows_before : NULL,
         .first = c->first + row,
         .last = c->last + row,
     };

@@ -36,10 +36,11 @@ typedef struct cm3_attention_args {
     int64_t q_stride;
     float *out;
     int64_t out_stride;
-    /* keys and values: row j at k + j * kv_stride (elements); f32 or bf16 */
+    /* keys and values: row j at k + j * kv_stride (elements); f32, bf16, or I8 with a scale for each row */
     const void *k, *v;
     int64_t kv_stride;
     cm3_dtype kv_dtype;
+    const float *k_scales, *v_scales; /**< I8: row j is k_scales[j] times its integers */
     /** Row i attends keys first[i]..last[i], both inside. */
     const int32_t *first, *last;
     /** Where not NULL: the log of the sum of exponentials of row i, for the backward pass. */
@@ -87,6 +88,8 @@ typedef struct cm3_kernels {
     void (*few_rows_mixed)(float *y, int64_t ldy, const float *x, int rows, const uint16_t *w, int64_t k,
                            int64_t n_begin, int64_t n_end, const float *bias);
 
+    /** n numbers as integers -127..127 and their scale; NaN where one of them is not finite. */
+    void (*quantise_vector)(int8_t *to, float *scale, const float *from, int64_t n);
     /** Weights, finite, as blocks of integers (see cm3_quantised) behind each other: q8 the nearest, q4 on the line
      * that fits best. */
     void (*quantise_q8)(int8_t *values, uint16_t *scales, const float *w, int64_t blocks, int64_t block);

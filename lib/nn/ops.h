@@ -86,10 +86,11 @@ cm3_tensor *cm3_nn_rope(cm3_graph *graph, cm3_tensor *x, const cm3_rope_table *t
 
 /** Keys and values of one sequence, all layers: layer l, head h, position p at k[l] + (h * capacity + p) * head_dim. */
 typedef struct cm3_kv_cache {
-    cm3_dtype dtype; /**< F32 or BF16 */
+    cm3_dtype dtype; /**< F32, BF16, or I8 with a scale for each key and value of a head */
     int32_t layers, kv_heads, head_dim;
-    int64_t capacity, length; /**< positions that are filled; the caller of the forward moves `length` on */
-    void **k, **v;            /**< [layers] */
+    int64_t capacity, length;     /**< positions that are filled; the caller of the forward moves `length` on */
+    void **k, **v;                /**< [layers] */
+    float **k_scales, **v_scales; /**< I8: [layers], each [kv_heads, capacity] */
     /** NULL, or a cache without a prefix of its own whose positions come before these; many may share it. Not owned. */
     const struct cm3_kv_cache *prefix;
 } cm3_kv_cache;

@@ -9,6 +9,9 @@ int main(void) {
     srunner_add_suite(runner, cm3_file_suite());
     srunner_add_suite(runner, tokenizer_suite());
     srunner_add_suite(runner, huggingface_suite());
+    srunner_add_suite(runner, meta_suite());
+    srunner_add_suite(runner, clip_suite());
+    srunner_add_suite(runner, convert_suite());
     srunner_add_suite(runner, measure_suite());
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -20,7 +20,14 @@ static inline void add_scaled(float *y, float factor, const float *x, int64_t n)
 }
 
 /** Row j of keys or values as f32; `wide` [head_dim] takes it where it is not f32 already. */
-static inline const float *kv_row(const cm3_attention_args *args, const void *rows, int64_t j, float *wide) {
+static inline const float *kv_row(const cm3_attention_args *args, const void *rows, const float *scales, int64_t j,
+                                  float *wide) {
+    if (args->kv_dtype == CM3_I8) {
+        const int8_t *integers = (const int8_t *)rows + j * args->kv_stride;
+#pragma omp simd
+        for (int64_t i = 0; i < args->head_dim; i++) wide[i] = scales[j] * (float)integers[i];
+        return wide;
+    }
     if (args->kv_dtype == CM3_F32) return (const float *)rows + j * args->kv_stride;
     const uint16_t *row = (const uint16_t *)rows + j * args->kv_stride;
 #pragma omp simd
@@ -60,10 +67,12 @@ static void attention(const cm3_attention_args *args, void *scratch) {
             if (args->lse) args->lse[i] = -INFINITY;
             continue;
         }
-        for (int64_t j = 0; j < n; j++) scores[j] = dot(q, kv_row(args, args->k, first + j, wide), d) * args->scale;
+        for (int64_t j = 0; j < n; j++)
+            scores[j] = dot(q, kv_row(args, args->k, args->k_scales, first + j, wide), d) * args->scale;
         float sum, highest = exponentials(scores, n, &sum);
         if (args->lse) args->lse[i] = highest + logf(sum);
-        for (int64_t j = 0; j < n; j++) add_scaled(out, scores[j] / sum, kv_row(args, args->v, first + j, wide), d);
+        for (int64_t j = 0; j < n; j++)
+            add_scaled(out, scores[j] / sum, kv_row(args, args->v, args->v_scales, first + j, wide), d);
     }
 }
 

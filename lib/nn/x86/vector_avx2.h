@@ -50,6 +50,15 @@ VEC_INLINE vec vec_wide_part(const uint16_t *from, int64_t n) {
     memcpy(values, from, (size_t)n * sizeof *values);
     return vec_wide(values);
 }
+/* Bytes with a sign. */
+VEC_INLINE vec vec_bytes(const int8_t *from) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)from)));
+}
+VEC_INLINE vec vec_bytes_part(const int8_t *from, int64_t n) {
+    int8_t values[VEC_WIDTH] = {0};
+    memcpy(values, from, (size_t)n);
+    return vec_bytes(values);
+}
 VEC_INLINE vec vec_add(vec a, vec b) {
     return _mm256_add_ps(a, b);
 }

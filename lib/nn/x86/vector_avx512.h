@@ -46,6 +46,13 @@ VEC_INLINE vec vec_wide_part(const uint16_t *from, int64_t n) {
     __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), from));
     return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
 }
+/* Bytes with a sign. */
+VEC_INLINE vec vec_bytes(const int8_t *from) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)from)));
+}
+VEC_INLINE vec vec_bytes_part(const int8_t *from, int64_t n) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), from)));
+}
 VEC_INLINE vec vec_add(vec a, vec b) {
     return _mm512_add_ps(a, b);
 }

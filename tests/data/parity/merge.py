@@ -14,5 +14,6 @@ for shard in sorted(glob.glob(os.path.join(source, "chameleon-swin", "model-*.sa
     weights.update({k: v for k, v in load_file(shard).items() if ".vqmodel." not in k})
 save_file(weights, os.path.join(here, "chameleon-swin", "model.safetensors"), metadata={"format": "pt"})
 ref = load_file(os.path.join(source, "ref", "chameleon-swin.safetensors"))
-keep = {k: v for k, v in ref.items() if k.startswith("text.") and "masked" not in k}
+parts = ("text.", "greedy.", "mixed.input", "mixed.processor", "decode.", "image.wide.codes")
+keep = {k: v for k, v in ref.items() if k.startswith(parts) and "masked" not in k and "pixels" not in k}
 save_file(keep, os.path.join(here, "ref", "chameleon-swin.safetensors"))
