@@ -8,6 +8,8 @@ int main(void) {
     srunner_add_suite(runner, writer_suite());
     srunner_add_suite(runner, safetensors_suite());
     srunner_add_suite(runner, fuzz_suite());
+    srunner_add_suite(runner, torch_suite());
+    srunner_add_suite(runner, yaml_suite());
 #ifdef CM3_WITH_TRAIN
     srunner_add_suite(runner, shard_suite());
 #endif

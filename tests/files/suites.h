@@ -10,6 +10,8 @@ Suite *hash_suite(void);
 Suite *json_suite(void);
 Suite *safetensors_suite(void);
 Suite *shard_suite(void);
+Suite *torch_suite(void);
+Suite *yaml_suite(void);
 Suite *writer_suite(void);
 
 #endif

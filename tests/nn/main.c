@@ -7,6 +7,7 @@ static Suite *(*const suites[])(void) = {
     kernels_rows_suite,
     kernels_products_suite,
     kernels_quantised_suite,
+    quantised_suite,
     kernels_attention_suite,
     kernels_maps_suite,
     conv_suite,

@@ -7,6 +7,7 @@
 Suite *kernels_rows_suite(void);
 Suite *kernels_products_suite(void);
 Suite *kernels_quantised_suite(void);
+Suite *quantised_suite(void);
 Suite *kernels_attention_suite(void);
 Suite *kernels_maps_suite(void);
 Suite *conv_suite(void);

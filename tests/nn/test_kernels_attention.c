@@ -231,6 +231,66 @@ START_TEST(extreme_scores) {
 }
 END_TEST
 
+/** Integers and their scales give what the floats that they stand for give. */
+START_TEST(integers) {
+    const cm3_kernels *kernels = level_kernels(_i);
+    if (!kernels) return;
+    numbers_state numbers = {67};
+    for (int t = 0; t < 120; t++) {
+        static const int64_t rows[] = {1, 2, 5, 12, 13, 40};
+        attention_case c =
+            make_attention(&numbers, rows[t % 6], next_size(&numbers) % 140 + 1, (limits_kind)(t % LIMITS_KINDS));
+        int64_t count = span(c.keys, c.kv_stride, c.d);
+        int8_t *k = block((size_t)count), *v = block((size_t)count);
+        float *scales = some(&numbers, 2 * c.keys, 0.02f), *floats = copy_of(c.out, span(c.rows, c.out_stride, c.d));
+        for (int64_t i = 0; i < count; i++)
+            k[i] = (int8_t)(next_bits(&numbers) >> 24), v[i] = (int8_t)(next_bits(&numbers) >> 24);
+        for (int64_t j = 0; j < c.keys; j++) {
+            for (int64_t i = 0; i < c.d; i++) {
+                int64_t place = j * c.kv_stride + i;
+                c.k[place] = scales[j] * (float)k[place];
+                c.v[place] = scales[c.keys + j] * (float)v[place];
+            }
+        }
+        void *scratch = block((size_t)kernels->attention_scratch(c.rows, c.keys, c.d));
+        cm3_attention_args args = arguments(&c, false);
+        args.out = floats;
+        kernels->attention(&args, scratch);
+        args = arguments(&c, false);
+        args.k = k, args.v = v, args.kv_dtype = CM3_I8, args.k_scales = scales, args.v_scales = scales + c.keys;
+        kernels->attention(&args, scratch);
+        for (int64_t i = 0; i < c.rows; i++) {
+            for (int64_t e = 0; e < c.d; e++) {
+                int64_t place = i * c.out_stride + e;
+                expect(kernels, "attention of integers", place, c.out[place], floats[place], 1e-4);
+            }
+        }
+        free(k), free(v), free(scales), free(floats), free(scratch), free_attention(&c);
+    }
+}
+END_TEST
+
+START_TEST(vectors_become_integers) {
+    const cm3_kernels *kernels = level_kernels(_i);
+    if (!kernels) return;
+    numbers_state numbers = {68};
+    for (int t = 0; t < 100; t++) {
+        int64_t n = next_size(&numbers);
+        float *x = some(&numbers, n, 4.0f), scale, highest = 0;
+        int8_t *q = block((size_t)n);
+        if (t == 0) memset(x, 0, (size_t)n * sizeof *x);
+        kernels->quantise_vector(q, &scale, x, n);
+        for (int64_t i = 0; i < n; i++) highest = fmaxf(highest, fabsf(x[i]));
+        expect(kernels, "quantise_vector", t, scale, highest / 127, 1e-6);
+        for (int64_t i = 0; i < n; i++) ck_assert_float_le(fabsf(scale * (float)q[i] - x[i]), scale * 0.5001f);
+        x[n - 1] = NAN;
+        kernels->quantise_vector(q, &scale, x, n);
+        ck_assert(isnan(scale));
+        free(x), free(q);
+    }
+}
+END_TEST
+
 Suite *kernels_attention_suite(void) {
     Suite *suite = suite_create("kernels: attention");
     TCase *tcase = tcase_create("every level");
@@ -239,6 +299,8 @@ Suite *kernels_attention_suite(void) {
     tcase_add_loop_test(tcase, attention_gradients, 0, KERNEL_LEVELS);
     tcase_add_loop_test(tcase, rows_that_see_nothing, 0, KERNEL_LEVELS);
     tcase_add_loop_test(tcase, extreme_scores, 0, KERNEL_LEVELS);
+    tcase_add_loop_test(tcase, integers, 0, KERNEL_LEVELS);
+    tcase_add_loop_test(tcase, vectors_become_integers, 0, KERNEL_LEVELS);
     suite_add_tcase(suite, tcase);
     return suite;
 }
