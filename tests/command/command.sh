@@ -42,7 +42,7 @@ expect 0 "cm3 " "$cm3" --version
 expect 0 "Exit codes" "$cm3" --help
 expect 2 "Usage" "$cm3"
 expect 2 "no command 'paint'" "$cm3" paint
-for part in generate train info tokenize reconstruct; do expect 0 "Usage" "$cm3" $part --help; done
+for part in generate train info tokenize reconstruct convert embed logits encode-image decode-image; do expect 0 "Usage" "$cm3" $part --help; done
 expect 2 "-m MODEL is missing" "$cm3" generate -p x
 expect 2 "there is no option '--colour'" "$cm3" generate -m "$model" -p x --colour red
 expect 2 "--count must be 1 to 64" "$cm3" generate -m "$model" -p x -n 0
@@ -103,6 +103,46 @@ expect 2 "are wanted" "$cm3" logits -m "$parity/chameleon" -o x.npy
 expect 1 "a JSON list of ids" "$cm3" logits -m "$parity/chameleon" --ids "$parity/chameleon/config.json" -o x.npy
 echo '[0, 600]' >ids.json
 expect 1 "600" "$cm3" logits -m "$parity/chameleon" --ids ids.json -o x.npy
+
+# --- folders that other tools made
+meta=$parity/meta-swin
+expect 0 "0.17 M" "$cm3" info "$meta"
+expect 0 "" "$cm3" convert --quiet "$meta" meta.cm3
+expect 0 "\"parts\":7" "$cm3" info --json meta.cm3
+echo '[0, 80, 90, 100]' >ids.json
+expect 0 "" "$cm3" logits -m "$meta" --ids ids.json -o folder.npy
+expect 0 "" "$cm3" logits -m meta.cm3 --ids ids.json -o file.npy
+holds "the file computes what the folder does" cmp folder.npy file.npy
+expect 0 "" "$cm3" convert --weights q4 --block 32 "$meta" q4.cm3
+holds "q4 is smaller" [ "$(stat -c %s q4.cm3)" -lt "$(stat -c %s meta.cm3)" ]
+expect 0 "" "$cm3" convert --quiet --weights q8 --head bf16 --embeddings keep q4.cm3 q8.cm3
+expect 2 "--weights must be" "$cm3" convert --weights q5 "$meta" x.cm3
+expect 2 "--block must be" "$cm3" convert --block 48 "$meta" x.cm3
+expect 2 "convert wants" "$cm3" convert "$meta"
+expect 1 "nowhere" "$cm3" convert nowhere x.cm3
+expect 1 "x.cm3" "$cm3" convert "$meta" nowhere/x.cm3
+holds "nothing is left" [ ! -e x.cm3 ]
+(ulimit -v 400000; "$cm3" convert --quiet --threads 2 "$meta" small.cm3)
+holds "converting takes little memory" cmp small.cm3 meta.cm3
+expect 0 '{"tokens": [' "$cm3" generate -m "$meta" --ids ids.json --greedy --n-tokens 5 --json
+expect 0 '{"tokens": [' "$cm3" generate -m "$meta" --ids ids.json --greedy --n-tokens 70 --json --modality interleaved
+expect 0 '{"tokens": [' "$cm3" generate -m q4.cm3 --ids ids.json --n-tokens 64 --json --modality image --guidance-scale 3 --kv int8
+expect 1 "64 tokens were made" "$cm3" generate -m "$meta" --ids ids.json --n-tokens 65 --modality image
+expect 2 "--modality cannot be 'film'" "$cm3" generate -m "$meta" --ids ids.json --modality film
+expect 2 "exclude each other" "$cm3" generate -m "$meta" --ids ids.json -p x
+expect 0 "" "$cm3" generate -m "$meta" -p "a cat" --seed 1 -q -o cat.png
+expect 0 "" "$cm3" generate -m "$meta" -p "What is<image>this?" --image cat.png --modality text --chat --n-tokens 8 --seed 1 -q
+expect 1 "there are 2 pictures" "$cm3" generate -m "$meta" -p "a <image>" --image cat.png cat.png --modality text --seed 1 -q
+expect 1 "decoder" "$cm3" generate -m "$parity/chameleon" -p "a cat" --seed 1 -q
+printf '"a photo of a cat"\n{"text": "Two BIRDS"}\n' >texts.jsonl
+printf 'cat.png\n%s/ref/images/wide.png\n' "$parity" >pictures.txt
+expect 0 "" "$cm3" embed -m "$parity/clip" --texts texts.jsonl -o texts.npy
+expect 0 "" "$cm3" embed -m "$parity/clip" --images pictures.txt -o pictures.npy --raw
+holds "two vectors of 24" [ "$(stat -c %s texts.npy)" -eq $((128 + 2 * 24 * 4)) ]
+echo nothere.png >>pictures.txt
+expect 1 "pictures.txt: line 3" "$cm3" embed -m "$parity/clip" --images pictures.txt -o x.npy
+expect 1 "no encoder" "$cm3" embed -m "$model" --texts texts.jsonl -o x.npy
+expect 2 "are wanted" "$cm3" embed -m "$parity/clip" --texts texts.jsonl --images pictures.txt -o x.npy
 
 # --- batches
 printf '"%s"\n\n{"text": "%s", "other": 1}\n' "$prompt" "two small stars on a grey background" >two.jsonl

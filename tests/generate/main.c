@@ -5,6 +5,7 @@
 
 int main(void) {
     SRunner *runner = srunner_create(sampler_suite());
+    srunner_add_suite(runner, chameleon_suite());
     srunner_add_suite(runner, request_suite());
     srunner_add_suite(runner, arguments_suite());
     srunner_add_suite(runner, running_suite());

@@ -4,6 +4,7 @@
 
 #include <check.h>
 
+Suite *chameleon_suite(void);
 Suite *sampler_suite(void);
 Suite *request_suite(void);
 Suite *arguments_suite(void);
