@@ -34,9 +34,15 @@ void bench_fill(void *data, cm3_dtype dtype, size_t count, float scale, uint32_t
 }
 
 cm3_status bench_lm_config(cm3_context *context, const char *name, cm3_lm_config *config) {
-    bool odd = !strcmp(name, "odd");
-    if (cm3_lm_config_preset(context, odd ? "toybox" : name, config) != CM3_OK) {
+    bool odd = !strcmp(name, "odd"), a = !strcmp(name, "peer-a"), b = !strcmp(name, "peer-b");
+    if (cm3_lm_config_preset(context, odd ? "toybox" : a || b ? "chameleon-7b" : name, config) != CM3_OK) {
         return cm3_fail(context, CM3_ERROR_NOT_FOUND, "there is no preset '%s'; --help lists them", name);
+    }
+    if (a || b) { /* small enough to be timed beside others in all types */
+        config->layers = a ? 24 : 16;
+        config->hidden_size = a ? 1024 : 2048, config->heads = config->kv_heads = 16;
+        config->head_dim = config->hidden_size / 16;
+        config->ffn_size = a ? 4096 : 5504;
     }
     if (odd) {
         config->layers = 12;

@@ -8,8 +8,8 @@ import gguf
 import numpy as np
 
 SHAPES = {  # layers, width, feed-forward, heads, kv heads
-    "a": (24, 1024, 2816, 16, 16),
-    "b": (16, 2048, 5632, 16, 16),
+    "a": (24, 1024, 4096, 16, 16),
+    "b": (16, 2048, 5504, 16, 16),
     "chameleon-7b": (32, 4096, 11008, 32, 32),
 }
 VOCAB = 65536
