@@ -25,6 +25,9 @@ typedef struct cm3_load_options {
      * folder lacks of the image tokenizer, as Hugging Face's Chameleon lacks the decoder; its shape is told by a yaml
      * of its name beside it, or vqgan.yaml, or the model's own configuration. Default NULL */
     const char *vqgan;
+    /** A safetensors file whose `lm_head.weight` is laid over the model's: the whole head, or rows of it that the ids
+     * in its `rows` name, as fine-tunings publish them that trained nothing else. Default NULL */
+    const char *head_rows;
 } cm3_load_options;
 
 CM3_API void cm3_load_options_init(cm3_load_options *options);
@@ -67,6 +70,7 @@ typedef struct cm3_convert_options {
     cm3_weight_type head;       /**< of an untied output head; default CM3_WEIGHTS_AUTO */
     int32_t block;              /**< of Q8 and Q4: 32 or 64 weights of a row share a scale. Default 64 */
     const char *vqgan;          /**< as in cm3_load_options. Default NULL */
+    const char *head_rows;      /**< likewise */
     /** NULL, or called on the caller's thread with elements done and in all; not 0 stops: CANCELLED. */
     int (*on_progress)(void *user, uint64_t done, uint64_t total);
     void *user; /**< handed to on_progress */

@@ -19,6 +19,7 @@ typedef struct file_body {
     _Atomic int64_t holds;
     void *mapping; /**< to unmap, or NULL */
     void *buffer;  /**< to free, or NULL */
+    bool on_disk;  /**< the mapping is of a file */
     char name[];
 } file_body;
 
@@ -57,6 +58,11 @@ void cm3_file_release(cm3_file *file) {
     cm3_free(context, body->buffer);
     cm3_free(context, body);
     cm3_context_release(context);
+}
+
+void cm3_file_forget(const cm3_file *file) {
+    const file_body *body = (const file_body *)file;
+    if (body->on_disk) madvise(body->mapping, file->size, MADV_DONTNEED);
 }
 
 static cm3_status fail_system(cm3_context *context, const char *name, const char *doing, int error) {
@@ -101,6 +107,7 @@ static cm3_status fill_from(file_body *body, int fd) {
         void *mapping = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (mapping != MAP_FAILED) {
             body->mapping = mapping;
+            body->on_disk = true;
             body->file.data = mapping;
             body->file.size = size;
             return CM3_OK;

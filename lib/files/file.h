@@ -19,6 +19,8 @@ cm3_status cm3_file_from_memory(cm3_context *context, const void *data, size_t s
 cm3_status cm3_file_from_io(cm3_context *context, const cm3_io *io, cm3_file **file);
 /** Copies into huge pages (madvise), counted as memory; releases nothing of the old one. */
 cm3_status cm3_file_copy_huge(cm3_context *context, const cm3_file *from, cm3_file **file);
+/** Lets the system have back what of a mapped file is in memory; it is read again when it is touched. */
+void cm3_file_forget(const cm3_file *file);
 void cm3_file_retain(cm3_file *file);
 void cm3_file_release(cm3_file *file);
 

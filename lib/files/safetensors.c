@@ -312,6 +312,10 @@ const char *cm3_safetensors_metadata(const cm3_safetensors *tensors, const char 
     return json_string_value(json_object_get(tensors->metadata, key));
 }
 
+void cm3_safetensors_forget(const cm3_safetensors *tensors) {
+    cm3_file_forget(tensors->file);
+}
+
 const char *cm3_safetensors_name(const cm3_safetensors *tensors) {
     return tensors->file->name;
 }

@@ -34,6 +34,8 @@ const cm3_entry *cm3_safetensors_at(const cm3_safetensors *tensors, size_t index
 const cm3_entry *cm3_safetensors_find(const cm3_safetensors *tensors, const char *name);
 /** A string of __metadata__, or NULL. */
 const char *cm3_safetensors_metadata(const cm3_safetensors *tensors, const char *key);
+/** See cm3_file_forget(). */
+void cm3_safetensors_forget(const cm3_safetensors *tensors);
 /** The file's name, for messages, and its data section. */
 const char *cm3_safetensors_name(const cm3_safetensors *tensors);
 void cm3_safetensors_data(const cm3_safetensors *tensors, const uint8_t **data, size_t *size);

@@ -214,6 +214,10 @@ void cm3_torch_close(cm3_torch *torch) {
     cm3_free(context, torch);
 }
 
+void cm3_torch_forget(const cm3_torch *torch) {
+    cm3_file_forget(torch->file);
+}
+
 const char *cm3_torch_name(const cm3_torch *torch) {
     return torch->file->name;
 }

@@ -14,6 +14,8 @@ typedef struct cm3_torch cm3_torch;
  */
 cm3_status cm3_torch_open(cm3_context *context, cm3_file *file, cm3_torch **torch);
 void cm3_torch_close(cm3_torch *torch);
+/** See cm3_file_forget(). */
+void cm3_torch_forget(const cm3_torch *torch);
 /** The file's name, for messages. */
 const char *cm3_torch_name(const cm3_torch *torch);
 size_t cm3_torch_count(const cm3_torch *torch);

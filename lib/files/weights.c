@@ -92,6 +92,13 @@ cm3_status cm3_weights_hold_torch(cm3_weights *weights, cm3_torch *torch) {
     return hold(weights, (holding){.torch = torch});
 }
 
+void cm3_weights_forget(const cm3_weights *weights) {
+    for (size_t i = 0; i < weights->file_count; i++) {
+        if (weights->files[i].tensors) cm3_safetensors_forget(weights->files[i].tensors);
+        if (weights->files[i].torch) cm3_torch_forget(weights->files[i].torch);
+    }
+}
+
 void *cm3_weights_note(cm3_weights *weights, size_t size) {
     void *note = cm3_arena_alloc(weights->names, size);
     if (!note) cm3_fail_memory(weights->context, size, weights->name);
@@ -192,6 +199,15 @@ const cm3_weight *cm3_weights_at(const cm3_weights *weights, size_t index) {
 const cm3_weight *cm3_weights_find(const cm3_weights *weights, const char *name) {
     const cm3_weight wanted = {.name = name};
     return weights->sealed ? bsearch(&wanted, weights->list, weights->sealed, sizeof *weights->list, compare) : NULL;
+}
+
+void cm3_weights_replace(cm3_weights *weights, const char *name, cm3_make_fn make, const void *recipe) {
+    const cm3_weight wanted = {.name = name};
+    cm3_weight *weight = bsearch(&wanted, weights->list, weights->sealed, sizeof *weights->list, compare);
+    if (!weight) return;
+    weight->entry.data = NULL;
+    weight->make = make;
+    weight->recipe = recipe;
 }
 
 /* --- checks --------------------------------------------------------------------------------------------------------

@@ -40,6 +40,8 @@ cm3_status cm3_weights_add_made(cm3_weights *weights, const char *prefix, const 
 void *cm3_weights_note(cm3_weights *weights, size_t size);
 /** Puts all together that is to be made, in memory of its own: entry.data is there for all of them then. */
 cm3_status cm3_weights_make_all(cm3_weights *weights);
+/** Lets the system have back what of mapped files is in memory: for passes over weights that are read once. */
+void cm3_weights_forget(const cm3_weights *weights);
 /** To be called behind the last: cm3_weights_find() knows them from here on. FORMAT where a name is there twice. */
 cm3_status cm3_weights_seal(cm3_weights *weights);
 /** All of a file's under the names that they have, sealed. Takes the file over, also on failure. */
@@ -50,6 +52,9 @@ size_t cm3_weights_count(const cm3_weights *weights);
 const cm3_weight *cm3_weights_at(const cm3_weights *weights, size_t index);
 /** NULL where there is none. */
 const cm3_weight *cm3_weights_find(const cm3_weights *weights, const char *name);
+
+/** Lets a tensor that is there be made otherwise, of the same type and shape. */
+void cm3_weights_replace(cm3_weights *weights, const char *name, cm3_make_fn make, const void *recipe);
 
 /**
  * Type (F32, BF16 or F16), shape and, where `check_values`, values of a tensor that was found, or that was not (NULL).

@@ -116,6 +116,7 @@ static cm3_status make_stretch(void *arg) {
 
 static cm3_status tell(cm3_conversion *job, int64_t count) {
     const cm3_convert_options *o = job->options;
+    cm3_weights_forget(job->weights);
     job->passed += (uint64_t)count;
     uint64_t done = job->passed < job->total ? job->passed : job->total;
     if (!o->on_progress || o->on_progress(o->user, done, job->total) == 0) return CM3_OK;
@@ -350,6 +351,7 @@ cm3_status cm3_model_convert(cm3_context *context, const char *path, const char 
     cm3_load_options load;
     cm3_load_options_init(&load);
     load.vqgan = own.vqgan;
+    load.head_rows = own.head_rows;
     cm3_source source;
     cm3_status status = cm3_source_read(context, path, &load, &source);
     if (status == CM3_OK) status = convert(&source, &own, to);

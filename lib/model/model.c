@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "model/head_rows.h"
 #include "model/source.h"
 
 static const cm3_load_options load_defaults = {
@@ -124,6 +125,7 @@ static cm3_status build(cm3_model *model, cm3_source *source) {
 /** Makes the model of what a reader found; clears the source. `status` is the reader's. */
 static cm3_status make(cm3_source *source, cm3_status status, cm3_model **out) {
     cm3_context *context = source->context;
+    if (status == CM3_OK) status = cm3_weights_make_all(source->weights);
     cm3_model *model = status == CM3_OK ? cm3_calloc(context, 1, sizeof *model) : NULL;
     if (status == CM3_OK && (!model || pthread_mutex_init(&model->engine_lock, NULL))) {
         cm3_free(context, model);
@@ -162,6 +164,7 @@ static cm3_status load_file(cm3_context *context, cm3_file *file, const cm3_load
     cm3_source source = cm3_source_of(context, options);
     cm3_status status = cm3_source_read_file(&source, file);
     cm3_file_release(file);
+    if (status == CM3_OK && options->head_rows) status = cm3_source_read_head_rows(&source, options->head_rows);
     return make(&source, status, model);
 }
 
@@ -174,7 +177,6 @@ cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load
     cm3_source source;
     CM3_TRY(read_options(context, options, &own));
     cm3_status status = cm3_source_read(context, path, &own, &source);
-    if (status == CM3_OK) status = cm3_weights_make_all(source.weights);
     return make(&source, status, model);
 }
 

@@ -7,6 +7,7 @@
 
 #include "files/folder.h"
 #include "files/hash.h"
+#include "model/head_rows.h"
 #include "model/meta.h"
 #include "model/model.h"
 
@@ -32,16 +33,15 @@ cm3_source cm3_source_of(cm3_context *context, const cm3_load_options *options) 
     return (cm3_source){.context = context, .options = options, .special = none};
 }
 
-cm3_status cm3_source_read(cm3_context *context, const char *path, const cm3_load_options *options,
-                           cm3_source *source) {
+static cm3_status read_path(cm3_source *source, const char *path) {
+    cm3_context *context = source->context;
     cm3_file *file;
-    *source = cm3_source_of(context, options);
     if (cm3_is_folder(path)) {
         bool meta;
         CM3_TRY(cm3_is_meta_folder(context, path, &meta));
         return meta ? cm3_source_read_meta(source, path) : cm3_source_read_folder(source, path);
     }
-    if (options->vqgan) {
+    if (source->options->vqgan) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
                         "cm3_load_options: vqgan belongs to a folder; a .cm3 file holds its own image tokenizer");
     }
@@ -49,6 +49,13 @@ cm3_status cm3_source_read(cm3_context *context, const char *path, const cm3_loa
     cm3_status status = cm3_source_read_file(source, file);
     cm3_file_release(file);
     return status;
+}
+
+cm3_status cm3_source_read(cm3_context *context, const char *path, const cm3_load_options *options,
+                           cm3_source *source) {
+    *source = cm3_source_of(context, options);
+    CM3_TRY(read_path(source, path));
+    return options->head_rows ? cm3_source_read_head_rows(source, options->head_rows) : CM3_OK;
 }
 
 cm3_status cm3_source_open(const cm3_source *source, cm3_file *file, cm3_safetensors **tensors) {

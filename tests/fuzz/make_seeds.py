@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +40,78 @@ def models(build):
 def tensor_file(header, data, length=None):
     text = json.dumps(header).encode() if not isinstance(header, bytes) else header
     return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def short(text):
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+def storage(kind="FloatStorage", key="0", count=6):
+    return b"(" + short("storage") + f"ctorch\n{kind}\n".encode() + short(key) + short("cpu") + b"K" + bytes([count]) + b"tQ"
+
+
+def tensor(inside, function="_rebuild_tensor_v2"):
+    return f"ctorch._utils\n{function}\n(".encode() + inside + b"\x89ccollections\nOrderedDict\n)RtR"
+
+
+def number(value):
+    return b"K" + bytes([value])
+
+
+def pickles():
+    """Small ones of every kind that is read, as torch.save() writes them."""
+    matrix = tensor(storage() + number(0) + number(2) + number(3) + b"\x86" + number(3) + number(1) + b"\x86")
+    turned = tensor(storage() + number(0) + number(3) + number(2) + b"\x86" + number(1) + number(3) + b"\x86")
+    scalar = tensor(storage("LongStorage", "1", 1) + number(0) + b")" + b")")
+    return {
+        "matrix": b"\x80\x02}" + short("w") + matrix + b"s.",
+        "several": b"\x80\x02}q\x00(" + short("a") + matrix + b"q\x01" + short("b") + b"h\x01" + short("t") + turned + b"u.",
+        "state-dict": b"\x80\x02}" + short("state_dict") + b"ccollections\nOrderedDict\n)R(" + short("w") + matrix + b"u"
+                      + b"}" + short("_metadata") + b"}sbs.",
+        "scalar": b"\x80\x02}(" + short("n") + scalar + short("epoch") + b"M\x10\x27" + short("lr") + b"G?\xf0\0\0\0\0\0\0u.",
+        "parameter": b"\x80\x02}" + short("p") + b"ctorch._utils\n_rebuild_parameter\n(" + matrix + b"\x88ccollections\nOrderedDict\n)RtRs.",
+        "framed": b"\x80\x04\x95\x14\0\0\0\0\0\0\0}\x94(\x8c\x01aK\x01\x8c\x01b]\x94(K\x01K\x02eu.",
+        "tuples": b"\x80\x02(K\x01K\x02\x86N\x88\x89)\x85J\xff\xff\xff\xff\x8a\x02\x01\x02t.",
+        "system": b"\x80\x02cos\nsystem\n" + short("ls") + b"\x85R.",
+    }
+
+
+def pickle_seeds():
+    path = folder("pickle")
+    for name, data in pickles().items():
+        (path / name).write_bytes(data)
+
+
+def torch_seeds():
+    path = folder("torch")
+    for name, data in pickles().items():
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr("m/data.pkl", data)
+            archive.writestr("m/byteorder", "little")
+            archive.writestr("m/data/0", struct.pack("<6f", *range(6)))
+            archive.writestr("m/data/1", struct.pack("<q", 7))
+        (path / name).write_bytes(stream.getvalue())
+
+
+def config_seeds():
+    path = folder("config")
+    chameleon = json.loads((DATA / "parity/chameleon/config.json").read_text())
+    chameleon.pop("vocabulary_map", None)
+    old = {**chameleon, "rope_theta": 10000.0, "rope_scaling": None}
+    old.pop("rope_parameters", None)
+    texts = {
+        "chameleon": "h" + json.dumps(chameleon),
+        "chameleon-2024": "h" + json.dumps(old),
+        "clip": "c" + (DATA / "parity/clip/config.json").read_text(),
+        "clip-text": "c" + json.dumps({"model_type": "clip_text_model", "hidden_size": 32, "num_attention_heads": 4}),
+        "params": "m" + (DATA / "parity/meta-swin/models/tiny/params.json").read_text(),
+        "preprocessor": "p" + (DATA / "parity/clip/preprocessor_config.json").read_text(),
+        "yaml": "y" + (DATA / "parity/meta-swin/tokenizer/vqgan.yaml").read_text(),
+        "yaml-flow": "y{model: {params: {embed_dim: 16, n_embed: 64, ddconfig: {ch: 32, ch_mult: [1, 2]}}}}",
+    }
+    for name, text in texts.items():
+        (path / name).write_text(text)
 
 
 def safetensors():
@@ -209,6 +282,9 @@ def main():
     tokenizers()
     pictures()
     records()
+    pickle_seeds()
+    torch_seeds()
+    config_seeds()
     ids()
     total = sum(seed.stat().st_size for seed in SEEDS.rglob("*") if seed.is_file())
     print(f"{total} bytes of seeds")

@@ -335,6 +335,63 @@ START_TEST(preprocessing_settings) {
 }
 END_TEST
 
+/** Rows laid over the head: the named logits change as they should, the others stay. */
+START_TEST(rows_of_the_head) {
+    static float rows[3 * 64];
+    static int64_t numbers[] = {599, 0, 4};
+    for (int i = 0; i < 3 * 64; i++) rows[i] = (float)(i % 7) - 3;
+    cm3_save_entry entries[] = {{"lm_head.weight", CM3_F32, CM3_F32, 2, {3, 64}, rows, NULL, NULL},
+                                {"rows", CM3_I64, CM3_I64, 1, {3}, numbers, NULL, NULL}};
+    const char *path = test_path(&fixture, "rows.safetensors");
+    write_tensors("rows.safetensors", entries, 2);
+    cm3_load_options options;
+    cm3_load_options_init(&options);
+    cm3_model *plain, *laid;
+    ck_assert_int_eq(cm3_model_load(fixture.context, PARITY "chameleon", &options, &plain), CM3_OK);
+    options.head_rows = path;
+    ck_assert_msg(cm3_model_load(fixture.context, PARITY "chameleon", &options, &laid) == CM3_OK, "%s",
+                  cm3_context_message(fixture.context));
+    const int32_t ids[] = {0, 80, 90};
+    float *a = malloc(3 * 600 * sizeof *a), *b = malloc(3 * 600 * sizeof *b),
+          *hidden = malloc(4 * 3 * 64 * sizeof *hidden);
+    ck_assert_int_eq(cm3_model_logits(plain, ids, 3, CM3_COMPUTE_F32, a), CM3_OK);
+    ck_assert_int_eq(cm3_model_logits(laid, ids, 3, CM3_COMPUTE_F32, b), CM3_OK);
+    ck_assert_int_eq(cm3_model_hidden(laid, ids, 3, CM3_COMPUTE_F32, hidden), CM3_OK);
+    for (int t = 0; t < 3; t++) {
+        for (int i = 0; i < 600; i++) {
+            int row = i == 599 ? 0 : i == 0 ? 1 : i == 4 ? 2 : -1;
+            double expected = (double)a[t * 600 + i];
+            if (row >= 0) expected = 0;
+            for (int k = 0; k < 64 && row >= 0; k++)
+                expected += (double)rows[row * 64 + k] * (double)hidden[(9 + t) * 64 + k];
+            ck_assert_double_le(fabs((double)b[t * 600 + i] - expected), 1e-4 * (1 + fabs(expected)));
+        }
+    }
+    free(a), free(b), free(hidden);
+    cm3_model_destroy(plain);
+    cm3_model_destroy(laid);
+    /* converted, they are the file's own */
+    cm3_convert_options convert;
+    cm3_convert_options_init(&convert);
+    convert.head_rows = path;
+    ck_assert_int_eq(cm3_model_convert(fixture.context, PARITY "chameleon", test_path(&fixture, "laid.cm3"), &convert),
+                     CM3_OK);
+    /* wrong ones */
+    static const struct {
+        int64_t number, count;
+        const char *says;
+    } wrong[] = {{600, 3, "names 600"}, {-1, 3, "names -1"}, {5, 2, "3 ids"}, {0, 0, "no 'rows'"}};
+    for (int i = 0; i < 4; i++) {
+        numbers[0] = wrong[i].number;
+        entries[1].shape[0] = wrong[i].count;
+        write_tensors("rows.safetensors", entries, wrong[i].count ? 2 : 1);
+        ck_assert_int_eq(cm3_model_load(fixture.context, PARITY "chameleon", &options, &laid), CM3_ERROR_FORMAT);
+        ck_assert_msg(test_says(&fixture, wrong[i].says), "%s", cm3_context_message(fixture.context));
+    }
+    numbers[0] = 599;
+}
+END_TEST
+
 static const struct {
     const char *from, *to;
     cm3_status status;
@@ -400,6 +457,7 @@ Suite *huggingface_suite(void) {
     tcase_add_test(tcase, one_row_of_qk_norm);
     tcase_add_test(tcase, decoder_from_another_file);
     tcase_add_test(tcase, codes_as_hugging_face);
+    tcase_add_test(tcase, rows_of_the_head);
     tcase_add_loop_test(tcase, preprocessing_settings, 0, (int)(sizeof preprocessings / sizeof *preprocessings));
     tcase_add_loop_test(tcase, refused_configurations, 0, (int)(sizeof bad_configs / sizeof *bad_configs));
     tcase_add_test(tcase, out_of_memory);

@@ -77,6 +77,9 @@ double cm3_now(void);
 cm3_context *cm3_open_context(int64_t threads);
 /** Loads a `.cm3` file or a folder, the image decoder from `vqgan` where that is not NULL. */
 cm3_status cm3_open_model(cm3_context *context, const char *path, const char *vqgan, cm3_model **model);
+/** The same, rows of the head from a file where that is not NULL. */
+cm3_status cm3_open_model_with(cm3_context *context, const char *path, const char *vqgan, const char *head_rows,
+                               cm3_model **model);
 
 /* --- lines.c: JSON lines of texts
  * -------------------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ static const char help_text[] =
     "  --head TYPE        of the output head, where it is not the table of tokens (q8 with q4, else as --weights)\n"
     "  --block N          of q8 and q4: 32 or 64 weights share a scale (64)\n"
     "  --vqgan FILE       an image decoder for a folder that holds none\n"
+    "  --head-rows FILE   rows of the output head (.safetensors), laid over the model's\n"
     "  --threads N        (all)\n"
     "  --quiet            no progress\n"
     "\n"
@@ -60,7 +61,7 @@ static int convert(const char *from, const char *to, cm3_convert_options *option
 }
 
 int cm3_command_convert(int argc, char **argv) {
-    const char *weights = "keep", *embeddings = NULL, *head = NULL, *vqgan = NULL;
+    const char *weights = "keep", *embeddings = NULL, *head = NULL, *vqgan = NULL, *head_rows = NULL;
     int64_t block = 64, threads = -1;
     bool quiet = false;
     static cm3_list words;
@@ -69,6 +70,7 @@ int cm3_command_convert(int argc, char **argv) {
                                   {"--head", NULL, CM3_OPTION_TEXT, &head, 0, 0},
                                   {"--block", NULL, CM3_OPTION_INT, &block, 32, 64},
                                   {"--vqgan", NULL, CM3_OPTION_TEXT, &vqgan, 0, 0},
+                                  {"--head-rows", NULL, CM3_OPTION_TEXT, &head_rows, 0, 0},
                                   {"--threads", NULL, CM3_OPTION_INT, &threads, 0, 1024},
                                   {"--quiet", NULL, CM3_OPTION_FLAG, &quiet, 0, 0},
                                   {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0}};
@@ -85,6 +87,7 @@ int cm3_command_convert(int argc, char **argv) {
     cm3_convert_options_init(&o);
     o.block = (int32_t)block;
     o.vqgan = vqgan;
+    o.head_rows = head_rows;
     if (block != 32 && block != 64) {
         cm3_say("--block must be 32 or 64");
         return CM3_EXIT_USAGE;

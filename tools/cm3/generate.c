@@ -20,6 +20,7 @@ static const char help_text[] =
     "\n"
     "  -m, --model MODEL     the model, a .cm3 file or a folder that other tools made\n"
     "      --vqgan FILE      an image decoder for a folder that holds none\n"
+    "      --head-rows FILE  rows of the output head (.safetensors), laid over the model's\n"
     "  -p, --prompt TEXT     the sentence; each <image> in it stands for a picture of --image\n"
     "      --image FILE...   pictures of the prompt\n"
     "      --modality WHAT   image, text, or interleaved: text with pictures where the model begins one (image)\n"
@@ -299,7 +300,7 @@ static int write_sheet(cm3_generation *g) {
 
 static int generate(cm3_generation *g) {
     const cm3_generate_arguments *a = g->arguments;
-    cm3_status status = cm3_open_model(g->context, a->model, a->vqgan, &g->model);
+    cm3_status status = cm3_open_model_with(g->context, a->model, a->vqgan, a->head_rows, &g->model);
     for (size_t i = 0; i < a->images.count && status == CM3_OK; i++) {
         status = cm3_image_load(g->context, a->images.items[i], &g->images[i]);
     }
@@ -409,6 +410,7 @@ int cm3_command_generate(int argc, char **argv) {
     const cm3_option options[] = {
         {"--model", "-m", CM3_OPTION_TEXT, &a.model, 0, 0},
         {"--vqgan", NULL, CM3_OPTION_TEXT, &a.vqgan, 0, 0},
+        {"--head-rows", NULL, CM3_OPTION_TEXT, &a.head_rows, 0, 0},
         {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},
         {"--image", NULL, CM3_OPTION_LIST, &a.images, 0, 0},
         {"--modality", NULL, CM3_OPTION_TEXT, &a.modality, 0, 0},

@@ -17,10 +17,11 @@ static const char help_text[] =
     "      --mask-image-tokens logits of image tokens become the least float32, as Hugging Face's Chameleon has them\n"
     "      --compute f32|bf16  of matrix products (f32)\n"
     "      --vqgan FILE        an image decoder for a folder that holds none\n"
+    "      --head-rows FILE    rows of the output head (.safetensors), laid over the model's\n"
     "      --threads N         (one a core)\n";
 
 typedef struct cm3_logits_arguments {
-    const char *model, *ids, *output, *compute, *vqgan;
+    const char *model, *ids, *output, *compute, *vqgan, *head_rows;
     bool hidden, mask;
     int64_t threads;
 } cm3_logits_arguments;
@@ -61,7 +62,7 @@ static cm3_status mask_images(const cm3_model *model, float *logits, size_t rows
 static int run(cm3_context *context, const cm3_logits_arguments *a, const int32_t *ids, size_t count) {
     cm3_model *model = NULL;
     cm3_model_info info = {.struct_size = sizeof info};
-    cm3_status status = cm3_open_model(context, a->model, a->vqgan, &model);
+    cm3_status status = cm3_open_model_with(context, a->model, a->vqgan, a->head_rows, &model);
     if (status == CM3_OK) status = cm3_model_get_info(model, &info);
     size_t states = (size_t)info.layers + 2, width = (size_t)(a->hidden ? info.hidden_size : info.vocab_size);
     float *values = status == CM3_OK ? calloc(count * (a->hidden ? states : 1) + 1, width * sizeof *values) : NULL;
@@ -92,6 +93,7 @@ int cm3_command_logits(int argc, char **argv) {
         {"--mask-image-tokens", NULL, CM3_OPTION_FLAG, &a.mask, 0, 0},
         {"--compute", NULL, CM3_OPTION_TEXT, &a.compute, 0, 0},
         {"--vqgan", NULL, CM3_OPTION_TEXT, &a.vqgan, 0, 0},
+        {"--head-rows", NULL, CM3_OPTION_TEXT, &a.head_rows, 0, 0},
         {"--threads", NULL, CM3_OPTION_INT, &a.threads, 1, 64},
         {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0},
     };

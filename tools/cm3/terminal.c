@@ -72,9 +72,15 @@ cm3_context *cm3_open_context(int64_t threads) {
 }
 
 cm3_status cm3_open_model(cm3_context *context, const char *path, const char *vqgan, cm3_model **model) {
+    return cm3_open_model_with(context, path, vqgan, NULL, model);
+}
+
+cm3_status cm3_open_model_with(cm3_context *context, const char *path, const char *vqgan, const char *head_rows,
+                               cm3_model **model) {
     cm3_load_options options;
     cm3_load_options_init(&options);
     options.vqgan = vqgan;
+    options.head_rows = head_rows;
     return cm3_model_load(context, path, &options, model);
 }
 
