@@ -83,7 +83,7 @@ CM3_API cm3_status cm3_tokenizer_encode_image(const cm3_tokenizer *tokenizer, co
 
 /** How pixels become numbers; the two differ, and so do some codes. */
 typedef enum cm3_preprocessing {
-    CM3_PREPROCESSING_AUTO = 0, /**< HF in a folder of Hugging Face's layout, else META */
+    CM3_PREPROCESSING_AUTO = 0, /**< HF for a folder of Hugging Face's layout and a .cm3 file made of one, else META */
     CM3_PREPROCESSING_META = 1, /**< Chameleon's own code: 2 u8 / 255 - 1 */
     CM3_PREPROCESSING_HF = 2 /**< Hugging Face's image processor, as the folder's preprocessor_config.json says; without
                                   one with Chameleon's values: 0.0078 u8 - 1 */

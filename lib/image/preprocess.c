@@ -109,7 +109,8 @@ static bool is_side(int32_t side) {
 
 static cm3_status check_hf(cm3_context *context, const cm3_hf_preprocessing *options) {
     bool fits = is_side(options->shortest_edge) && is_side(options->crop_width) && is_side(options->crop_height) &&
-                isfinite(options->rescale_factor);
+                !options->width == !options->height && isfinite(options->rescale_factor);
+    if (options->width) fits = fits && is_side(options->width) && is_side(options->height);
     for (int c = 0; c < 3; ++c) {
         fits = fits && isfinite(options->mean[c]) && isfinite(options->std[c]) && options->std[c] != 0.0f;
     }
@@ -126,6 +127,10 @@ cm3_status cm3_preprocess_hf(cm3_context *context, const cm3_image *image, const
     int64_t shorter = image->width < image->height ? image->width : image->height, edge = options->shortest_edge;
     cm3_view_plan plan = {edge * image->width / shorter, edge * image->height / shorter, options->crop_width,
                           options->crop_height, options->filter};
+    if (options->width) {
+        plan.width = options->width;
+        plan.height = options->height;
+    }
     cm3_image *view;
     CM3_TRY(make_view(image, &plan, &view));
     float table[3][256];

@@ -13,6 +13,7 @@ typedef enum cm3_preprocess_mode {
 /** The fields of a preprocessor_config.json of transformers. */
 typedef struct cm3_hf_preprocessing {
     int32_t shortest_edge;
+    int32_t width, height; /**< not 0: resized to just that instead, whatever the proportions */
     int32_t crop_width, crop_height;
     cm3_filter filter;
     double rescale_factor;
@@ -30,9 +31,9 @@ cm3_status cm3_preprocess(cm3_context *context, const cm3_image *image, cm3_prep
                           float *pixels);
 
 /**
- * As transformers' image processors with Pillow: the short side to shortest_edge, the long one cut to a whole number,
- * centre crop with black around what is too small, (float(u8 * rescale_factor) - mean) / std. `pixels` [crop_height,
- * crop_width, 3].
+ * As transformers' image processors with Pillow: the short side to shortest_edge, the long one cut to a whole number
+ * (or both sides as wanted), centre crop with black around what is too small, (float(u8 * rescale_factor) - mean) /
+ * std. `pixels` [crop_height, crop_width, 3].
  */
 cm3_status cm3_preprocess_hf(cm3_context *context, const cm3_image *image, const cm3_hf_preprocessing *options,
                              float *pixels);

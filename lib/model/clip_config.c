@@ -132,17 +132,11 @@ static json_t *format_tower(const cm3_clip_tower_config *t) {
                      (double)t->norm_epsilon, "hidden_act", name);
 }
 
-static json_t *format_preprocessing(const cm3_hf_preprocessing *p) {
-    return json_pack("{s:{s:i},s:{s:i,s:i},s:i,s:f,s:[f,f,f],s:[f,f,f]}", "size", "shortest_edge", p->shortest_edge,
-                     "crop_size", "height", p->crop_height, "width", p->crop_width, "resample",
-                     p->filter == CM3_FILTER_LANCZOS ? 1 : 3, "rescale_factor", p->rescale_factor, "image_mean",
-                     (double)p->mean[0], (double)p->mean[1], (double)p->mean[2], "image_std", (double)p->std[0],
-                     (double)p->std[1], (double)p->std[2]);
-}
-
 cm3_status cm3_clip_config_format(cm3_context *context, const cm3_clip_config *c, json_t **value) {
-    json_t *text = format_tower(&c->text), *vision = format_tower(&c->vision);
-    bool whole = text && vision && !json_object_set_new(text, "vocab_size", json_integer(c->vocab_size)) &&
+    json_t *text = format_tower(&c->text), *vision = format_tower(&c->vision), *preprocessing = NULL;
+    cm3_status status = cm3_huggingface_preprocessing_format(context, &c->preprocessing, &preprocessing);
+    bool whole = status == CM3_OK && text && vision &&
+                 !json_object_set_new(text, "vocab_size", json_integer(c->vocab_size)) &&
                  !json_object_set_new(text, "max_position_embeddings", json_integer(c->max_positions)) &&
                  !json_object_set_new(text, "eos_token_id", json_integer(c->eos)) &&
                  !json_object_set_new(vision, "image_size", json_integer(c->image_size)) &&
@@ -156,7 +150,8 @@ cm3_status cm3_clip_config_format(cm3_context *context, const cm3_clip_config *c
     }
     whole = whole && !json_object_set_new(both, "model_type", json_string(type)) &&
             !json_object_set_new(both, "projection_dim", json_integer(c->projection_dim)) &&
-            !json_object_set_new(both, "preprocessing", format_preprocessing(&c->preprocessing));
+            !json_object_set(both, "preprocessing", preprocessing);
+    json_decref(preprocessing);
     json_decref(text);
     json_decref(vision);
     *value = both;

@@ -101,9 +101,20 @@ static void bind_vision(binding *b) {
     bind_matrix(b, &t->projection, c->projection_dim, d, "", "visual_projection.weight");
 }
 
+/** What pictures are made to must be what the tower reads: the two come from different files. */
+static cm3_status check_pictures(cm3_context *context, const cm3_clip_config *config, const char *name) {
+    const cm3_hf_preprocessing *p = &config->preprocessing;
+    if (!config->vision.present || (p->crop_width == config->image_size && p->crop_height == config->image_size)) {
+        return CM3_OK;
+    }
+    return cm3_fail(context, CM3_ERROR_FORMAT, "%s: preprocessing makes pictures of %d x %d; the encoder reads %d x %d",
+                    name, p->crop_width, p->crop_height, config->image_size, config->image_size);
+}
+
 cm3_status cm3_clip_load(cm3_context *context, const cm3_clip_config *config, const cm3_weights *weights,
                          const char *prefix, bool check_weights, cm3_clip **out) {
     *out = NULL;
+    CM3_TRY(check_pictures(context, config, cm3_weights_name(weights)));
     cm3_clip *clip = cm3_calloc(context, 1, sizeof *clip);
     if (!clip) return cm3_fail_memory(context, sizeof *clip, "encoder");
     clip->context = context;

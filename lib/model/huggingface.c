@@ -257,6 +257,6 @@ cm3_status cm3_source_read_folder(cm3_source *source, const char *folder) {
     CM3_TRY(read_tokenizer(source, folder));
     CM3_TRY(read_preprocessing(source, folder));
     return cm3_config_format(context, source->has_lm ? &source->lm : NULL, source->has_vq ? &source->vq : NULL,
-                             source->has_clip ? &source->clip : NULL, source->has_special ? &source->special : NULL,
-                             &source->config_json);
+                             &source->preprocessing, source->has_clip ? &source->clip : NULL,
+                             source->has_special ? &source->special : NULL, &source->config_json);
 }

@@ -12,7 +12,13 @@
  */
 cm3_status cm3_huggingface_lm_config(const cm3_json_object *object, cm3_lm_config *config);
 
-/** A preprocessor_config.json; absent fields leave what is there. Errors: FORMAT, UNSUPPORTED (another filter). */
+/**
+ * A preprocessor_config.json; absent fields leave what is there. Errors: FORMAT, UNSUPPORTED (another filter, a step
+ * left out that this library cannot do without).
+ */
 cm3_status cm3_huggingface_preprocessing(const cm3_json_object *object, cm3_hf_preprocessing *options);
+/** A new JSON object in that spelling. Errors: NO_MEMORY. */
+cm3_status cm3_huggingface_preprocessing_format(cm3_context *context, const cm3_hf_preprocessing *options,
+                                                json_t **value);
 
 #endif

@@ -230,7 +230,7 @@ static cm3_status read_all(cm3_source *source, const char *model) {
     cm3_free(source->context, tokenizer);
     CM3_TRY(status);
     source->has_vq = cm3_weights_find(source->weights, "vq.encoder.conv_in.weight") != NULL;
-    return cm3_config_format(source->context, &source->lm, source->has_vq ? &source->vq : NULL, NULL,
+    return cm3_config_format(source->context, &source->lm, source->has_vq ? &source->vq : NULL, NULL, NULL,
                              source->has_special ? &source->special : NULL, &source->config_json);
 }
 

@@ -50,7 +50,7 @@ cm3_status cm3_model_write(cm3_context *context, const char *path, const cm3_mod
     cm3_status status = add_tensors(&contents, content);
     if (status == CM3_OK)
         status = cm3_config_format(context, content->lm ? &content->lm->config : NULL,
-                                   content->vq ? &content->vq->config : NULL, NULL, content->special, &config);
+                                   content->vq ? &content->vq->config : NULL, NULL, NULL, content->special, &config);
     if (status == CM3_OK && content->bpe) status = cm3_bpe_format(content->bpe, &tokenizer, &tokenizer_size);
     if (status == CM3_OK) {
         const char *keys[] = {"format", "version", "config", "tokenizer"};

@@ -8,6 +8,7 @@
 #include "files/folder.h"
 #include "files/hash.h"
 #include "model/head_rows.h"
+#include "model/huggingface_config.h"
 #include "model/meta.h"
 #include "model/model.h"
 
@@ -81,7 +82,8 @@ static cm3_status set(cm3_context *context, json_t *object, const char *key, jso
 }
 
 cm3_status cm3_config_format(cm3_context *context, const cm3_lm_config *lm, const cm3_vq_config *vq,
-                             const cm3_clip_config *clip, const cm3_special_tokens *special, char **text) {
+                             const cm3_hf_preprocessing *preprocessing, const cm3_clip_config *clip,
+                             const cm3_special_tokens *special, char **text) {
     json_t *config = json_object(), *part = NULL;
     cm3_status status = config ? CM3_OK : cm3_fail_memory(context, 0, "config");
     *text = NULL;
@@ -92,6 +94,10 @@ cm3_status cm3_config_format(cm3_context *context, const cm3_lm_config *lm, cons
     if (status == CM3_OK && vq) {
         status = cm3_vq_config_format(context, vq, &part);
         if (status == CM3_OK) status = set(context, config, "vq", part);
+    }
+    if (status == CM3_OK && vq && preprocessing) {
+        status = cm3_huggingface_preprocessing_format(context, preprocessing, &part);
+        if (status == CM3_OK) status = set(context, config, "preprocessing", part);
     }
     if (status == CM3_OK && clip) {
         status = cm3_clip_config_format(context, clip, &part);
@@ -146,9 +152,10 @@ static cm3_status check_sum(const cm3_source *source, const cm3_safetensors *ten
 /** The parts that the configuration and the metadata tell of. */
 static cm3_status read_parts(cm3_source *source, const cm3_safetensors *tensors, const cm3_json_object *config) {
     const char *name = cm3_safetensors_name(tensors), *text = cm3_safetensors_metadata(tensors, "tokenizer");
-    cm3_json_object lm, vq, clip, tokens;
+    cm3_json_object lm, vq, preprocessing, clip, tokens;
     CM3_TRY(cm3_json_child(config, "lm", name, &lm));
     CM3_TRY(cm3_json_child(config, "vq", name, &vq));
+    CM3_TRY(cm3_json_child(config, "preprocessing", name, &preprocessing));
     CM3_TRY(cm3_json_child(config, "encoder", name, &clip));
     CM3_TRY(cm3_json_child(config, "tokens", name, &tokens));
     source->has_lm = lm.value != NULL;
@@ -156,6 +163,10 @@ static cm3_status read_parts(cm3_source *source, const cm3_safetensors *tensors,
     source->has_clip = clip.value != NULL;
     if (lm.value) CM3_TRY(cm3_lm_config_parse(&lm, &source->lm));
     if (vq.value) CM3_TRY(cm3_vq_config_parse(&vq, &source->vq));
+    if (vq.value && preprocessing.value) {
+        cm3_hf_preprocessing_init(&source->preprocessing, source->vq.resolution);
+        CM3_TRY(cm3_huggingface_preprocessing(&preprocessing, &source->preprocessing));
+    }
     if (clip.value) CM3_TRY(cm3_clip_config_parse(&clip, &source->clip));
     if (text) CM3_TRY(cm3_bpe_parse(source->context, name, text, strlen(text), &source->bpe));
     if (text && tokens.value) {

@@ -22,7 +22,7 @@ typedef struct cm3_source {
     cm3_bpe *bpe;                       /**< NULL: no text tokenizer */
     cm3_special_tokens special;         /**< roles -1 and empty lists without has_special */
     char *config_json;                  /**< in the spelling of `.cm3` files */
-    cm3_hf_preprocessing preprocessing; /**< shortest_edge 0: Hugging Face's defaults */
+    cm3_hf_preprocessing preprocessing; /**< of the image tokenizer; shortest_edge 0: Meta's way */
     bool exact;                         /**< a tensor that the configuration does not name is an error */
 } cm3_source;
 
@@ -39,8 +39,10 @@ void cm3_source_clear(cm3_source *source);
 /** Opens a safetensors file as the options say (mapped, or copied into huge pages); takes the file over. */
 cm3_status cm3_source_open(const cm3_source *source, cm3_file *file, cm3_safetensors **tensors);
 
-/** The configuration of these parts (any may be NULL) as JSON text of cm3_alloc(). */
+/** The configuration of these parts (any may be NULL) as JSON text of cm3_alloc(). `preprocessing` is the image
+ * tokenizer's. */
 cm3_status cm3_config_format(cm3_context *context, const cm3_lm_config *lm, const cm3_vq_config *vq,
-                             const cm3_clip_config *clip, const cm3_special_tokens *special, char **text);
+                             const cm3_hf_preprocessing *preprocessing, const cm3_clip_config *clip,
+                             const cm3_special_tokens *special, char **text);
 
 #endif

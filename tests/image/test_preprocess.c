@@ -3,6 +3,7 @@
 
 #include "files/safetensors.h"
 #include "image/preprocess.h"
+#include "image/resample.h"
 #include "pictures.h"
 #include "suites.h"
 
@@ -68,13 +69,13 @@ START_TEST(transformers_clip) {
     const cm3_entry *entry = cm3_safetensors_find(tensors, "image.pixel_values");
     ck_assert_ptr_nonnull(entry);
     ck_assert_int_eq(entry->count, 5 * 3 * 32 * 32);
-    cm3_hf_preprocessing options = {32,
-                                    32,
-                                    32,
-                                    CM3_FILTER_BICUBIC,
-                                    0.00392156862745098,
-                                    {0.48145466f, 0.4578275f, 0.40821073f},
-                                    {0.26862954f, 0.26130258f, 0.27577711f}};
+    cm3_hf_preprocessing options = {.shortest_edge = 32,
+                                    .crop_width = 32,
+                                    .crop_height = 32,
+                                    .filter = CM3_FILTER_BICUBIC,
+                                    .rescale_factor = 0.00392156862745098,
+                                    .mean = {0.48145466f, 0.4578275f, 0.40821073f},
+                                    .std = {0.26862954f, 0.26130258f, 0.27577711f}};
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i) {
         cm3_image *image = reference_picture(names[i]);
         float pixels[3 * 32 * 32];
@@ -143,6 +144,32 @@ START_TEST(transformers_shapes) {
     }
     ck_assert_int_ge(cases, 5);
     free(data);
+}
+END_TEST
+
+/* To both sides as wanted: what resampling makes, which has its own tests. */
+START_TEST(both_sides_wanted) {
+    cm3_hf_preprocessing options = {.shortest_edge = 5,
+                                    .width = 20,
+                                    .height = 12,
+                                    .crop_width = 20,
+                                    .crop_height = 12,
+                                    .filter = CM3_FILTER_BICUBIC,
+                                    .rescale_factor = 1,
+                                    .std = {1, 1, 1}};
+    cm3_image *image = test_noise_image(&t, 31, 33, 3), *resized;
+    const cm3_window whole = {0, 0, 20, 12};
+    float pixels[3 * 20 * 12];
+    ck_assert_int_eq(cm3_resample(image, 20, 12, CM3_FILTER_BICUBIC, &whole, &resized), CM3_OK);
+    ck_assert_int_eq(cm3_preprocess_hf(t.context, image, &options, pixels), CM3_OK);
+    cm3_image_view view = test_view(resized);
+    for (int i = 0; i < 3 * 20 * 12; ++i) {
+        ck_assert_float_eq(pixels[i], (float)view.pixels[(size_t)(i / 60) * view.stride + (size_t)(i % 60)]);
+    }
+    options.height = 0;
+    ck_assert_int_eq(cm3_preprocess_hf(t.context, image, &options, pixels), CM3_ERROR_INVALID_ARGUMENT);
+    cm3_image_destroy(resized);
+    cm3_image_destroy(image);
 }
 END_TEST
 
@@ -218,6 +245,7 @@ Suite *preprocess_suite(void) {
     tcase_add_test(tests, transformers_clip);
     tcase_add_test(tests, transformers_shapes);
     tcase_add_test(tests, meta);
+    tcase_add_test(tests, both_sides_wanted);
     tcase_add_test(tests, very_long);
     tcase_add_test(tests, exact);
     tcase_add_test(tests, options_out_of_range);

@@ -134,6 +134,50 @@ START_TEST(refused_configurations) {
 }
 END_TEST
 
+/** The reference's preprocessor_config.json, `from` in it replaced. */
+static void change_preprocessing(const char *from, const char *to) {
+    char *text = test_get(CLIP "/preprocessor_config.json", NULL), *place = strstr(text, from), changed[4096];
+    ck_assert_ptr_nonnull(place);
+    snprintf(changed, sizeof changed, "%.*s%s%s", (int)(place - text), text, to, place + strlen(from));
+    const char *path = test_path(&fixture, "preprocessor_config.json");
+    ck_assert_int_eq(unlink(path), 0);
+    test_put(path, changed, strlen(changed));
+    free(text);
+}
+
+static const struct {
+    const char *from, *to, *says; /**< says: NULL where it means the same */
+} preprocessings[] = {
+    {"\"size\": {\n    \"shortest_edge\": 32\n  }", "\"size\": 32", NULL},
+    {"\"crop_size\": {\n    \"height\": 32,\n    \"width\": 32\n  }", "\"crop_size\": 32", NULL},
+    {"\"image_processor_type\"", "\"feature_extractor_type\"", NULL},
+    {"\"resample\": 3", "\"resample\": null", NULL},
+    {"\"height\": 32,\n    \"width\": 32", "\"height\": 32,\n    \"width\": 512", "pictures of 512 x 32"},
+    {"\"crop_size\": {\n    \"height\": 32,\n    \"width\": 32\n  }", "\"crop_size\": 48", "reads 32 x 32"},
+    {"\"shortest_edge\": 32", "\"longest_edge\": 32", "shortest_edge"},
+    {"\"shortest_edge\": 32", "\"height\": 32", "shortest_edge"},
+    {"\"do_resize\": true", "\"do_resize\": false", "do_resize"},
+    {"\"do_center_crop\": true", "\"do_center_crop\": false", "do_center_crop"},
+    {"\"resample\": 3", "\"resample\": 2", "resample is 2"},
+    {"0.48145466,", "", "three numbers"},
+};
+
+START_TEST(preprocessings_told) {
+    link_folder("{", "{");
+    change_preprocessing(preprocessings[_i].from, preprocessings[_i].to);
+    cm3_model *model;
+    cm3_status status = cm3_model_load(fixture.context, fixture.folder, NULL, &model);
+    if (preprocessings[_i].says) {
+        ck_assert_int_ne(status, CM3_OK);
+        ck_assert_msg(test_says(&fixture, preprocessings[_i].says), "%s", cm3_context_message(fixture.context));
+        return;
+    }
+    ck_assert_msg(status == CM3_OK, "%s", cm3_context_message(fixture.context));
+    compare(model);
+    cm3_model_destroy(model);
+}
+END_TEST
+
 /** Folders of one tower and its projection. */
 START_TEST(one_tower) {
     static const char text[] = "{\"model_type\": \"clip_text_model\", \"projection_dim\": 24, \"hidden_size\": 32,"
@@ -233,6 +277,7 @@ Suite *clip_suite(void) {
     tcase_add_test(tcase, as_a_cm3_file);
     tcase_add_loop_test(tcase, other_spellings, 0, (int)(sizeof spellings / sizeof *spellings));
     tcase_add_loop_test(tcase, refused_configurations, 0, (int)(sizeof bad_configs / sizeof *bad_configs));
+    tcase_add_loop_test(tcase, preprocessings_told, 0, (int)(sizeof preprocessings / sizeof *preprocessings));
     tcase_add_test(tcase, one_tower);
     tcase_add_test(tcase, arguments);
     tcase_add_test(tcase, many_texts);

@@ -102,6 +102,33 @@ START_TEST(back_to_floats) {
 END_TEST
 
 /** Columns that no block divides stay as they are; a block of 64 gives way to 32. */
+static void codes_of(const cm3_model *model, const cm3_image *image, cm3_preprocessing way, int32_t codes[64]) {
+    cm3_tokenizer *tokenizer;
+    size_t count;
+    ck_assert_int_eq(cm3_model_tokenizer(model, &tokenizer), CM3_OK);
+    ck_assert_int_eq(cm3_tokenizer_encode_image_as(tokenizer, image, way, codes, 64, &count), CM3_OK);
+    ck_assert_uint_eq(count, 64);
+    cm3_tokenizer_destroy(tokenizer);
+}
+
+/** A file reads pictures as the folder did that it was made of. */
+START_TEST(preprocessing_is_kept) {
+    cm3_model *folder = reference_load(&fixture, PARITY "chameleon");
+    cm3_model *file = load_checked(convert(PARITY "chameleon", "model.cm3", CM3_WEIGHTS_KEEP, 64));
+    cm3_image *image;
+    int32_t expected[64], codes[64], other[64];
+    ck_assert_int_eq(cm3_image_load(fixture.context, PARITY "ref/images/tall.png", &image), CM3_OK);
+    codes_of(folder, image, CM3_PREPROCESSING_AUTO, expected);
+    codes_of(file, image, CM3_PREPROCESSING_AUTO, codes);
+    codes_of(file, image, CM3_PREPROCESSING_META, other);
+    ck_assert_mem_eq(codes, expected, sizeof codes);
+    ck_assert_mem_ne(other, expected, sizeof codes);
+    cm3_image_destroy(image);
+    cm3_model_destroy(folder);
+    cm3_model_destroy(file);
+}
+END_TEST
+
 START_TEST(widths_without_a_block) {
     cm3_model *model = load_checked(convert(META, "model.cm3", CM3_WEIGHTS_Q8, 64));
     /* 176 columns: no multiple of 32 */
@@ -249,6 +276,7 @@ Suite *convert_suite(void) {
     tcase_set_timeout(tcase, 240);
     tcase_add_loop_test(tcase, every_weight_type, 0, (int)(sizeof kinds / sizeof *kinds));
     tcase_add_test(tcase, back_to_floats);
+    tcase_add_test(tcase, preprocessing_is_kept);
     tcase_add_test(tcase, widths_without_a_block);
     tcase_add_test(tcase, arguments);
     tcase_add_test(tcase, stopped_half_way);
