@@ -38,8 +38,9 @@ CM3_API void cm3_tokenizer_destroy(cm3_tokenizer *tokenizer);
 
 typedef enum cm3_encode_flags {
     CM3_ENCODE_PLAIN = 0,
-    CM3_ENCODE_SPECIAL = 1, /**< text that spells a special token becomes that token */
-    CM3_ENCODE_TEMPLATE = 2 /**< add what the file's post-processor adds (such as a leading `<s>`) */
+    CM3_ENCODE_SPECIAL = 1,  /**< text that spells a special token becomes that token */
+    CM3_ENCODE_TEMPLATE = 2, /**< add what the file's post-processor adds (such as a leading `<s>`) */
+    CM3_ENCODE_LENGTH = 4    /**< shorten and pad as the file's "truncation" and "padding" say, if it has them */
 } cm3_encode_flags;
 
 /**

@@ -82,7 +82,7 @@ cm3_status cm3_tokenizer_encode(const cm3_tokenizer *tokenizer, const char *text
     if (!text || !count || (!ids && capacity)) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_tokenizer_encode: an argument is NULL");
     }
-    if (flags & ~(uint32_t)(CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE)) {
+    if (flags & ~(uint32_t)(CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE | CM3_ENCODE_LENGTH)) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_tokenizer_encode: flags 0x%x are unknown", flags);
     }
     CM3_TRY(need_text(tokenizer));

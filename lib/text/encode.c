@@ -59,28 +59,58 @@ static cm3_status encode_pieces(const cm3_bpe *bpe, encoding *work, const char *
     return CM3_OK;
 }
 
-/* Shortens what came after `first` to what the file allows, and puts the template around it. */
+/* Shortens what came after `first` to what the file allows of it beside `added` ids. */
+static void shorten(const cm3_post_processor *post, size_t first, size_t added, cm3_ids *ids) {
+    size_t count = ids->count - first;
+    /* With more to add than may be there, the library leaves the text whole. */
+    if (!post->truncate || post->max_length < added || count <= post->max_length - added) return;
+    size_t kept = post->max_length - added;
+    int32_t *items = ids->items + first;
+    if (post->truncate_left && kept) memmove(items, items + (count - kept), kept * sizeof *items);
+    ids->count = first + kept;
+}
+
+/* Puts the template around what came after `first`. */
 static cm3_status add_template(const cm3_bpe *bpe, size_t first, cm3_ids *ids) {
     const cm3_post_processor *post = &bpe->post;
     size_t added = post->before + post->behind, count = ids->count - first;
-    if (!count && !added) return CM3_OK; /* and there may be no array yet */
+    if (!added) return CM3_OK; /* and there may be no array yet */
     CM3_TRY(cm3_grow(bpe->context, &ids->items, &ids->capacity, ids->count + added, sizeof *ids->items, "ids"));
-    int32_t *items = ids->items + first, *from = items;
-    if (post->max_length && count > post->max_length - added) {
-        if (post->truncate_left) from += count - (post->max_length - added);
-        count = post->max_length - added;
-    }
-    if (count) memmove(items + post->before, from, count * sizeof *items);
+    int32_t *items = ids->items + first;
+    if (count) memmove(items + post->before, items, count * sizeof *items);
     if (post->before) memcpy(items, post->ids, post->before * sizeof *items);
     if (post->behind) memcpy(items + post->before + count, post->ids + post->before, post->behind * sizeof *items);
     ids->count = first + count + added;
     return CM3_OK;
 }
 
+/* Fills up what came after `first` to the file's length. */
+static cm3_status pad(const cm3_bpe *bpe, size_t first, cm3_ids *ids) {
+    const cm3_post_processor *post = &bpe->post;
+    size_t count = ids->count - first, wanted = count > post->pad_length ? count : post->pad_length;
+    if (post->pad_multiple && wanted % post->pad_multiple) wanted += post->pad_multiple - wanted % post->pad_multiple;
+    size_t missing = wanted - count;
+    if (!post->pad || !missing) return CM3_OK;
+    CM3_TRY(cm3_grow(bpe->context, &ids->items, &ids->capacity, ids->count + missing, sizeof *ids->items, "ids"));
+    int32_t *items = ids->items + first;
+    if (post->pad_left && count) memmove(items + missing, items, count * sizeof *items);
+    int32_t *gap = post->pad_left ? items : items + count;
+    for (size_t i = 0; i < missing; i++) gap[i] = post->pad_id;
+    ids->count += missing;
+    return CM3_OK;
+}
+
+static cm3_status finish(const cm3_bpe *bpe, uint32_t flags, size_t first, cm3_ids *ids) {
+    bool template = flags & CM3_ENCODE_TEMPLATE, length = flags & CM3_ENCODE_LENGTH;
+    if (length) shorten(&bpe->post, first, template ? bpe->post.before + bpe->post.behind : 0, ids);
+    if (template) CM3_TRY(add_template(bpe, first, ids));
+    return length ? pad(bpe, first, ids) : CM3_OK;
+}
+
 cm3_status cm3_bpe_encode(const cm3_bpe *bpe, const char *text, size_t size, uint32_t flags, int32_t **ids,
                           size_t *count, size_t *capacity) {
     cm3_context *context = bpe->context;
-    if (flags & ~(uint32_t)(CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE))
+    if (flags & ~(uint32_t)(CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE | CM3_ENCODE_LENGTH))
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "encode: unknown flags 0x%x", (unsigned)flags);
     if (size > INT32_MAX) /* positions in a word have 32 bits */
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "encode: a text of %zu bytes, at most %d are possible",
@@ -89,7 +119,7 @@ cm3_status cm3_bpe_encode(const cm3_bpe *bpe, const char *text, size_t size, uin
     encoding work = {0};
     cm3_ids made = {*ids, *count, *capacity};
     cm3_status status = encode_pieces(bpe, &work, text, size, (flags & CM3_ENCODE_SPECIAL) != 0, &made);
-    if (status == CM3_OK && (flags & CM3_ENCODE_TEMPLATE)) status = add_template(bpe, *count, &made);
+    if (status == CM3_OK) status = finish(bpe, flags, *count, &made);
     encoding_clear(context, &work);
     *ids = made.items;
     *capacity = made.capacity;

@@ -22,12 +22,15 @@ typedef struct cm3_bpe_model {
     int32_t char_ids[CM3_BYTE_CHARS]; /**< of single characters, without prefix and suffix */
 } cm3_bpe_model;
 
-/** What goes before and behind the ids of a text. */
+/** What goes before and behind the ids of a text, and how many they are to be. */
 typedef struct cm3_post_processor {
     int32_t *ids; /**< first those before, then those behind; owned */
     size_t before, behind, capacity;
-    size_t max_length; /**< with what is added; 0: any */
-    bool truncate_left;
+    bool truncate, truncate_left;
+    size_t max_length; /**< with what is added */
+    bool pad, pad_left;
+    size_t pad_length, pad_multiple; /**< 0: as long as it is; 0: of any number */
+    int32_t pad_id;
 } cm3_post_processor;
 
 struct cm3_bpe {
@@ -49,7 +52,7 @@ struct cm3_bpe {
 /** Reads "model" into model, vocab and merges. */
 cm3_status cm3_bpe_model_parse(const cm3_json_object *object, cm3_bpe *bpe);
 
-/** Reads "post_processor", which may be absent, and "truncation" and "padding". */
+/** Reads "post_processor", "truncation" and "padding", each of which may be absent. */
 cm3_status cm3_post_processor_parse(const cm3_json_object *root, cm3_bpe *bpe);
 
 /** Ids in the making. */

@@ -1,4 +1,4 @@
-/* Post-processors: what goes before and behind the ids of a text; and truncation. */
+/* Post-processors: what goes before and behind the ids of a text; truncation and padding. */
 #include <string.h>
 
 #include "text/inside.h"
@@ -89,34 +89,61 @@ static cm3_status parse_any(const cm3_json_object *object, cm3_bpe *bpe) {
     return push_pair(object, bpe, "sep", true);
 }
 
-static cm3_status parse_truncation(const cm3_json_object *root, cm3_post_processor *post) {
-    cm3_json_object object;
+/** Left or Right. */
+static cm3_status parse_direction(const cm3_json_object *object, bool *left) {
     const char *direction = "Right";
-    int64_t length = 0;
-    CM3_TRY(cm3_json_child(root, "truncation", root->where, &object));
+    CM3_TRY(cm3_json_string(object, "direction", &direction));
+    *left = !strcmp(direction, "Left");
+    if (*left || !strcmp(direction, "Right")) return CM3_OK;
+    return cm3_fail(object->context, CM3_ERROR_FORMAT, "%s: direction \"%.60s\" is neither \"Left\" nor \"Right\"",
+                    object->where, direction);
+}
+
+static cm3_status parse_truncation(const cm3_json_object *root, const char *where, cm3_post_processor *post) {
+    cm3_json_object object;
+    const char *strategy = "LongestFirst";
+    int64_t length = -1;
+    CM3_TRY(cm3_json_child(root, "truncation", where, &object));
     if (!object.value) return CM3_OK;
-    CM3_TRY(cm3_json_string(&object, "direction", &direction));
-    CM3_TRY(cm3_json_int(&object, "max_length", 1, INT32_MAX, &length));
-    if (!length) return cm3_fail(root->context, CM3_ERROR_FORMAT, "%s: truncation without \"max_length\"", root->where);
-    if ((size_t)length < post->before + post->behind)
-        return cm3_fail(root->context, CM3_ERROR_FORMAT,
-                        "%s: truncation: max_length %d leaves no room for the template", root->where, (int)length);
+    CM3_TRY(parse_direction(&object, &post->truncate_left));
+    CM3_TRY(cm3_json_string(&object, "strategy", &strategy));
+    if (!strcmp(strategy, "OnlySecond")) /* of two texts, and here there is one */
+        return cm3_fail(root->context, CM3_ERROR_UNSUPPORTED, "%s: strategy \"OnlySecond\" is not supported", where);
+    CM3_TRY(cm3_json_int(&object, "max_length", 0, INT32_MAX, &length));
+    if (length < 0) return cm3_fail(root->context, CM3_ERROR_FORMAT, "%s: no \"max_length\"", where);
+    post->truncate = true;
     post->max_length = (size_t)length;
-    post->truncate_left = !strcmp(direction, "Left");
     return CM3_OK;
 }
 
-/* A text alone is as long as the longest of its batch, so only a fixed length or a multiple would pad it. */
-static cm3_status parse_padding(const cm3_json_object *root) {
-    cm3_json_object object;
-    int64_t multiple = 0;
-    CM3_TRY(cm3_json_child(root, "padding", root->where, &object));
+/* A text alone is as long as the longest of its batch. */
+static cm3_status parse_padding(const cm3_json_object *root, const char *where, cm3_bpe *bpe) {
+    enum { MOST = 1 << 20 }; /* it bounds what a hostile file can ask for */
+    cm3_post_processor *post = &bpe->post;
+    cm3_json_object object, fixed;
+    int64_t length = 0, multiple = 0;
+    CM3_TRY(cm3_json_child(root, "padding", where, &object));
     if (!object.value) return CM3_OK;
-    const char *strategy = json_string_value(json_object_get(object.value, "strategy"));
-    CM3_TRY(cm3_json_int(&object, "pad_to_multiple_of", 0, INT32_MAX, &multiple));
-    if (strategy && !strcmp(strategy, "BatchLongest") && multiple < 2) return CM3_OK;
-    return cm3_fail(root->context, CM3_ERROR_UNSUPPORTED, "%s: padding to a fixed length is not supported",
-                    root->where);
+    const json_t *strategy = json_object_get(object.value, "strategy");
+    if (json_is_object(strategy)) {
+        CM3_TRY(cm3_json_child(&object, "strategy", where, &fixed));
+        length = -1;
+        CM3_TRY(cm3_json_int(&fixed, "Fixed", 0, MOST, &length));
+    } else if (!json_is_string(strategy) || strcmp(json_string_value(strategy), "BatchLongest")) {
+        length = -1;
+    }
+    if (length < 0)
+        return cm3_fail(root->context, CM3_ERROR_FORMAT,
+                        "%s: \"strategy\" must be \"BatchLongest\" or {\"Fixed\": ...}", where);
+    CM3_TRY(cm3_json_int(&object, "pad_to_multiple_of", 0, MOST, &multiple));
+    CM3_TRY(cm3_json_int32(&object, "pad_id", 0, INT32_MAX, &post->pad_id));
+    CM3_TRY(parse_direction(&object, &post->pad_left));
+    if ((size_t)post->pad_id >= bpe->vocab.count || !bpe->vocab.tokens[post->pad_id].used)
+        return cm3_fail(root->context, CM3_ERROR_FORMAT, "%s: pad_id %d is no token's", where, post->pad_id);
+    post->pad = true;
+    post->pad_length = (size_t)length;
+    post->pad_multiple = (size_t)multiple;
+    return CM3_OK;
 }
 
 cm3_status cm3_post_processor_parse(const cm3_json_object *root, cm3_bpe *bpe) {
@@ -125,6 +152,8 @@ cm3_status cm3_post_processor_parse(const cm3_json_object *root, cm3_bpe *bpe) {
     snprintf(where, sizeof where, "%.200s: post_processor", root->where);
     CM3_TRY(cm3_json_child(root, "post_processor", where, &object));
     if (object.value) CM3_TRY(parse_any(&object, bpe));
-    CM3_TRY(parse_padding(root));
-    return parse_truncation(root, &bpe->post);
+    snprintf(where, sizeof where, "%.200s: truncation", root->where);
+    CM3_TRY(parse_truncation(root, where, &bpe->post));
+    snprintf(where, sizeof where, "%.200s: padding", root->where);
+    return parse_padding(root, where, bpe);
 }

@@ -69,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *text = nul != NULL ? (const char *)nul + 1 : some_text;
     size_t text_size = nul != NULL ? size - json_size - 1 : sizeof some_text - 1;
     cm3_tokenizer *tokenizer = load(context, (const char *)data, json_size);
-    for (uint32_t flags = 0; flags < 4 && tokenizer != NULL; ++flags) {
+    for (uint32_t flags = 0; flags < 8 && tokenizer != NULL; ++flags) {
         encode_and_decode(tokenizer, text, text_size, flags);
     }
     cm3_tokenizer_destroy(tokenizer);

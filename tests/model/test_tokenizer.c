@@ -160,7 +160,7 @@ START_TEST(refused) {
     INVALID(cm3_tokenizer_encode(tokenizer, NULL, 1, 0, ids, 4, &count));
     INVALID(cm3_tokenizer_encode(tokenizer, "a", 1, 0, NULL, 4, &count));
     INVALID(cm3_tokenizer_encode(tokenizer, "a", 1, 0, ids, 4, NULL));
-    INVALID(cm3_tokenizer_encode(tokenizer, "a", 1, 4, ids, 4, &count));
+    INVALID(cm3_tokenizer_encode(tokenizer, "a", 1, 8, ids, 4, &count));
     ck_assert_int_eq(cm3_tokenizer_encode(tokenizer, "ab\xff", 3, 0, ids, 4, &count), CM3_ERROR_UTF8);
     ck_assert(test_says(&fixture, "2"));
     ck_assert_int_eq(cm3_tokenizer_encode(tokenizer, "\xed\xa0\x80", 3, 0, ids, 4, &count), CM3_ERROR_UTF8);

@@ -14,9 +14,9 @@ static void check_line(cm3_context *context, const cm3_bpe *bpe, const json_t *l
     const json_t *text = json_object_get(line, "text"), *ids = json_object_get(line, "ids");
     const json_t *raw = json_object_get(line, "raw_ids"), *plain = json_object_get(line, "plain_ids");
     const json_t *decoded = json_object_get(line, "decoded"), *skipped = json_object_get(line, "decoded_skip");
-    check_ids(context, bpe, text, CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE, ids);
-    if (raw) check_ids(context, bpe, text, CM3_ENCODE_SPECIAL, raw);
-    if (plain) check_ids(context, bpe, text, CM3_ENCODE_PLAIN, plain);
+    check_ids(context, bpe, text, CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE | CM3_ENCODE_LENGTH, ids);
+    check_ids(context, bpe, text, CM3_ENCODE_SPECIAL | CM3_ENCODE_LENGTH, raw);
+    if (plain) check_ids(context, bpe, text, CM3_ENCODE_LENGTH, plain);
     if (skipped) check_text(context, bpe, ids, true, skipped);
     if (decoded)
         check_text(context, bpe, raw && !plain ? raw : ids, false, decoded); /* the probes decode what is raw */
@@ -69,7 +69,7 @@ START_TEST(every_component_is_equal) {
         free(json);
         json_decref(line);
     }
-    ck_assert_uint_eq(count, 55);
+    ck_assert_uint_eq(count, 61);
     free(lines);
     release_context(context);
 }

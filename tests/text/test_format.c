@@ -89,8 +89,14 @@ static const bad_file bad[] = {
      CM3_ERROR_FORMAT, "<s>"},
     {WITH("\"decoder\": {\"type\": \"WordPiece\"}"), CM3_ERROR_UNSUPPORTED, "decoder: \"WordPiece\""},
     {WITH("\"decoder\": {\"type\": \"Strip\"}"), CM3_ERROR_FORMAT, "content"},
-    {WITH("\"padding\": {\"strategy\": {\"Fixed\": 8}}"), CM3_ERROR_UNSUPPORTED, "padding"},
+    {WITH("\"padding\": {\"strategy\": \"Fixed\"}"), CM3_ERROR_FORMAT, "padding: \"strategy\""},
+    {WITH("\"padding\": {\"strategy\": {}}"), CM3_ERROR_FORMAT, "padding: \"strategy\""},
+    {WITH("\"padding\": {\"strategy\": {\"Fixed\": 99999999999}}"), CM3_ERROR_FORMAT, "Fixed"},
+    {WITH("\"padding\": {\"strategy\": \"BatchLongest\", \"pad_id\": 99}"), CM3_ERROR_FORMAT, "pad_id 99"},
     {WITH("\"truncation\": {}"), CM3_ERROR_FORMAT, "max_length"},
+    {WITH("\"truncation\": {\"max_length\": -1}"), CM3_ERROR_FORMAT, "max_length"},
+    {WITH("\"truncation\": {\"max_length\": 9, \"direction\": \"Up\"}"), CM3_ERROR_FORMAT, "\"Up\""},
+    {WITH("\"truncation\": {\"max_length\": 9, \"strategy\": \"OnlySecond\"}"), CM3_ERROR_UNSUPPORTED, "OnlySecond"},
 };
 
 START_TEST(bad_files_are_refused) {

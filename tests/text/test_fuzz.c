@@ -10,7 +10,7 @@
 /* Encodes and decodes something with whatever a damaged file has become. */
 static void use(cm3_context *context, const cm3_bpe *bpe) {
     static const char text[] = "The <s>caf\xc3\xa9's 3 dogs,  don't\xe2\x80\x8b e\xcc\x81 IMGIMGAZ<|endoftext|>\n";
-    for (uint32_t flags = 0; flags < 4; flags++) {
+    for (uint32_t flags = 0; flags < 8; flags++) {
         int32_t *ids = NULL;
         char *bytes = NULL;
         size_t count = 0, capacity = 0, size = 0, byte_capacity = 0;

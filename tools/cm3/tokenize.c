@@ -50,6 +50,23 @@ static int encode_line(cm3_context *context, const cm3_tokenizer *tokenizer, con
     return CM3_EXIT_DONE;
 }
 
+/** Writes a line of JSON, its line breaks of Unicode escaped: readers of lines may take them for the line's end. */
+static void put_line(const char *json) {
+    static const char *const breaks[][2] = {
+        {"\xc2\x85", "\\u0085"}, {"\xe2\x80\xa8", "\\u2028"}, {"\xe2\x80\xa9", "\\u2029"}};
+    while (*json) {
+        size_t i = 0;
+        while (i < 3 && strncmp(json, breaks[i][0], strlen(breaks[i][0]))) i++;
+        if (i < 3) {
+            fputs(breaks[i][1], stdout);
+            json += strlen(breaks[i][0]);
+        } else {
+            putchar((unsigned char)*json++);
+        }
+    }
+    putchar('\n');
+}
+
 static int decode_line(cm3_context *context, const cm3_tokenizer *tokenizer, const json_t *json, bool skip_special) {
     size_t count = json_array_size(json), size = 0;
     int32_t *ids = calloc(count + 1, sizeof *ids);
@@ -68,7 +85,7 @@ static int decode_line(cm3_context *context, const cm3_tokenizer *tokenizer, con
     if (text && status == CM3_OK) {
         json_t *string = json_stringn(text, size);
         char *line = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
-        if (line) puts(line);
+        if (line) put_line(line);
         code = line ? CM3_EXIT_DONE : CM3_EXIT_FAILED;
         free(line);
         json_decref(string);
@@ -104,7 +121,7 @@ int cm3_command_tokenize(int argc, char **argv) {
     cm3_tokenizer *tokenizer = NULL;
     cm3_status status = load(context, model, vqgan, &tokenizer);
     int code = status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(context, status);
-    uint32_t flags = (plain ? 0u : CM3_ENCODE_SPECIAL) | (no_special ? 0u : CM3_ENCODE_TEMPLATE);
+    uint32_t flags = CM3_ENCODE_LENGTH | (plain ? 0u : CM3_ENCODE_SPECIAL) | (no_special ? 0u : CM3_ENCODE_TEMPLATE);
     char *line = NULL;
     size_t capacity = 0, number = 0;
     ssize_t size;
