@@ -177,7 +177,7 @@ static cm3_status read_lm(cm3_source *source, const char *folder) {
     cm3_meta_shards shards;
     CM3_TRY(read_params(source, folder));
     CM3_TRY(open_shards(source, folder, &shards));
-    CM3_TRY(cm3_meta_vocabulary(source, &shards));
+    CM3_TRY(cm3_meta_sizes(source, &shards));
     cm3_status status = cm3_lm_config_check(source->context, &source->lm);
     if (status != CM3_OK) return status == CM3_ERROR_INVALID_ARGUMENT ? CM3_ERROR_FORMAT : status;
     source->has_lm = true;

@@ -51,25 +51,24 @@ static void make_columns(const void *from, void *to) {
     }
 }
 
-/** Row 2 i + j of a head becomes row i + j d / 2. Heads never lie across shards. */
+/** Row 2 i + j of a head becomes row i + j d / 2. A head may lie across shards. */
 static void make_turned(const void *from, void *to) {
     const recipe *r = from;
     int64_t d = r->head_dim, half = d / 2;
     size_t line = (size_t)r->columns * r->width;
-    for (int s = 0; s < r->shards; s++) {
-        for (int64_t row = 0; row < r->rows; row++) {
-            int64_t inside = row % d, target = row - inside + inside / 2 + inside % 2 * half;
-            memcpy((char *)to + (size_t)(s * r->rows + target) * line, row_of(r, s, row), line);
-        }
+    for (int64_t row = 0; row < r->shards * r->rows; row++) {
+        int64_t inside = row % d, target = row - inside + inside / 2 + inside % 2 * half;
+        memcpy((char *)to + (size_t)target * line, row_of(r, (int)(row / r->rows), row % r->rows), line);
     }
 }
 
 static void make_heads(const void *from, void *to) {
     const recipe *r = from;
-    int64_t d = r->head_dim, each = r->heads / r->shards;
+    int64_t d = r->head_dim;
     char *place = to;
     for (int s = 0; s < r->shards; s++) {
         const char *row = r->pieces[s].entry->data;
+        int64_t each = (s + 1) * r->heads / r->shards - s * r->heads / r->shards;
         for (int64_t head = 0; head < each; head++, place += (size_t)d * r->width) {
             for (int64_t i = 0; i < d; i++) {
                 memcpy(place + (size_t)(i / 2 + i % 2 * (d / 2)) * r->width, row + (size_t)i * r->width, r->width);
@@ -246,7 +245,20 @@ static cm3_status add_layer(const search *s) {
     return CM3_OK;
 }
 
-cm3_status cm3_meta_vocabulary(cm3_source *source, const cm3_meta_shards *shards) {
+/**
+ * The feed-forward's width is what its matrices have: params.json tells it by a rule (two thirds of four times the
+ * width, rounded) that other trainings need not have followed.
+ */
+static void take_ffn_size(cm3_source *source, const cm3_meta_shards *shards) {
+    const cm3_entry *w1 = cm3_torch_find(shards->files[0], "layers.0.feed_forward.w1.weight");
+    const cm3_entry *both = cm3_torch_find(shards->files[0], "layers.0.feed_forward.w13.weight");
+    const cm3_entry *found = w1 ? w1 : both;
+    int64_t rows = found && found->rank == 2 ? found->shape[0] / (w1 ? 1 : 2) : 0;
+    if (rows > 0 && rows <= 1 << 20) source->lm.ffn_size = (int32_t)(rows * shards->count);
+}
+
+cm3_status cm3_meta_sizes(cm3_source *source, const cm3_meta_shards *shards) {
+    take_ffn_size(source, shards);
     const cm3_entry *table = cm3_torch_find(shards->files[0], "tok_embeddings.weight");
     if (source->lm.vocab_size) return CM3_OK;
     if (table && table->rank == 2 && table->shape[0] > 0 && table->shape[0] <= 1 << 24) {
@@ -259,6 +271,7 @@ cm3_status cm3_meta_vocabulary(cm3_source *source, const cm3_meta_shards *shards
 
 static cm3_status check_division(const cm3_source *source, int shards) {
     const cm3_lm_config *c = &source->lm;
+    /* A shard's one row of q/k-norm is for whole heads. */
     bool whole = c->heads % shards == 0 && c->kv_heads % shards == 0 && c->ffn_size % shards == 0 &&
                  c->vocab_size % shards == 0 && c->head_dim % 2 == 0;
     if (whole) return CM3_OK;

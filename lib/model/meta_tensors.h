@@ -12,8 +12,9 @@ typedef struct cm3_meta_shards {
     int count;
 } cm3_meta_shards;
 
-/** Takes vocab_size from the table of tokens where the configuration has none. */
-cm3_status cm3_meta_vocabulary(cm3_source *source, const cm3_meta_shards *shards);
+/** Takes vocab_size from the table of tokens where the configuration has none, and the feed-forward's width from its
+ * matrices. */
+cm3_status cm3_meta_sizes(cm3_source *source, const cm3_meta_shards *shards);
 
 /**
  * Adds all tensors of the language model: shards joined, rows of q and k turned from pairs that lie beside each other
