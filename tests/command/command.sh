@@ -122,8 +122,10 @@ expect 2 "convert wants" "$cm3" convert "$meta"
 expect 1 "nowhere" "$cm3" convert nowhere x.cm3
 expect 1 "x.cm3" "$cm3" convert "$meta" nowhere/x.cm3
 holds "nothing is left" [ ! -e x.cm3 ]
-(ulimit -v 400000; "$cm3" convert --quiet --threads 2 "$meta" small.cm3)
-holds "converting takes little memory" cmp small.cm3 meta.cm3
+if (ulimit -v 400000 && "$cm3" --version) >/dev/null 2>&1; then # a sanitizer's shadow alone is larger
+    (ulimit -v 400000 && "$cm3" convert --quiet --threads 2 "$meta" small.cm3)
+    holds "converting takes little memory" cmp small.cm3 meta.cm3
+fi
 expect 0 '{"tokens": [' "$cm3" generate -m "$meta" --ids ids.json --greedy --n-tokens 5 --json
 expect 0 '{"tokens": [' "$cm3" generate -m "$meta" --ids ids.json --greedy --n-tokens 70 --json --modality interleaved
 expect 0 '{"tokens": [' "$cm3" generate -m q4.cm3 --ids ids.json --n-tokens 64 --json --modality image --guidance-scale 3 --kv int8
