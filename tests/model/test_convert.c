@@ -208,7 +208,6 @@ START_TEST(wrong_values) {
     const cm3_entry *entry = &cm3_weights_find(model->weights, QUERY)->entry;
     const uint8_t *data;
     size_t data_size;
-    (void)data_size;
     cm3_safetensors *tensors = reference_open(&fixture, path);
     cm3_safetensors_data(tensors, &data, &data_size);
     size_t place = size - data_size + (size_t)((const uint8_t *)cm3_safetensors_find(tensors, QUERY)->data - data);

@@ -16,17 +16,18 @@ static const char encode_help[] =
     "      --preprocess hf|meta   how pixels become numbers: as Hugging Face or as Meta does (hf for a folder of "
     "Hugging\n"
     "                             Face's, else meta)\n"
-    "      --vqgan FILE           an image tokenizer (.safetensors) for a folder that holds none\n"
+    "      --vqgan FILE           an image tokenizer for a folder that holds none (.ckpt, .safetensors)\n"
     "      --threads N            (one a core)\n";
 
-static const char decode_help[] = "Usage: cm3 decode-image -m MODEL codes.json -o OUT.png [OPTION]...\n"
-                                  "\n"
-                                  "Draws the picture of a JSON list of codes (\"-\": standard input).\n"
-                                  "\n"
-                                  "  -m, --model MODEL   a .cm3 file or a folder\n"
-                                  "  -o, --output FILE   .png or .jpg\n"
-                                  "      --vqgan FILE    an image decoder (.safetensors) for a folder that holds none\n"
-                                  "      --threads N     (one a core)\n";
+static const char decode_help[] =
+    "Usage: cm3 decode-image -m MODEL codes.json -o OUT.png [OPTION]...\n"
+    "\n"
+    "Draws the picture of a JSON list of codes (\"-\": standard input).\n"
+    "\n"
+    "  -m, --model MODEL   a .cm3 file or a folder\n"
+    "  -o, --output FILE   .png or .jpg\n"
+    "      --vqgan FILE    an image decoder for a folder that holds none (.ckpt, .safetensors)\n"
+    "      --threads N     (one a core)\n";
 
 typedef struct cm3_codes_arguments {
     const char *model, *input, *output, *preprocess, *vqgan;

@@ -9,7 +9,7 @@ static const char help_text[] = "Usage: cm3 info [--json] [--verify] MODEL\n"
                                 "\n"
                                 "Says what a .cm3 file, or a folder that other tools made, holds.\n"
                                 "\n"
-                                "  --vqgan FILE  an image decoder (.safetensors) for a folder that holds none\n"
+                                "  --vqgan FILE  an image decoder for a folder that holds none (.ckpt, .safetensors)\n"
                                 "  --verify      compares the data with the file's checksum\n"
                                 "  --json        as JSON on standard output\n";
 

@@ -8,18 +8,19 @@
 
 #include "command.h"
 
-static const char help_text[] = "Usage: cm3 reconstruct -m MODEL IN -o OUT.png\n"
-                                "       cm3 reconstruct -m MODEL IN... --out-dir DIR\n"
-                                "\n"
-                                "Encodes pictures to codes and decodes them again; says how near they come (PSNR in "
-                                "dB, against the picture at the\n"
-                                "tokenizer's size). With --out-dir: 0000.png, 0001.png ... in the order given.\n"
-                                "\n"
-                                "  -m, --model MODEL    a .cm3 file or a folder\n"
-                                "      --vqgan FILE     an image decoder (.safetensors) for a folder that holds none\n"
-                                "  -o, --output FILE    .png or .jpg\n"
-                                "  --json               {\"file\", \"psnr\"} a line\n"
-                                "  --threads N          (one a core)\n";
+static const char help_text[] =
+    "Usage: cm3 reconstruct -m MODEL IN -o OUT.png\n"
+    "       cm3 reconstruct -m MODEL IN... --out-dir DIR\n"
+    "\n"
+    "Encodes pictures to codes and decodes them again; says how near they come (PSNR in "
+    "dB, against the picture at the\n"
+    "tokenizer's size). With --out-dir: 0000.png, 0001.png ... in the order given.\n"
+    "\n"
+    "  -m, --model MODEL    a .cm3 file or a folder\n"
+    "      --vqgan FILE     an image decoder for a folder that holds none (.ckpt, .safetensors)\n"
+    "  -o, --output FILE    .png or .jpg\n"
+    "  --json               {\"file\", \"psnr\"} a line\n"
+    "  --threads N          (one a core)\n";
 
 /** Peak signal to noise ratio of two pictures of one size. */
 static double psnr(const cm3_image *a, const cm3_image *b) {
