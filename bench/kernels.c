@@ -94,6 +94,30 @@ QUANTISED(q4, CM3_U4, 64, 8)
 QUANTISED(q4, CM3_U4, 32, 1)
 QUANTISED(q4, CM3_U4, 32, 2)
 
+/* 512 rows by 1024 of such a matrix. */
+static void many_quantised(bench_state *s, cm3_dtype dtype) {
+    const cm3_quantised w = {.dtype = dtype,
+                             .k = 4096,
+                             .block = 64,
+                             .values = (const uint8_t *)s->b,
+                             .scales = (const uint16_t *)s->c,
+                             .mins = (const uint16_t *)s->c};
+    const cm3_quantised_rows x = {.k = 4096,
+                                  .block = 64,
+                                  .split = dtype == CM3_U4,
+                                  .values = (int8_t *)s->a,
+                                  .scales = s->e,
+                                  .sums = s->e + 512 * 64};
+    const cm3_many_rows args = {.y = s->d, .ldy = 1024, .rows = 512, .x = &x, .w = &w};
+    s->kernels->many_rows_quantised(&args, 0, 1024, s->scratch);
+}
+static void run_many_q8(bench_state *s) {
+    many_quantised(s, CM3_I8);
+}
+static void run_many_q4(bench_state *s) {
+    many_quantised(s, CM3_U4);
+}
+
 static void run_quantise_rows(bench_state *s) {
     const cm3_quantised_rows to = {
         .k = 4096, .block = 64, .split = true, .values = (int8_t *)s->c, .scales = s->e, .sums = s->e + 8192};
@@ -275,6 +299,8 @@ static const bench_case cases[] = {
     {"few_rows_q4 8 x 8192x4096", "GB/s", MATRIX(0.5 + 4.0 / 64), run_q4_64_8},
     {"few_rows_q4 1 x 8192x4096, blocks of 32", "GB/s", MATRIX(0.5 + 4.0 / 32), run_q4_32_1},
     {"few_rows_q4 2 x 8192x4096, blocks of 32", "GB/s", MATRIX(0.5 + 4.0 / 32), run_q4_32_2},
+    {"many_rows_q8 512 x 1024x4096", "GFLOP/s", 512.0 * 1024 * 8192 / 1e9, run_many_q8},
+    {"many_rows_q4 512 x 1024x4096", "GFLOP/s", 512.0 * 1024 * 8192 / 1e9, run_many_q4},
     {"quantise_rows", "Gelem/s", 64 * 4096 / 1e9, run_quantise_rows},
     {"dequantise_bf16 q8", "Gelem/s", 256 * 4096 / 1e9, run_dequantise_q8},
     {"dequantise_bf16 q4", "Gelem/s", 256 * 4096 / 1e9, run_dequantise_q4},
@@ -342,6 +368,7 @@ static cm3_status measure_levels(bench_run *run, const bench_case *what, bench_s
     for (int l = 0; l < LEVELS && levels[l] <= cm3_context_cpu(run->context); l++) {
         bench_samples seconds;
         state->kernels = cm3_kernels_get(levels[l]);
+        if (!state->kernels->many_rows_quantised && (what->run == run_many_q8 || what->run == run_many_q4)) continue;
         measure(&run->options, what, state, &seconds);
         bench_samples rates = bench_rates(&seconds, what->amount);
         bench_report_begin(run->report, "kernels", what->name);

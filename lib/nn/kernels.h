@@ -70,6 +70,25 @@ typedef struct cm3_map_args {
     float *sums;      /**< [2, channels], overwritten */
 } cm3_map_args;
 
+/** y[r][n] (+)= sum_k x[r][k] w[n][k] (+ bias[n]) with a matrix of integers; x has its blocks, and is split for CM3_U4.
+ */
+typedef struct cm3_many_rows {
+    float *y;
+    int64_t ldy, rows;
+    const cm3_quantised_rows *x;
+    const cm3_quantised *w;
+    const float *bias; /**< or NULL */
+    bool accumulate;
+} cm3_many_rows;
+
+/** Columns that many_rows_quantised takes together: calls begin at multiples of it. */
+#define CM3_MANY_COLUMNS 32
+
+/** Bytes of scratch that many_rows_quantised wants for such a matrix. */
+static inline int64_t cm3_many_rows_scratch(const cm3_quantised *w) {
+    return CM3_MANY_COLUMNS * (w->k + w->k / w->block * 2 * (int64_t)sizeof(float));
+}
+
 typedef struct cm3_kernels {
     const char *name;
 
@@ -103,6 +122,8 @@ typedef struct cm3_kernels {
      */
     void (*few_rows_quantised)(float *y, int64_t ldy, const cm3_quantised_rows *x, int64_t row, int rows,
                                const cm3_quantised *w, int64_t n_begin, int64_t n_end, const float *bias);
+    /** The same for all rows of x. NULL at levels that have nothing better than dequantise_*() and a product. */
+    void (*many_rows_quantised)(const cm3_many_rows *args, int64_t n_begin, int64_t n_end, void *scratch);
     /** Rows n_begin..n_end - 1 of the matrix as f32 or bf16, behind each other. */
     void (*dequantise_f32)(float *to, const cm3_quantised *w, int64_t n_begin, int64_t n_end);
     void (*dequantise_bf16)(uint16_t *to, const cm3_quantised *w, int64_t n_begin, int64_t n_end);

@@ -84,53 +84,6 @@ static bool is_few(const cm3_graph *graph, int64_t m, const cm3_tensor *x, const
     return cm3_nn_are_few(m) && !(graph->record && wanted);
 }
 
-/* Bytes of floats that are made of a quantised matrix at a time: they stay in cache until they are multiplied. */
-#define PANEL ((int64_t)2 << 20)
-
-typedef struct cm3_panel {
-    const cm3_kernels *kernels;
-    cm3_quantised w;
-    int64_t first; /**< column */
-    void *to;
-    bool bf16;
-} cm3_panel;
-
-static void dequantise_columns(void *arg, int64_t begin, int64_t end, int member) {
-    (void)member;
-    const cm3_panel *panel = arg;
-    int64_t from = panel->first + begin, to = panel->first + end, skip = begin * panel->w.k;
-    if (panel->bf16) {
-        panel->kernels->dequantise_bf16((uint16_t *)panel->to + skip, &panel->w, from, to);
-    } else {
-        panel->kernels->dequantise_f32((float *)panel->to + skip, &panel->w, from, to);
-    }
-}
-
-/** The same with a matrix of integers, some of its rows at a time. */
-static bool multiply_quantised(cm3_graph *graph, cm3_product *p, const cm3_tensor *w) {
-    int64_t n = p->n, size = p->dtype == CM3_BF16 ? 2 : 4, most = PANEL / (p->k * size) / 64 * 64;
-    if (graph->record) {
-        cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "linear: quantised weights cannot be trained");
-        return false;
-    }
-    most = most < 64 ? 64 : most;
-    cm3_arena_mark mark = cm3_graph_mark(graph);
-    cm3_panel panel = {graph->kernels, cm3_quantised_of(w), 0, NULL, p->dtype == CM3_BF16};
-    panel.to = cm3_graph_scratch(graph, (size_t)((most < n ? most : n) * p->k * size));
-    if (!panel.to) return false;
-    float *c = p->c;
-    const float *bias = p->bias;
-    for (p->ldc = n, p->b = panel.to; panel.first < n && graph->status == CM3_OK; panel.first += most) {
-        p->n = n - panel.first < most ? n - panel.first : most;
-        p->c = c + panel.first;
-        p->bias = bias ? bias + panel.first : NULL;
-        cm3_graph_for(graph, p->n, 8, dequantise_columns, &panel);
-        cm3_nn_product(graph, p);
-    }
-    cm3_graph_rewind(graph, mark);
-    return graph->status == CM3_OK;
-}
-
 /** Many rows: c (+)= x w^T + bias. False where it failed. */
 static bool multiply(cm3_graph *graph, cm3_product *p, const cm3_tensor *x, const cm3_tensor *w,
                      const cm3_tensor *bias) {
@@ -138,12 +91,14 @@ static bool multiply(cm3_graph *graph, cm3_product *p, const cm3_tensor *x, cons
     p->dtype = CM3_F32, p->a = x->data, p->b = w->data, p->bias = cm3_graph_bias(graph, bias);
     if (graph->compute == CM3_COMPUTE_BF16) {
         p->dtype = CM3_BF16;
+        if (cm3_is_quantised(w)) return cm3_nn_quantised_product(graph, p, w);
         p->a = cm3_nn_round(graph, x->data, p->m * p->k);
-        if (!cm3_is_quantised(w)) p->b = weights_bf16(graph, w);
+        p->b = weights_bf16(graph, w);
+    } else if (cm3_is_quantised(w)) {
+        return cm3_nn_quantised_product(graph, p, w);
     } else if (w->dtype == CM3_BF16) {
         p->b = cm3_nn_widen(graph, w->data, w->count);
     }
-    if (cm3_is_quantised(w)) return p->a && multiply_quantised(graph, p, w);
     cm3_nn_product(graph, p); /* nothing, where there was no memory for them */
     return graph->status == CM3_OK;
 }

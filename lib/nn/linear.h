@@ -22,6 +22,12 @@ void cm3_nn_product(cm3_graph *graph, const cm3_product *product);
 /** f32 values of bf16 data, in the arena. */
 const float *cm3_nn_widen(cm3_graph *graph, const void *data, int64_t count);
 
+/** Rows of x [rows, k] as a matrix of integers wants them, in the arena. False where there is no memory. */
+bool cm3_nn_quantise_rows(cm3_graph *graph, const cm3_tensor *w, const float *x, int64_t rows, cm3_quantised_rows *to);
+
+/** One product c (+)= a w^T of f32 rows with a matrix of integers, in p->dtype; changes p. False where it failed. */
+bool cm3_nn_quantised_product(cm3_graph *graph, cm3_product *p, const cm3_tensor *w);
+
 /** What is done with the products of a stage, column by column. */
 typedef enum cm3_few_end {
     CM3_FEW_PLAIN,    /**< nothing: each part keeps its own */

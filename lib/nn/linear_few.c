@@ -117,38 +117,17 @@ static void few_groups(void *arg, int64_t begin, int64_t end, int member) {
     finish(call, begin * GROUP, end * GROUP < n ? end * GROUP : n);
 }
 
-typedef struct quantise_call {
-    const cm3_kernels *kernels;
-    const cm3_quantised_rows *to;
-    const float *x;
-} quantise_call;
-
-static void quantise_blocks(void *arg, int64_t begin, int64_t end, int member) {
-    (void)member;
-    const quantise_call *call = arg;
-    call->kernels->quantise_rows(call->to, call->x, begin, end);
-}
-
 /** x for one part's matrix of integers. False where there is no memory. */
-static bool quantise_rows(cm3_graph *graph, few_call *call, int number) {
+static bool quantise_part(cm3_graph *graph, few_call *call, int number) {
     const cm3_few_stage *stage = call->stage;
     const cm3_tensor *w = stage->parts[number].w;
-    cm3_quantised_rows *rows = &call->quantised[number];
     for (int i = 0; i < number; i++) {
         const cm3_tensor *other = stage->parts[i].w;
         if (other->dtype != w->dtype || other->block != w->block) continue;
-        *rows = call->quantised[i];
+        call->quantised[number] = call->quantised[i];
         return true;
     }
-    size_t count = (size_t)(stage->rows * call->k), blocks = count / (size_t)w->block;
-    *rows = (cm3_quantised_rows){.k = call->k, .block = w->block, .split = w->dtype == CM3_U4};
-    rows->values = cm3_graph_scratch(graph, count + CM3_QUANTISED_ROWS_SLACK);
-    rows->scales = cm3_graph_scratch(graph, 2 * blocks * sizeof(float));
-    if (!rows->values || !rows->scales) return false;
-    rows->sums = rows->scales + blocks;
-    quantise_call quantise = {graph->kernels, rows, stage->x->data};
-    cm3_graph_for(graph, (int64_t)blocks, 1024, quantise_blocks, &quantise);
-    return true;
+    return cm3_nn_quantise_rows(graph, w, stage->x->data, stage->rows, &call->quantised[number]);
 }
 
 /** What x becomes before it is multiplied. False where there is no memory. */
@@ -159,7 +138,7 @@ static bool prepare(cm3_graph *graph, few_call *call) {
         const cm3_tensor *w = stage->parts[i].w;
         rounds = rounds || (w->dtype == CM3_BF16 && narrow);
         widens = widens || (cm3_is_quantised(w) && !narrow);
-        if (cm3_is_quantised(w) && narrow && !quantise_rows(graph, call, i)) return false;
+        if (cm3_is_quantised(w) && narrow && !quantise_part(graph, call, i)) return false;
     }
     if (rounds) call->rounded = cm3_nn_round(graph, stage->x->data, stage->rows * call->k);
     if (widens) {

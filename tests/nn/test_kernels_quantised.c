@@ -112,6 +112,24 @@ START_TEST(rows_with_wrong_numbers_are_seen) {
 }
 END_TEST
 
+/** What row r of x times column j of the matrix should give, and how large its summands are. */
+static double exact_product(const matrix *m, const cm3_quantised_rows *q, int64_t r, int64_t j, double *reach) {
+    int64_t k = q->k, size = q->block;
+    const int8_t *values = q->values + r * k;
+    const float *scales = q->scales + r * k / size, *sums = q->sums + r * k / size;
+    double sum = 0;
+    *reach = 0;
+    for (int64_t i = 0; i < k; i++) {
+        /* the offsets meet the exact sums of x */
+        double min = m->mins ? (double)cm3_f16_to_f32(m->mins[(j * k + i) / size]) : 0.0;
+        double value = (double)scales[i / size] * values[place_of(q, i)];
+        sum += ((double)m->floats[j * k + i] - min) * value;
+        *reach += fabs((double)m->floats[j * k + i] * value);
+        if (i % size == 0) sum += min * (double)sums[i / size];
+    }
+    return sum;
+}
+
 static void check_products(const cm3_kernels *kernels, numbers_state *numbers, cm3_dtype dtype, int rows, int64_t n,
                            int64_t k, int64_t size) {
     enum { BEFORE = 1 };
@@ -125,23 +143,37 @@ static void check_products(const cm3_kernels *kernels, numbers_state *numbers, c
     kernels->few_rows_quantised(y, ldy, &q, BEFORE, rows, &m.w, 0, cut, bias);
     kernels->few_rows_quantised(y, ldy, &q, BEFORE, rows, &m.w, cut, n, bias);
     for (int r = 0; r < rows; r++) {
-        const int8_t *values = q.values + (BEFORE + r) * k;
-        const float *scales = q.scales + (BEFORE + r) * k / size, *sums = q.sums + (BEFORE + r) * k / size;
         for (int64_t j = 0; j < n; j++) {
-            double sum = bias ? (double)bias[j] : 0.0, reach = 0;
-            for (int64_t i = 0; i < k; i++) {
-                /* the offsets meet the exact sums of x */
-                double min = m.mins ? (double)cm3_f16_to_f32(m.mins[(j * k + i) / size]) : 0.0;
-                double value = (double)scales[i / size] * values[place_of(&q, i)];
-                sum += ((double)m.floats[j * k + i] - min) * value;
-                reach += fabs((double)m.floats[j * k + i] * value);
-                if (i % size == 0) sum += min * (double)sums[i / size];
-            }
+            double reach, sum = exact_product(&m, &q, BEFORE + r, j, &reach) + (bias ? (double)bias[j] : 0.0);
             expect(kernels, "few_rows_quantised", r * ldy + j, y[r * ldy + j], sum, 2e-6 * (1 + reach));
         }
         for (int64_t j = n; j < ldy && r + 1 < rows; j++) ck_assert_float_eq(y[r * ldy + j], y0[r * ldy + j]);
     }
     free(x), free(y), free(y0), free(bias), free_rows(&q), free_matrix(&m);
+}
+
+static void check_many(const cm3_kernels *kernels, numbers_state *numbers, cm3_dtype dtype, int64_t rows, int64_t n,
+                       int64_t k, int64_t size) {
+    matrix m = some_quantised(numbers, dtype, n, k, size);
+    float *x = some(numbers, rows * k, 2.0f), *bias = next_below(numbers, 2) ? some(numbers, n, 1) : NULL;
+    int64_t ldy = n + next_below(numbers, 3), count = (rows - 1) * ldy + n;
+    float *y = some(numbers, count, 1.0f), *y0 = copy_of(y, count);
+    cm3_quantised_rows q = room_for(rows, k, size, dtype == CM3_U4);
+    kernels->quantise_rows(&q, x, 0, rows * k / size);
+    cm3_many_rows args = {y, ldy, rows, &q, &m.w, bias, next_below(numbers, 2)};
+    void *scratch = block((size_t)cm3_many_rows_scratch(&m.w));
+    int64_t cut = next_below(numbers, n / CM3_MANY_COLUMNS + 1) * CM3_MANY_COLUMNS;
+    kernels->many_rows_quantised(&args, 0, cut, scratch);
+    kernels->many_rows_quantised(&args, cut, n, scratch);
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t j = 0; j < n; j++) {
+            double reach, sum = exact_product(&m, &q, r, j, &reach) + (bias ? (double)bias[j] : 0.0);
+            if (args.accumulate) sum += (double)y0[r * ldy + j];
+            expect(kernels, "many_rows_quantised", r * ldy + j, y[r * ldy + j], sum, 2e-6 * (1 + reach));
+        }
+        for (int64_t j = n; j < ldy && r + 1 < rows; j++) ck_assert_float_eq(y[r * ldy + j], y0[r * ldy + j]);
+    }
+    free(x), free(y), free(y0), free(bias), free(scratch), free_rows(&q), free_matrix(&m);
 }
 
 START_TEST(products) {
@@ -153,6 +185,19 @@ START_TEST(products) {
         int64_t size = next_below(&numbers, 2) ? 32 : 64, blocks = 1 + next_below(&numbers, 40);
         check_products(kernels, &numbers, dtype, 1 + (int)next_below(&numbers, 8), next_size(&numbers) % 40 + 1,
                        size * blocks, size);
+    }
+}
+END_TEST
+
+START_TEST(products_of_many_rows) {
+    const cm3_kernels *kernels = level_kernels(_i);
+    if (!kernels || !kernels->many_rows_quantised) return;
+    numbers_state numbers = {56};
+    for (int t = 0; t < 120; t++) {
+        cm3_dtype dtype = t % 2 ? CM3_I8 : CM3_U4;
+        int64_t size = next_below(&numbers, 2) ? 32 : 64, blocks = 1 + next_below(&numbers, 37);
+        check_many(kernels, &numbers, dtype, 1 + next_below(&numbers, 20), 1 + next_below(&numbers, 100), size * blocks,
+                   size);
     }
 }
 END_TEST
@@ -210,6 +255,7 @@ Suite *kernels_quantised_suite(void) {
     tcase_add_loop_test(tcase, rows_are_rounded, 0, KERNEL_LEVELS);
     tcase_add_loop_test(tcase, rows_with_wrong_numbers_are_seen, 0, KERNEL_LEVELS);
     tcase_add_loop_test(tcase, products, 0, KERNEL_LEVELS);
+    tcase_add_loop_test(tcase, products_of_many_rows, 0, KERNEL_LEVELS);
     tcase_add_loop_test(tcase, rows_do_not_see_each_other, 0, KERNEL_LEVELS);
     tcase_add_loop_test(tcase, floats_of_a_matrix, 0, KERNEL_LEVELS);
     suite_add_tcase(suite, tcase);

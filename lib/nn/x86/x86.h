@@ -20,6 +20,7 @@ void cm3_avx512_maps(cm3_kernels *kernels);
 
 void cm3_avx512_bf16_few_rows(cm3_kernels *kernels);
 void cm3_avx512_bf16_few_quantised(cm3_kernels *kernels);
+void cm3_avx512_bf16_many_quantised(cm3_kernels *kernels);
 void cm3_avx512_bf16_convert(cm3_kernels *kernels);
 void cm3_avx512_bf16_maps(cm3_kernels *kernels);
 
