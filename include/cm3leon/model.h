@@ -53,7 +53,7 @@ CM3_API cm3_status cm3_model_load_memory(cm3_context *context, const void *data,
 CM3_API cm3_status cm3_model_load_io(cm3_context *context, const cm3_io *io, const cm3_load_options *options,
                                      cm3_model **model);
 
-/** What matrices of a language model become when it is converted. */
+/** What matrices of a language model or an encoder become when it is converted. */
 typedef enum cm3_weight_type {
     CM3_WEIGHTS_AUTO = 0, /**< embeddings and head: Q8 where the others become Q4, else as these */
     CM3_WEIGHTS_KEEP = 1, /**< as they are */
@@ -79,12 +79,12 @@ typedef struct cm3_convert_options {
 CM3_API void cm3_convert_options_init(cm3_convert_options *options);
 
 /**
- * Makes a `.cm3` file of anything that cm3_model_load() loads. Vectors, the image tokenizer and what else is no matrix
- * of the language model stay as they are, as do matrices of which no block of 32 divides a row. Weights are read,
- * made and written piece by piece: some tens of MB are held at once, whatever the size. A regular file is replaced when
- * all of it is written, and not at all where something fails; it carries the checksum that verify_checksum asks for.
- * `options` may be NULL. Errors: as of cm3_model_load(); FORMAT where a weight is NaN, infinite or, with Q8 and Q4,
- * beyond 60000; NO_SPACE, CANCELLED.
+ * Makes a `.cm3` file of anything that cm3_model_load() loads. Vectors, the image tokenizer (one bit may turn a
+ * code) and the encoder's first layer stay as they are, as do matrices of which no block of 32 divides a row. Weights
+ * are read, made and written piece by piece: some tens of MB are held at once, whatever the size. A regular file is
+ * replaced when all of it is written, and not at all where something fails; it carries the checksum that
+ * verify_checksum asks for. `options` may be NULL. Errors: as of cm3_model_load(); FORMAT where a weight is NaN,
+ * infinite or, with Q8 and Q4, beyond 60000; NO_SPACE, CANCELLED.
  */
 CM3_API cm3_status cm3_model_convert(cm3_context *context, const char *path, const char *to,
                                      const cm3_convert_options *options);

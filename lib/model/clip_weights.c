@@ -3,6 +3,7 @@
 
 #include "base/status.h"
 #include "model/clip.h"
+#include "model/quantised_weight.h"
 
 typedef struct binding {
     cm3_clip *clip;
@@ -12,12 +13,23 @@ typedef struct binding {
     cm3_status status; /**< of the first that failed */
 } binding;
 
+/** A matrix of integers, where it lies. */
+static void bind_quantised(binding *b, cm3_tensor *tensor, const int64_t *shape, const cm3_weight *found) {
+    size_t parts = 0;
+    *tensor = cm3_tensor_over(NULL, CM3_F32, 2, shape);
+    b->status = cm3_quantised_weight(b->clip->context, b->weights, found, b->check_weights, tensor, &parts);
+}
+
 /** Lets `tensor` stand for a tensor of the file: where it lies, or, of another type than can be multiplied, a copy. */
 static void bind(binding *b, cm3_tensor *tensor, int rank, const int64_t *shape, const char *stem, const char *name) {
     char full[256];
     if (b->status != CM3_OK) return;
     snprintf(full, sizeof full, "%s%s%s", b->prefix, stem, name);
     const cm3_weight *found = cm3_weights_find(b->weights, full);
+    if (found && rank == 2 && cm3_entry_is_quantised(&found->entry)) {
+        bind_quantised(b, tensor, shape, found);
+        return;
+    }
     b->status = cm3_weights_check(b->weights, full, found, rank, shape, b->check_weights);
     if (b->status != CM3_OK) return;
     const cm3_entry *entry = &found->entry;

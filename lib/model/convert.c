@@ -9,8 +9,8 @@
 
 #include "base/options.h"
 #include "base/status.h"
-#include "model/lm_quantised.h"
 #include "model/model.h"
+#include "model/quantised_weight.h"
 #include "model/source.h"
 #include "nn/kernels.h"
 
@@ -272,11 +272,26 @@ static cm3_status add_lm(cm3_conversion *job, const cm3_lm *lm) {
     return CM3_OK;
 }
 
-/** Everything else that the model is made of, as it is. */
+/** A tensor of the encoder's: its matrices are converted as the language model's are. */
+static cm3_status add_of_encoder(cm3_conversion *job, const cm3_weight *weight) {
+    const cm3_entry *entry = &weight->entry;
+    if (cm3_is_part_of_weight(job->weights, weight)) return CM3_OK; /* comes with its matrix */
+    if (entry->rank != 2) return add_copy(job, weight);
+    const int64_t shape[] = {entry->shape[0], entry->shape[1] * (entry->dtype == CM3_U8 ? 2 : 1)};
+    cm3_tensor matrix = cm3_tensor_over(NULL, CM3_F32, 2, shape);
+    size_t parts = 0;
+    if (cm3_entry_is_quantised(entry)) {
+        CM3_TRY(cm3_quantised_weight(job->context, job->weights, weight, false, &matrix, &parts));
+    }
+    return add_matrix(job, weight, &matrix, wanted(job->options, strstr(weight->name, "_embedding.") != NULL, false));
+}
+
+/** Everything else that the model is made of; the image tokenizer stays as it is. */
 static cm3_status add_others(cm3_conversion *job) {
     for (size_t i = 0; i < cm3_weights_count(job->weights); i++) {
         const cm3_weight *weight = cm3_weights_at(job->weights, i);
-        if (strncmp(weight->name, "lm.", 3) != 0) CM3_TRY(add_copy(job, weight));
+        if (strncmp(weight->name, "lm.", 3) == 0) continue;
+        CM3_TRY(strncmp(weight->name, "encoder.", 8) == 0 ? add_of_encoder(job, weight) : add_copy(job, weight));
     }
     return CM3_OK;
 }

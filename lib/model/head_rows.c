@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "model/lm_quantised.h"
+#include "model/quantised_weight.h"
 
 #define HEAD "lm.lm_head.weight"
 

@@ -4,7 +4,7 @@
 
 #include "base/status.h"
 #include "model/lm.h"
-#include "model/lm_quantised.h"
+#include "model/quantised_weight.h"
 #include "nn/kernels.h"
 
 /** How fresh values are drawn. */
@@ -227,7 +227,7 @@ static cm3_status place(cm3_lm *lm, const cm3_lm_parameter *parameter, const cm3
                         const cm3_weight *found, bool copy, bool check_weights) {
     cm3_tensor *tensor = parameter->tensor;
     if (found && parameter->decay && cm3_entry_is_quantised(&found->entry)) {
-        CM3_TRY(cm3_lm_quantised(lm->context, weights, found, check_weights, tensor, &lm->extra_tensors));
+        CM3_TRY(cm3_quantised_weight(lm->context, weights, found, check_weights, tensor, &lm->extra_tensors));
         if (copy) tensor->dtype = CM3_DTYPE_NONE;
         return CM3_OK;
     }

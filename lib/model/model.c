@@ -5,6 +5,7 @@
 
 #include "base/options.h"
 #include "model/head_rows.h"
+#include "model/quantised_weight.h"
 #include "model/source.h"
 
 static const cm3_load_options load_defaults = {
@@ -209,6 +210,12 @@ cm3_status cm3_model_load_io(cm3_context *context, const cm3_io *io, const cm3_l
 /* --- description ---------------------------------------------------------------------------------------------------
  */
 
+/** Those that a tensor of the file stands for: scales and mins for none. */
+static uint64_t parameters_of(const cm3_weights *weights, const cm3_weight *weight) {
+    if (cm3_is_part_of_weight(weights, weight)) return 0;
+    return (uint64_t)weight->entry.count * (weight->entry.dtype == CM3_U8 ? 2 : 1);
+}
+
 cm3_status cm3_model_get_info(const cm3_model *model, cm3_model_info *info) {
     if (!model) return CM3_ERROR_INVALID_ARGUMENT;
     cm3_model_info own = {.parts = model->parts};
@@ -222,7 +229,7 @@ cm3_status cm3_model_get_info(const cm3_model *model, cm3_model_info *info) {
     for (size_t i = 0; i < cm3_weights_count(model->weights); i++) {
         const cm3_weight *weight = cm3_weights_at(model->weights, i);
         own.weight_bytes += weight->entry.size;
-        if (strncmp(weight->name, "encoder.", 8) == 0) own.encoder_parameters += (uint64_t)weight->entry.count;
+        if (strncmp(weight->name, "encoder.", 8) == 0) own.encoder_parameters += parameters_of(model->weights, weight);
         if (strncmp(weight->name, "vq.", 3) == 0) own.vq_parameters += (uint64_t)weight->entry.count;
     }
     return cm3_options_write(model->context, info, &own, sizeof own, "cm3_model_info");

@@ -1,8 +1,9 @@
 /* Quantised matrices: I8 [out, in] with scales, or U8 [out, in / 2] with scales and mins, both F16 [out, in / block].
  */
-#include "model/lm_quantised.h"
+#include "model/quantised_weight.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/status.h"
 
@@ -21,8 +22,8 @@ static cm3_status find_part(cm3_context *context, const cm3_weights *weights, co
     return CM3_OK;
 }
 
-cm3_status cm3_lm_quantised(cm3_context *context, const cm3_weights *weights, const cm3_weight *weight,
-                            bool check_values, cm3_tensor *tensor, size_t *parts) {
+cm3_status cm3_quantised_weight(cm3_context *context, const cm3_weights *weights, const cm3_weight *weight,
+                                bool check_values, cm3_tensor *tensor, size_t *parts) {
     const cm3_entry *entry = &weight->entry;
     int64_t rows = tensor->shape[0], k = tensor->shape[1], pairs = entry->dtype == CM3_U8 ? 2 : 1, block = 0;
     if (entry->rank != 2 || entry->shape[0] != rows || entry->shape[1] * pairs != k) {
@@ -50,4 +51,18 @@ cm3_status cm3_lm_quantised(cm3_context *context, const cm3_weights *weights, co
     tensor->block = (int32_t)block;
     *parts += (size_t)pairs;
     return CM3_OK;
+}
+
+bool cm3_is_part_of_weight(const cm3_weights *weights, const cm3_weight *weight) {
+    static const char *const suffixes[] = {".scales", ".mins"};
+    size_t length = strlen(weight->name);
+    for (int i = 0; i < 2; i++) {
+        size_t own = strlen(suffixes[i]);
+        if (length <= own || strcmp(weight->name + length - own, suffixes[i]) != 0) continue;
+        char name[256];
+        snprintf(name, sizeof name, "%.*s", (int)(length - own), weight->name);
+        const cm3_weight *whole = cm3_weights_find(weights, name);
+        if (whole && cm3_entry_is_quantised(&whole->entry)) return true;
+    }
+    return false;
 }

@@ -1,6 +1,6 @@
-/* Quantised matrices of the transformer in files. */
-#ifndef CM3_MODEL_LM_QUANTISED_H
-#define CM3_MODEL_LM_QUANTISED_H
+/* Quantised matrices in files. */
+#ifndef CM3_MODEL_QUANTISED_WEIGHT_H
+#define CM3_MODEL_QUANTISED_WEIGHT_H
 
 #include "files/weights.h"
 #include "nn/quantised.h"
@@ -15,7 +15,10 @@ static inline bool cm3_entry_is_quantised(const cm3_entry *entry) {
  * ".mins"), where they lie. *parts: how many tensors of the file these are. FORMAT, with the tensor, what was expected
  * and what was found.
  */
-cm3_status cm3_lm_quantised(cm3_context *context, const cm3_weights *weights, const cm3_weight *weight,
-                            bool check_values, cm3_tensor *tensor, size_t *parts);
+cm3_status cm3_quantised_weight(cm3_context *context, const cm3_weights *weights, const cm3_weight *weight,
+                                bool check_values, cm3_tensor *tensor, size_t *parts);
+
+/** Whether a tensor is the scales or the mins of another one. */
+bool cm3_is_part_of_weight(const cm3_weights *weights, const cm3_weight *weight);
 
 #endif

@@ -52,13 +52,21 @@ typedef struct shape {
     int candidates, words, max_tokens;
     float guidance;
     cm3_compute compute;
+    cm3_weight_type weights; /**< 0: as they are */
+    cm3_kv_type kv;
 } shape;
 
 static const shape shapes[] = {
-    {CM3_MODALITY_IMAGE, 1, 3, 0, 1.5f, CM3_COMPUTE_F32},  {CM3_MODALITY_IMAGE, 4, 60, 0, 1.5f, CM3_COMPUTE_BF16},
-    {CM3_MODALITY_IMAGE, 3, 600, 0, 1, CM3_COMPUTE_F32},   {CM3_MODALITY_TEXT, 1, 3, 20, 1, CM3_COMPUTE_BF16},
-    {CM3_MODALITY_TEXT, 8, 600, 30, 1, CM3_COMPUTE_F32},   {CM3_MODALITY_INTERLEAVED, 2, 5, 0, 3, CM3_COMPUTE_F32},
-    {CM3_MODALITY_IMAGE, 16, 300, 0, 2, CM3_COMPUTE_BF16},
+    {CM3_MODALITY_IMAGE, 1, 3, 0, 1.5f, CM3_COMPUTE_F32, 0, 0},
+    {CM3_MODALITY_IMAGE, 4, 60, 0, 1.5f, CM3_COMPUTE_BF16, 0, 0},
+    {CM3_MODALITY_IMAGE, 3, 600, 0, 1, CM3_COMPUTE_F32, 0, 0},
+    {CM3_MODALITY_TEXT, 1, 3, 20, 1, CM3_COMPUTE_BF16, 0, 0},
+    {CM3_MODALITY_TEXT, 8, 600, 30, 1, CM3_COMPUTE_F32, 0, 0},
+    {CM3_MODALITY_INTERLEAVED, 2, 5, 0, 3, CM3_COMPUTE_F32, 0, 0},
+    {CM3_MODALITY_IMAGE, 16, 300, 0, 2, CM3_COMPUTE_BF16, 0, 0},
+    {CM3_MODALITY_TEXT, 2, 600, 30, 1, CM3_COMPUTE_BF16, CM3_WEIGHTS_Q4, CM3_KV_INT8},
+    {CM3_MODALITY_IMAGE, 4, 300, 0, 2, CM3_COMPUTE_F32, CM3_WEIGHTS_Q8, CM3_KV_INT8},
+    {CM3_MODALITY_IMAGE, 8, 60, 0, 2, CM3_COMPUTE_BF16, CM3_WEIGHTS_Q8, CM3_KV_BF16},
 };
 #define SHAPES ((int)(sizeof shapes / sizeof *shapes))
 
@@ -70,8 +78,23 @@ static cm3_generate_options options_of(const shape *s) {
     o.guidance_scale = s->guidance;
     o.max_tokens = s->max_tokens;
     o.compute = s->compute;
+    o.kv = s->kv;
     o.seed = 7;
     return o;
+}
+
+/** The model in a shape's weights, instead of the one that gen_up() made; returns its file. */
+static const char *change_weights(gen_case *c, const shape *s) {
+    const char *path = test_path(&c->fixture, "tiny.cm3"), *to = test_path(&c->fixture, "converted.cm3");
+    if (!s->weights) return path;
+    cm3_convert_options options;
+    cm3_convert_options_init(&options);
+    options.weights = s->weights;
+    options.block = 32;
+    GEN_OK(c, cm3_model_convert(c->context, path, to, &options));
+    cm3_model_destroy(c->model);
+    GEN_OK(c, cm3_model_load(c->context, to, NULL, &c->model));
+    return to;
 }
 
 /* The estimate and the peak of the first request differ by less than a tenth. */
@@ -80,6 +103,7 @@ START_TEST(estimate_is_taken) {
     static char text[1 << 14];
     const shape *s = &shapes[_i % SHAPES];
     gen_up(&c, _i < SHAPES ? 2 : 0, 2048);
+    const char *path = change_weights(&c, s);
     cm3_generate_options options = options_of(s);
     long_text(text, sizeof text, s->words);
     cm3_memory_estimate estimate = {.struct_size = sizeof estimate};
@@ -91,7 +115,7 @@ START_TEST(estimate_is_taken) {
     cm3_context_options_init(&context_options);
     context_options.threads = _i < SHAPES ? 2 : 0;
     ck_assert_int_eq(cm3_context_create(&context_options, &fresh.context), CM3_OK);
-    GEN_OK(&fresh, cm3_model_load(fresh.context, test_path(&c.fixture, "tiny.cm3"), NULL, &fresh.model));
+    GEN_OK(&fresh, cm3_model_load(fresh.context, path, NULL, &fresh.model));
     cm3_memory_stats before = {.struct_size = sizeof before}, after = before;
     GEN_OK(&fresh, cm3_context_memory(fresh.context, &before));
     cm3_request *request = start(&fresh, text, &options);

@@ -16,16 +16,16 @@ static void down(void) {
     test_fixture_down(&fixture);
 }
 
-static void expect_vectors(const float *vectors, const cm3_safetensors *reference, const char *name) {
+static void expect_vectors(const float *vectors, const cm3_safetensors *reference, const char *name, double most) {
     const cm3_entry *expected = reference_entry(reference, name);
     for (int64_t i = 0; i < expected->count; i++) {
         double x = (double)vectors[i], y = (double)((const float *)expected->data)[i];
-        ck_assert_msg(fabs(x - y) <= 1e-6 * (1 + fabs(y)), "%s %lld: %g, expected %g", name, (long long)i, x, y);
+        ck_assert_msg(fabs(x - y) <= most * (1 + fabs(y)), "%s %lld: %g, expected %g", name, (long long)i, x, y);
     }
 }
 
-/** Texts and pictures of the reference through a model. */
-static void compare(const cm3_model *model) {
+/** Texts and pictures of the reference through a model, to `most` (1 + an element). */
+static void compare(const cm3_model *model, double most) {
     static const char *const names[] = {"wide", "tall", "small", "square", "rgba"};
     cm3_safetensors *reference = reference_open(&fixture, PARITY "ref/clip.safetensors");
     json_t *json = json_load_file(PARITY "ref/clip_texts.json", 0, NULL), *list = json_object_get(json, "texts");
@@ -36,14 +36,14 @@ static void compare(const cm3_model *model) {
     for (int raw = 0; raw < 2; raw++) {
         ck_assert_msg(cm3_model_embed_texts(model, texts, 4, !raw, vectors) == CM3_OK, "%s",
                       cm3_context_message(fixture.context));
-        expect_vectors(vectors, reference, raw ? "text.embeds" : "text.embeds_unit");
+        expect_vectors(vectors, reference, raw ? "text.embeds" : "text.embeds_unit", most);
         for (int i = 0; i < 5; i++) {
             char path[512];
             snprintf(path, sizeof path, PARITY "ref/images/%s.png", names[i]);
             ck_assert_int_eq(cm3_image_load(fixture.context, path, &images[i]), CM3_OK);
         }
         ck_assert_int_eq(cm3_model_embed_images(model, images, 5, !raw, vectors), CM3_OK);
-        expect_vectors(vectors, reference, raw ? "image.embeds" : "image.embeds_unit");
+        expect_vectors(vectors, reference, raw ? "image.embeds" : "image.embeds_unit", most);
         for (int i = 0; i < 5; i++) cm3_image_destroy(images[i]);
     }
     json_decref(json);
@@ -56,18 +56,41 @@ START_TEST(computes_what_the_original_does) {
     ck_assert_int_eq(cm3_model_get_info(model, &info), CM3_OK);
     ck_assert_int_eq(info.parts, CM3_PART_ENCODER | CM3_PART_TOKENIZER);
     ck_assert_int_eq(info.embedding_size, 24);
-    compare(model);
+    compare(model, 1e-6);
     cm3_model_destroy(model);
 }
 END_TEST
 
+static const struct {
+    cm3_weight_type weights;
+    double most; /**< distance of unit vectors' elements */
+} formats[] = {{CM3_WEIGHTS_KEEP, 1e-6},
+               {CM3_WEIGHTS_F32, 1e-6},
+               {CM3_WEIGHTS_BF16, 0.02},
+               {CM3_WEIGHTS_Q8, 0.03},
+               {CM3_WEIGHTS_Q4, 0.3}};
+
+/** In every weight type, and what is made of the file once more. */
 START_TEST(as_a_cm3_file) {
-    const char *path = test_path(&fixture, "clip.cm3");
-    ck_assert_msg(cm3_model_convert(fixture.context, CLIP, path, NULL) == CM3_OK, "%s",
-                  cm3_context_message(fixture.context));
-    cm3_model *model = reference_load(&fixture, path);
-    compare(model);
+    cm3_model_info folder = {.struct_size = sizeof folder}, file = {.struct_size = sizeof file};
+    cm3_model *model = reference_load(&fixture, CLIP);
+    ck_assert_int_eq(cm3_model_get_info(model, &folder), CM3_OK);
     cm3_model_destroy(model);
+    for (int again = 0; again < 2; again++) {
+        const char *from = again ? test_path(&fixture, "clip.cm3") : CLIP;
+        const char *to = test_path(&fixture, again ? "again.cm3" : "clip.cm3");
+        cm3_convert_options options;
+        cm3_convert_options_init(&options);
+        options.weights = again ? CM3_WEIGHTS_KEEP : formats[_i].weights;
+        ck_assert_msg(cm3_model_convert(fixture.context, from, to, &options) == CM3_OK, "%s",
+                      cm3_context_message(fixture.context));
+        model = reference_load(&fixture, to);
+        compare(model, formats[_i].most);
+        ck_assert_int_eq(cm3_model_get_info(model, &file), CM3_OK);
+        ck_assert_uint_eq(file.encoder_parameters, folder.encoder_parameters);
+        if (formats[_i].most > 1e-3) ck_assert_uint_lt(file.weight_bytes, folder.weight_bytes * 2 / 3);
+        cm3_model_destroy(model);
+    }
 }
 END_TEST
 
@@ -104,7 +127,7 @@ START_TEST(other_spellings) {
         free(text);
     }
     cm3_model *model = reference_load(&fixture, fixture.folder);
-    compare(model);
+    compare(model, 1e-6);
     cm3_model_destroy(model);
 }
 END_TEST
@@ -173,7 +196,7 @@ START_TEST(preprocessings_told) {
         return;
     }
     ck_assert_msg(status == CM3_OK, "%s", cm3_context_message(fixture.context));
-    compare(model);
+    compare(model, 1e-6);
     cm3_model_destroy(model);
 }
 END_TEST
@@ -274,7 +297,7 @@ Suite *clip_suite(void) {
     tcase_add_checked_fixture(tcase, up, down);
     tcase_set_timeout(tcase, 240);
     tcase_add_test(tcase, computes_what_the_original_does);
-    tcase_add_test(tcase, as_a_cm3_file);
+    tcase_add_loop_test(tcase, as_a_cm3_file, 0, (int)(sizeof formats / sizeof *formats));
     tcase_add_loop_test(tcase, other_spellings, 0, (int)(sizeof spellings / sizeof *spellings));
     tcase_add_loop_test(tcase, refused_configurations, 0, (int)(sizeof bad_configs / sizeof *bad_configs));
     tcase_add_loop_test(tcase, preprocessings_told, 0, (int)(sizeof preprocessings / sizeof *preprocessings));

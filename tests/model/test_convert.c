@@ -5,6 +5,7 @@
 
 #define META PARITY "meta-swin"
 #define SWIN PARITY "ref/chameleon-swin.safetensors"
+#define CHAMELEON PARITY "ref/chameleon.safetensors"
 
 static test_fixture fixture;
 
@@ -16,15 +17,21 @@ static void down(void) {
     test_fixture_down(&fixture);
 }
 
-static const char *convert(const char *from, const char *name, cm3_weight_type weights, int32_t block) {
+static const char *convert_with(const char *from, const char *name, cm3_weight_type weights, int32_t block,
+                                const char *vqgan) {
     cm3_convert_options options;
     cm3_convert_options_init(&options);
     options.weights = weights;
     options.block = block;
+    options.vqgan = vqgan;
     const char *path = test_path(&fixture, name);
     cm3_status status = cm3_model_convert(fixture.context, from, path, &options);
     ck_assert_msg(status == CM3_OK, "%s", cm3_context_message(fixture.context));
     return path;
+}
+
+static const char *convert(const char *from, const char *name, cm3_weight_type weights, int32_t block) {
+    return convert_with(from, name, weights, block, NULL);
 }
 
 /** Loaded with its checksum compared. */
@@ -50,25 +57,76 @@ static cm3_dtype type_of(const cm3_model *model, const char *name) {
 static const struct {
     cm3_weight_type weights;
     int32_t block;
-    cm3_dtype query, table; /**< of the file */
-    double distance;        /**< of logits from the original's */
+    cm3_dtype query, table; /**< of the file; CM3_I32: as it was */
+    double distance[2];     /**< of logits from the original's: of weights that were bf16, and of others */
 } kinds[] = {
-    {CM3_WEIGHTS_KEEP, 64, CM3_BF16, CM3_BF16, 1e-5}, {CM3_WEIGHTS_F32, 64, CM3_F32, CM3_F32, 1e-5},
-    {CM3_WEIGHTS_BF16, 64, CM3_BF16, CM3_BF16, 1e-5}, {CM3_WEIGHTS_Q8, 64, CM3_I8, CM3_I8, 0.4},
-    {CM3_WEIGHTS_Q8, 32, CM3_I8, CM3_I8, 0.4},        {CM3_WEIGHTS_Q4, 64, CM3_U8, CM3_I8, 4},
-    {CM3_WEIGHTS_Q4, 32, CM3_U8, CM3_I8, 4},
+    {CM3_WEIGHTS_KEEP, 64, CM3_I32, CM3_I32, {1e-5, 1e-5}},
+    {CM3_WEIGHTS_F32, 64, CM3_F32, CM3_F32, {1e-5, 1e-5}},
+    {CM3_WEIGHTS_BF16, 64, CM3_BF16, CM3_BF16, {1e-5, 0.1}},
+    {CM3_WEIGHTS_Q8, 64, CM3_I8, CM3_I8, {0.4, 0.4}},
+    {CM3_WEIGHTS_Q8, 32, CM3_I8, CM3_I8, {0.4, 0.4}},
+    {CM3_WEIGHTS_Q4, 64, CM3_U8, CM3_I8, {4, 4}},
+    {CM3_WEIGHTS_Q4, 32, CM3_U8, CM3_I8, {4, 4}},
 };
+#define KINDS ((int)(sizeof kinds / sizeof *kinds))
 
+static const struct {
+    const char *folder, *vqgan, *reference,
+        *images; /**< what the model, and what the image tokenizer is compared with */
+    cm3_dtype dtype;
+    unsigned parts;
+} models[] = {
+    {META, NULL, SWIN, SWIN, CM3_BF16, CM3_PART_LM | CM3_PART_VQ | CM3_PART_TOKENIZER},
+    {PARITY "chameleon", PARITY "vqgan/vqgan.safetensors", CHAMELEON, CHAMELEON, CM3_F32,
+     CM3_PART_LM | CM3_PART_VQ | CM3_PART_TOKENIZER},
+    {PARITY "chameleon-swin", NULL, SWIN, NULL, CM3_BF16, CM3_PART_LM | CM3_PART_TOKENIZER},
+};
+#define MODELS ((int)(sizeof models / sizeof *models))
+
+/** Codes of a picture, and the pixels of codes, as the original code has them. */
+static void expect_images(const cm3_model *model, const char *path) {
+    cm3_safetensors *reference = reference_open(&fixture, path);
+    const cm3_entry *pixels = reference_entry(reference, "decode.rgb8");
+    cm3_tokenizer *tokenizer;
+    cm3_image *image;
+    size_t count, made;
+    int32_t codes[64], *expected = reference_ids(reference, "image.wide.codes", &count);
+    ck_assert_int_eq(cm3_model_tokenizer(model, &tokenizer), CM3_OK);
+    ck_assert_int_eq(cm3_image_load(fixture.context, PARITY "ref/images/wide.png", &image), CM3_OK);
+    ck_assert_int_eq(cm3_tokenizer_encode_image_as(tokenizer, image, CM3_PREPROCESSING_HF, codes, 64, &made), CM3_OK);
+    ck_assert_uint_eq(made, count);
+    ck_assert_mem_eq(codes, expected, sizeof codes);
+    cm3_image_destroy(image);
+    free(expected);
+    expected = reference_ids(reference, "decode.codes", &count);
+    ck_assert_int_eq(cm3_tokenizer_decode_image(tokenizer, expected, count, &image), CM3_OK);
+    cm3_image_view view;
+    ck_assert_int_eq(cm3_image_get_view(image, &view), CM3_OK);
+    ck_assert_uint_eq(pixels->size, (size_t)view.stride * (size_t)view.height);
+    ck_assert_mem_eq(view.pixels, pixels->data, pixels->size);
+    free(expected);
+    cm3_image_destroy(image);
+    cm3_tokenizer_destroy(tokenizer);
+    cm3_safetensors_close(reference);
+}
+
+/** Each model in each weight type. */
 START_TEST(every_weight_type) {
-    const char *path = convert(META, "model.cm3", kinds[_i].weights, kinds[_i].block);
+    int kind = _i % KINDS, which = _i / KINDS;
+    cm3_dtype kept = models[which].dtype;
+    const char *path =
+        convert_with(models[which].folder, "model.cm3", kinds[kind].weights, kinds[kind].block, models[which].vqgan);
     cm3_model *model = load_checked(path);
-    ck_assert_int_eq(type_of(model, QUERY), kinds[_i].query);
-    ck_assert_int_eq(type_of(model, "lm.model.embed_tokens.weight"), kinds[_i].table);
-    ck_assert_int_eq(type_of(model, "lm.lm_head.weight"), kinds[_i].table);
-    ck_assert_int_eq(model->parts, CM3_PART_LM | CM3_PART_VQ | CM3_PART_TOKENIZER);
-    double distance = reference_distance(&fixture, model, SWIN);
-    ck_assert_msg(distance <= kinds[_i].distance, "%g", distance);
-    if (kinds[_i].distance > 1e-3) ck_assert_msg(distance > 1e-5, "nothing was rounded: %g", distance);
+    ck_assert_int_eq(type_of(model, QUERY), kinds[kind].query == CM3_I32 ? kept : kinds[kind].query);
+    cm3_dtype table = kinds[kind].table == CM3_I32 ? kept : kinds[kind].table;
+    ck_assert_int_eq(type_of(model, "lm.model.embed_tokens.weight"), table);
+    ck_assert_int_eq(type_of(model, "lm.lm_head.weight"), table);
+    ck_assert_uint_eq(model->parts, models[which].parts);
+    double distance = reference_distance(&fixture, model, models[which].reference);
+    double most = kinds[kind].distance[kept == CM3_F32];
+    ck_assert_msg(distance <= most, "%s, kind %d: %g", models[which].folder, kind, distance);
+    if (most > 1e-3) ck_assert_msg(distance > 1e-5, "nothing was rounded: %g", distance);
+    if (models[which].images) expect_images(model, models[which].images);
     cm3_model_destroy(model);
     /* Once more, of the file: what is kept is kept bit by bit. */
     size_t size, size_again;
@@ -101,7 +159,6 @@ START_TEST(back_to_floats) {
 }
 END_TEST
 
-/** Columns that no block divides stay as they are; a block of 64 gives way to 32. */
 static void codes_of(const cm3_model *model, const cm3_image *image, cm3_preprocessing way, int32_t codes[64]) {
     cm3_tokenizer *tokenizer;
     size_t count;
@@ -129,6 +186,7 @@ START_TEST(preprocessing_is_kept) {
 }
 END_TEST
 
+/** Columns that no block divides stay as they are; a block of 64 gives way to 32. */
 START_TEST(widths_without_a_block) {
     cm3_model *model = load_checked(convert(META, "model.cm3", CM3_WEIGHTS_Q8, 64));
     /* 176 columns: no multiple of 32 */
@@ -273,7 +331,7 @@ Suite *convert_suite(void) {
     TCase *tcase = tcase_create("files");
     tcase_add_checked_fixture(tcase, up, down);
     tcase_set_timeout(tcase, 240);
-    tcase_add_loop_test(tcase, every_weight_type, 0, (int)(sizeof kinds / sizeof *kinds));
+    tcase_add_loop_test(tcase, every_weight_type, 0, MODELS * KINDS);
     tcase_add_test(tcase, back_to_floats);
     tcase_add_test(tcase, preprocessing_is_kept);
     tcase_add_test(tcase, widths_without_a_block);

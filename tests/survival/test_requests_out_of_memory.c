@@ -9,6 +9,7 @@ static const int team_sizes[] = {0, 2};
 typedef struct generating {
     cm3_generate_options options;
     cm3_document *prompt;
+    const char *path;
     cm3_model *model; /**< of the sweep's own, so that its engine goes with it */
     uint64_t told;
 } generating;
@@ -26,7 +27,7 @@ static int take(void *user, const cm3_event *event) {
 
 static void load(sweep *s) {
     generating *g = s->user;
-    GEN_OK(&c, cm3_model_load(c.context, test_path(&c.fixture, "tiny.cm3"), NULL, &g->model));
+    GEN_OK(&c, cm3_model_load(c.context, g->path, NULL, &g->model));
 }
 
 static void unload(sweep *s) {
@@ -73,13 +74,18 @@ static cm3_status two_at_once(sweep *s, uint64_t *sum) {
     return first;
 }
 
-static void run(const char *name, cm3_status (*operation)(sweep *s, uint64_t *sum), generating *g) {
-    sweep s = {.c = &c, .name = name, .prepare = load, .run = operation, .release = unload, .user = g};
+static void run_as(const char *name, cm3_status (*operation)(sweep *s, uint64_t *sum), generating *g, bool costly) {
+    sweep s = {
+        .c = &c, .name = name, .prepare = load, .run = operation, .release = unload, .costly = costly, .user = g};
     sweep_run(&s);
 }
 
+static void run(const char *name, cm3_status (*operation)(sweep *s, uint64_t *sum), generating *g) {
+    run_as(name, operation, g, false);
+}
+
 static generating of(cm3_modality modality) {
-    generating g = {.prompt = gen_prompt(&c, "a red ball")};
+    generating g = {.path = test_path(&c.fixture, "tiny.cm3"), .prompt = gen_prompt(&c, "a red ball")};
     cm3_generate_options_init(&g.options);
     g.options.modality = modality;
     g.options.seed = 12;
@@ -149,6 +155,49 @@ START_TEST(samplers) {
 }
 END_TEST
 
+/** A file of the folder's, converted. */
+static const char *converted(const char *from, cm3_weight_type weights) {
+    cm3_convert_options options;
+    cm3_convert_options_init(&options);
+    options.weights = weights;
+    const char *path = test_path(&c.fixture, "converted.cm3");
+    GEN_OK(&c, cm3_model_convert(c.context, from, path, &options));
+    return path;
+}
+
+/* Matrices, keys and values of integers, in floats and in integers; a prompt of more rows than few. */
+START_TEST(quantised) {
+    gen_up(&c, team_sizes[_i / 2], 256);
+    generating g = of(_i % 2 ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT);
+    for (int i = 0; i < 12; i++) GEN_OK(&c, cm3_document_add_text(g.prompt, " and a blue cube", SIZE_MAX));
+    g.path = converted(g.path, _i % 2 ? CM3_WEIGHTS_Q4 : CM3_WEIGHTS_Q8);
+    g.options.compute = _i % 2 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
+    g.options.kv = CM3_KV_INT8;
+    g.options.max_tokens = 4;
+    run_as("quantised", generate, &g, true);
+    cm3_document_destroy(g.prompt);
+    gen_down(&c);
+}
+END_TEST
+
+/* Chameleon's three streams, behind a picture. */
+START_TEST(three_streams) {
+    gen_up(&c, team_sizes[_i], 128);
+    generating g = of(CM3_MODALITY_INTERLEAVED);
+    g.path = converted(CM3_TEST_DATA "/parity/meta-swin", CM3_WEIGHTS_KEEP);
+    g.options.image_guidance_scale = 1.2f;
+    g.options.max_tokens = 3;
+    g.options.candidates = 1;
+    g.options.preview_rows = 0;
+    int32_t codes[64];
+    for (int32_t i = 0; i < 64; i++) codes[i] = i;
+    GEN_OK(&c, cm3_document_add_codes(g.prompt, codes, 64));
+    run_as("three streams", generate, &g, true);
+    cm3_document_destroy(g.prompt);
+    gen_down(&c);
+}
+END_TEST
+
 Suite *requests_out_of_memory_suite(void) {
     Suite *suite = suite_create("survival/requests out of memory");
     TCase *tcase = tcase_create("requests out of memory");
@@ -157,6 +206,8 @@ Suite *requests_out_of_memory_suite(void) {
     tcase_add_loop_test(tcase, picture_in_the_prompt, 0, 2);
     tcase_add_loop_test(tcase, batches, 0, 2);
     tcase_add_loop_test(tcase, samplers, 0, 2);
+    tcase_add_loop_test(tcase, quantised, 0, 4);
+    tcase_add_loop_test(tcase, three_streams, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -10,7 +10,7 @@ static const char help_text[] =
     "Makes a .cm3 file of a folder that other tools made, or of another .cm3 file. Memory stays small whatever the\n"
     "model's size, and what was written is compared with its checksum.\n"
     "\n"
-    "  --weights TYPE     of the language model's matrices: keep, f32, bf16, q8 or q4 (keep)\n"
+    "  --weights TYPE     of the language model's and the encoder's matrices: keep, f32, bf16, q8 or q4 (keep)\n"
     "  --embeddings TYPE  of the tables of tokens and positions (q8 with q4, else as --weights)\n"
     "  --head TYPE        of the output head, where it is not the table of tokens (q8 with q4, else as --weights)\n"
     "  --block N          of q8 and q4: 32 or 64 weights share a scale (64)\n"
