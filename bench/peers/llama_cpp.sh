@@ -64,21 +64,23 @@ model=$work/$shape-$weights.gguf
 
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
-theirs() {
-    "$work/build/bin/llama-bench" -m "$model" -t "$threads" -p "$rows" -n 24 -d "$depths" -r 1 -fa auto -o jsonl 2>/dev/null |
+theirs() { # DEPTH
+    "$work/build/bin/llama-bench" -m "$model" -t "$threads" -p "$rows" -n 24 -d "$1" -r 1 -fa auto -o jsonl 2>/dev/null |
         sed 's/^/llama-bench /' >>"$lines"
-    for depth in ${depths//,/ }; do
-        "$work/build/bin/llama-batched-bench" -m "$model" -t "$threads" -c $((2 * (depth + 64))) -npp "$((depth ? depth : 1))" \
-            -ntg 24 -npl 2 -fa auto --output-format jsonl 2>/dev/null | grep '^{' | sed "s/^/batched-bench $depth /" >>"$lines" || true
-    done
+    [[ ,$sequences, == *,2,* ]] || return 0
+    "$work/build/bin/llama-batched-bench" -m "$model" -t "$threads" -c $((2 * ($1 + 64))) -npp "$(($1 ? $1 : 1))" \
+        -ntg 24 -npl 2 -fa auto --output-format jsonl 2>/dev/null | grep '^{' | sed "s/^/batched-bench $1 /" >>"$lines" || true
 }
-mine() {
-    "$build/cm3-bench" lm --shape "$ours" --weights "$weights" --depth "$depths" --sequences "$sequences" --rows "$rows" \
+mine() { # DEPTH
+    "$build/cm3-bench" lm --shape "$ours" --weights "$weights" --depth "$1" --sequences "$sequences" --rows "$rows" \
         --threads "$threads" --load map,huge --rounds 1 --seconds 2 --json | sed 's/^/cm3 /' >>"$lines"
 }
+# The machine's bandwidth may change from minute to minute: the two take turns at each depth.
 for ((round = 0; round < rounds; round++)); do
-    echo "round $((round + 1)) of $rounds" >&2
-    mine
-    theirs
+    for depth in ${depths//,/ }; do
+        echo "round $((round + 1)) of $rounds, depth $depth" >&2
+        mine "$depth"
+        theirs "$depth"
+    done
 done
 python3 "$here/llama_cpp_table.py" "$lines" ${out:+"$out"}

@@ -39,17 +39,20 @@ def main(path, out=None):
     print(f"{'':8} {'depth':>6} {'seq':>4} {'llama.cpp':>10} {'cm3 map':>9} {'huge':>9} {'map/peer':>9} {'huge/peer':>10} "
           f"{'share map':>10} {'huge':>6}   tokens/s, medians; share of the read bandwidth")
     for case in sorted(cases, key=lambda c: (c[0] != "prefill", c[2], c[1])):
-        who = {name: statistics.median(values) for name, values in cases[case].items()}
+        each = cases[case]
+        who = {name: statistics.median(values) for name, values in each.items()}
         peer, mapped, huge = who.get("llama.cpp"), who.get("cm3, map"), who.get("cm3, huge")
 
         def show(value, digits=2):
             return f"{value:.{digits}f}" if value is not None else "-"
 
-        def ratio(value):
-            return value / peer if value and peer else None
+        def ratio(name):
+            """The median of the rounds' ratios: the two of a round are measured one after the other."""
+            pairs = list(zip(each.get(name, []), each.get("llama.cpp", [])))
+            return statistics.median(a / b for a, b in pairs) if pairs else None
 
         print(f"{case[0]:8} {case[1]:6} {case[2]:4} {show(peer):>10} {show(mapped):>9} {show(huge):>9} "
-              f"{show(ratio(mapped)):>9} {show(ratio(huge)):>10} {show(who.get('share, map')):>10} "
+              f"{show(ratio('cm3, map')):>9} {show(ratio('cm3, huge')):>10} {show(who.get('share, map')):>10} "
               f"{show(who.get('share, huge')):>6}")
         if sink:
             sink.write(json.dumps({"case": case[0], "depth": case[1], "sequences": case[2], **who}) + "\n")
