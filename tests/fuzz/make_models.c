@@ -16,6 +16,12 @@ int main(int argc, char **argv) {
         snprintf(path, sizeof path, "%s/%s.cm3", argv[1], kinds[i].name);
         cm3_context *context = fuzz_begin((size_t)64 << 20);
         fuzz_model_write(context, &kinds[i], path);
+        if (kinds[i].weights) {
+            cm3_convert_options options;
+            cm3_convert_options_init(&options);
+            options.weights = kinds[i].weights;
+            FUZZ_CHECK(cm3_model_convert(context, path, path, &options) == CM3_OK);
+        }
         fuzz_end(context);
     }
     return 0;

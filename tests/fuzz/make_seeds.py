@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -35,6 +36,39 @@ def models(build):
     subprocess.run(["cmake", "--build", build, "--target", "fuzz_make_models"], check=True)
     tools = [tool for tool in Path(build).rglob("fuzz_make_models") if tool.is_file()]
     subprocess.run([tools[0], path], check=True)
+    encoder(build, path / "eyes.cm3")
+
+
+def encoder(build, path):
+    """The half of a CLIP that sees, in q8."""
+    hidden, side, patch, random, header, data = 32, 8, 4, 12345, {}, b""
+    grid = (side // patch) ** 2 + 1
+    shapes = {"embeddings.class_embedding": [hidden], "embeddings.patch_embedding.weight": [hidden, 3, patch, patch],
+              "embeddings.position_embedding.weight": [grid, hidden]}
+    layer = "encoder.layers.0."
+    for norm in ("pre_layrnorm", "post_layernorm", layer + "layer_norm1", layer + "layer_norm2"):
+        shapes |= {norm + ".weight": [hidden], norm + ".bias": [hidden]}
+    for name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2"):
+        shapes |= {layer + name + ".weight": [hidden, hidden], layer + name + ".bias": [hidden]}
+    shapes = {"vision_model." + name: shape for name, shape in shapes.items()}
+    shapes["visual_projection.weight"] = [8, hidden]
+    for name, shape in shapes.items():
+        count = 1
+        for n in shape:
+            count *= n
+        values = []
+        for _ in range(count):
+            random = (random * 1103515245 + 12345) % 2**31
+            values.append(random / 2**31 - 0.5)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * count]}
+        data += struct.pack(f"<{count}f", *values)
+    config = {"model_type": "clip_vision_model", "hidden_size": hidden, "intermediate_size": hidden, "image_size": side,
+              "patch_size": patch, "num_attention_heads": 2, "num_hidden_layers": 1, "projection_dim": 8}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(config))
+        (Path(folder) / "model.safetensors").write_bytes(tensor_file(header, data))
+        tools = [tool for tool in Path(build).rglob("cm3") if tool.is_file()]
+        subprocess.run([tools[0], "convert", folder, path, "--weights", "q8", "--block", "32", "--quiet"], check=True)
 
 
 def tensor_file(header, data, length=None):

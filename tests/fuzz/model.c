@@ -64,6 +64,18 @@ static void picture_and_back(cm3_context *context, const cm3_tokenizer *tokenize
     cm3_image_destroy(image);
 }
 
+static void embed_picture(cm3_context *context, const cm3_model *model, const cm3_model_info *info) {
+    cm3_image *image;
+    float *vector = malloc(sizeof *vector * (size_t)info->embedding_size);
+    FUZZ_CHECK(vector != NULL);
+    if (cm3_image_create(context, 9, 7, &image) == CM3_OK) {
+        cm3_status status = cm3_model_embed_images(model, &image, 1, 1, vector);
+        FUZZ_CHECK(status == CM3_OK || *cm3_context_message(context) != '\0');
+        cm3_image_destroy(image);
+    }
+    free(vector);
+}
+
 static void use_tokenizer(cm3_context *context, const cm3_tokenizer *tokenizer) {
     static const char text[] = "a <s>red</s> ball IMGIMGAZ";
     int32_t ids[64];
@@ -93,6 +105,9 @@ static void run(cm3_context *context, cm3_model *model) {
         tiny = tiny && tokens.image_resolution <= MAX_RESOLUTION && tokens.image_tokens <= MAX_TOKENS;
         if (tiny && tokens.image_tokens > 0) picture_and_back(context, tokenizer, &tokens);
         cm3_tokenizer_destroy(tokenizer);
+    }
+    if ((info.parts & CM3_PART_ENCODER) && info.encoder_parameters <= MAX_PARAMETERS && info.embedding_size <= 4096) {
+        embed_picture(context, model, &info);
     }
     if (!tiny) return;
     compute_logits(context, model, &info);

@@ -13,6 +13,8 @@ static const fuzz_model_kind kinds[] = {
     {.name = "swin", .chameleon = true, .swin = true, .text = true, .bf16 = true, .fallback = true},
     {.name = "words", .text = true},
     {.name = "pictures", .pictures = true, .bf16 = true},
+    {.name = "nibbles", .chameleon = true, .text = true, .weights = CM3_WEIGHTS_Q4},
+    {.name = "integers", .pictures = true, .text = true, .bias = true, .weights = CM3_WEIGHTS_Q8},
 };
 
 const fuzz_model_kind *fuzz_model_kinds(size_t *count) {
@@ -86,12 +88,12 @@ static cm3_bpe *byte_fallback(cm3_context *context) {
 static cm3_lm *text_model(cm3_context *context, const fuzz_model_kind *kind, int32_t vocab_size) {
     cm3_lm_config config = {
         .vocab_size = vocab_size,
-        .hidden_size = 8,
+        .hidden_size = kind->weights ? 32 : 8,
         .layers = 2,
         .heads = 2,
         .kv_heads = kind->chameleon ? 1 : 2,
-        .head_dim = 4,
-        .ffn_size = 12,
+        .head_dim = kind->weights ? 16 : 4,
+        .ffn_size = kind->weights ? 32 : 12,
         .max_positions = 128,
         .norm = kind->chameleon ? CM3_NORM_RMS : CM3_NORM_LAYER_PLAIN,
         .norm_place = kind->swin ? CM3_NORM_SWIN : CM3_NORM_PRE,
