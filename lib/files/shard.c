@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/status.h"
 #include "files/file.h"
 #include "files/lines.h"
 
@@ -33,6 +34,11 @@ void cm3_record_clear(cm3_context *context, cm3_record *record) {
     cm3_free(context, record->json);
     cm3_free(context, record->text);
     cm3_free(context, record->image);
+    for (size_t i = 0; i < record->picture_count; ++i) {
+        cm3_free(context, record->pictures[i].name);
+        cm3_free(context, record->pictures[i].data);
+    }
+    cm3_free(context, record->pictures);
     memset(record, 0, sizeof *record);
 }
 
@@ -162,27 +168,60 @@ static cm3_status read_member(cm3_shard *shard, const char *path, uint8_t **data
     return CM3_OK;
 }
 
-/* Where a member of that ending goes; false: it is nothing that is read. */
-static bool find_slot(cm3_record *record, const char *ending, uint8_t ***slot, size_t **size) {
+static bool is_picture(const char *ending) {
     static const char *const pictures[] = {".jpg", ".jpeg", ".png"};
     for (size_t i = 0; i < sizeof pictures / sizeof *pictures; ++i) {
-        if (strcasecmp(ending, pictures[i]) != 0) continue;
+        if (strcasecmp(ending, pictures[i]) == 0) return true;
+    }
+    return false;
+}
+
+/* The place of a picture with a name; NULL where there is no memory. The name is already there: its data is, too. */
+static cm3_record_picture *named_picture(cm3_shard *shard, cm3_record *record, const char *name, size_t length) {
+    for (size_t i = 0; i < record->picture_count; ++i) {
+        cm3_record_picture *picture = &record->pictures[i];
+        if (strlen(picture->name) == length && memcmp(picture->name, name, length) == 0) return picture;
+    }
+    if (cm3_grow(shard->context, &record->pictures, &record->picture_capacity, record->picture_count + 1,
+                 sizeof *record->pictures, shard->file->name) != CM3_OK) {
+        return NULL;
+    }
+    cm3_record_picture *picture = &record->pictures[record->picture_count];
+    *picture = (cm3_record_picture){.name = cm3_strndup(shard->context, name, length)};
+    if (picture->name == NULL) return NULL;
+    ++record->picture_count;
+    return picture;
+}
+
+/* Where a member of that ending goes; *slot is NULL where it is nothing that is read. */
+static cm3_status find_slot(cm3_shard *shard, cm3_record *record, const char *ending, uint8_t ***slot, size_t **size) {
+    const char *last = strrchr(ending, '.');
+    *slot = NULL;
+    if (last != NULL && last > ending + 1 && is_picture(last)) {
+        cm3_record_picture *picture = named_picture(shard, record, ending + 1, (size_t)(last - ending) - 1);
+        if (picture == NULL) return cm3_fail_memory(shard->context, sizeof *picture, shard->file->name);
+        *slot = &picture->data;
+        *size = &picture->size;
+        return CM3_OK;
+    }
+    if (is_picture(ending)) {
         *slot = &record->image;
         *size = &record->image_size;
-        return true;
+        return CM3_OK;
     }
     bool json = strcasecmp(ending, ".json") == 0;
-    if (!json && strcasecmp(ending, ".txt") != 0) return false;
+    if (!json && strcasecmp(ending, ".txt") != 0) return CM3_OK;
     *slot = (uint8_t **)(json ? &record->json : &record->text);
     *size = json ? &record->json_size : &record->text_size;
-    return true;
+    return CM3_OK;
 }
 
 /* Takes the current member into the record. */
 static cm3_status take_member(cm3_shard *shard, cm3_record *record, const char *path, size_t length) {
     uint8_t **slot;
     size_t *size;
-    if (!find_slot(record, path + length, &slot, &size)) return CM3_OK;
+    CM3_TRY(find_slot(shard, record, path + length, &slot, &size));
+    if (slot == NULL) return CM3_OK;
     if (*slot != NULL) {
         return cm3_fail(shard->context, CM3_ERROR_FORMAT, "%s: %.300s: a second member of its kind for this key",
                         shard->file->name, path);

@@ -4,6 +4,13 @@
 
 #include "base/context.h"
 
+/** A picture beside the record's own: key.NAME.jpg or key.NAME.png, encoded. */
+typedef struct cm3_record_picture {
+    char *name;
+    uint8_t *data;
+    size_t size;
+} cm3_record_picture;
+
 /** One record: the files of one key. Strings and bytes belong to the record. */
 typedef struct cm3_record {
     char *key;
@@ -13,6 +20,8 @@ typedef struct cm3_record {
     size_t text_size;
     uint8_t *image; /**< key.jpg or key.png, encoded, or NULL */
     size_t image_size;
+    cm3_record_picture *pictures; /**< others, in their order */
+    size_t picture_count, picture_capacity;
 } cm3_record;
 
 void cm3_record_clear(cm3_context *context, cm3_record *record);

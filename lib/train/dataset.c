@@ -18,30 +18,34 @@ static void *keep(cm3_dataset *dataset, const void *data, size_t size) {
     return memory;
 }
 
-static cm3_status keep_captions(cm3_dataset *dataset, const char *where, const json_t *text, cm3_sample *sample) {
+/** A string, or a list of them, behind each other; `key` goes into messages. */
+static cm3_status keep_texts(cm3_dataset *dataset, const char *where, const char *key, const json_t *text,
+                             const char **texts, int32_t *text_count) {
     size_t count = json_is_array(text) ? json_array_size(text) : 1, bytes = 0;
     for (size_t i = 0; i < count; i++) {
-        const json_t *caption = json_is_array(text) ? json_array_get(text, i) : text;
-        if (!json_is_string(caption)) {
-            return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'text' is neither a string nor a list of strings",
-                            where);
+        const json_t *one = json_is_array(text) ? json_array_get(text, i) : text;
+        if (!json_is_string(one)) {
+            return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: '%.64s' is neither a string nor a list of strings",
+                            where, key);
         }
-        bytes += json_string_length(caption) + 1;
+        bytes += json_string_length(one) + 1;
     }
     char *place = cm3_arena_alloc(dataset->memory, bytes ? bytes : 1);
     if (!place) return cm3_fail_memory(dataset->context, bytes, "captions");
-    sample->captions = place;
-    sample->caption_count = (int32_t)count;
+    *texts = place;
+    *text_count = (int32_t)count;
     for (size_t i = 0; i < count; i++) {
-        const json_t *caption = json_is_array(text) ? json_array_get(text, i) : text;
-        memcpy(place, json_string_value(caption), json_string_length(caption) + 1);
-        place += strlen(place) + 1; /* a NUL inside ends the caption */
+        const json_t *one = json_is_array(text) ? json_array_get(text, i) : text;
+        memcpy(place, json_string_value(one), json_string_length(one) + 1);
+        place += strlen(place) + 1; /* a NUL inside ends the text */
     }
     return CM3_OK;
 }
 
-static cm3_status keep_codes(cm3_dataset *dataset, const char *where, const json_t *codes, cm3_sample *sample) {
+static cm3_status keep_codes(cm3_dataset *dataset, const char *where, const json_t *codes, const uint16_t **out,
+                             int32_t *out_count) {
     size_t count = json_array_size(codes);
+    if (!json_is_array(codes)) return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'codes' is not a list", where);
     uint16_t *place = cm3_arena_alloc(dataset->memory, count * sizeof *place + 1);
     if (!place) return cm3_fail_memory(dataset->context, count * sizeof *place, "codes");
     for (size_t i = 0; i < count; i++) {
@@ -51,8 +55,64 @@ static cm3_status keep_codes(cm3_dataset *dataset, const char *where, const json
         }
         place[i] = (uint16_t)code;
     }
-    sample->codes = place;
-    sample->code_count = (int32_t)count;
+    *out = place;
+    *out_count = (int32_t)count;
+    return CM3_OK;
+}
+
+/** "images": {NAME: codes}. */
+static cm3_status keep_images(cm3_dataset *dataset, const char *where, json_t *images, cm3_sample *sample) {
+    if (!json_is_object(images)) {
+        return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'images' is not an object of lists of codes", where);
+    }
+    size_t count = json_object_size(images);
+    cm3_sample_image *own = cm3_arena_alloc(dataset->memory, count * sizeof *own + 1);
+    if (!own) return cm3_fail_memory(dataset->context, count * sizeof *own, "codes");
+    sample->images = own;
+    const char *key;
+    json_t *codes;
+    json_object_foreach(images, key, codes) {
+        cm3_sample_image *image = &own[sample->image_count++];
+        image->name = keep(dataset, key, strlen(key) + 1);
+        if (!image->name) return cm3_fail_memory(dataset->context, strlen(key), "codes");
+        CM3_TRY(keep_codes(dataset, where, codes, &image->codes, &image->code_count));
+    }
+    return CM3_OK;
+}
+
+/** {"task": NAME, KEY: text or texts ...}. */
+static cm3_status keep_example(cm3_dataset *dataset, const char *where, json_t *json, cm3_example *example) {
+    const char *task = json_string_value(json_object_get(json, "task")), *key;
+    json_t *value;
+    if (!task) {
+        return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: an example is no object with a string 'task'", where);
+    }
+    size_t count = json_object_size(json) - 1;
+    cm3_sample_text *texts = cm3_arena_alloc(dataset->memory, count * sizeof *texts + 1);
+    *example = (cm3_example){.task = keep(dataset, task, strlen(task) + 1), .texts = texts};
+    if (!texts || !example->task) return cm3_fail_memory(dataset->context, count * sizeof *texts, "examples");
+    json_object_foreach(json, key, value) {
+        if (strcmp(key, "task") == 0) continue;
+        cm3_sample_text *text = &texts[example->text_count++];
+        text->name = keep(dataset, key, strlen(key) + 1);
+        if (!text->name) return cm3_fail_memory(dataset->context, strlen(key), "examples");
+        CM3_TRY(keep_texts(dataset, where, key, value, &text->texts, &text->count));
+    }
+    return CM3_OK;
+}
+
+static cm3_status keep_examples(cm3_dataset *dataset, const char *where, json_t *list, cm3_sample *sample) {
+    size_t count = json_array_size(list);
+    if (!json_is_array(list)) {
+        return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'examples' is not a list", where);
+    }
+    cm3_example *own = cm3_arena_alloc(dataset->memory, count * sizeof *own + 1);
+    if (!own) return cm3_fail_memory(dataset->context, count * sizeof *own, "examples");
+    sample->examples = own;
+    for (size_t i = 0; i < count; i++) {
+        CM3_TRY(keep_example(dataset, where, json_array_get(list, i), &own[i]));
+        sample->example_count++;
+    }
     return CM3_OK;
 }
 
@@ -70,16 +130,20 @@ static cm3_status keep_codebook(cm3_dataset *dataset, const char *where, const j
 static cm3_status keep_json(cm3_dataset *dataset, const char *where, const cm3_record *record, cm3_sample *sample) {
     json_t *json = NULL;
     CM3_TRY(cm3_json_parse(dataset->context, where, record->json, record->json_size, &json));
-    const json_t *text = json_object_get(json, "text"), *codes = json_object_get(json, "codes"),
-                 *codebook = json_object_get(json, "codebook");
+    json_t *text = json_object_get(json, "text"), *codes = json_object_get(json, "codes"),
+           *codebook = json_object_get(json, "codebook"), *images = json_object_get(json, "images"),
+           *examples = json_object_get(json, "examples");
     cm3_status status = CM3_OK;
     if (!json_is_object(json)) status = cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: not an object", where);
-    if (status == CM3_OK && text) status = keep_captions(dataset, where, text, sample);
-    if (status == CM3_OK && codes && !json_is_array(codes)) {
-        status = cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'codes' is not a list", where);
+    if (status == CM3_OK && text) {
+        status = keep_texts(dataset, where, "text", text, &sample->captions, &sample->caption_count);
     }
-    if (status == CM3_OK && codes) status = keep_codes(dataset, where, codes, sample);
+    if (status == CM3_OK && codes) {
+        status = keep_codes(dataset, where, codes, &sample->codes, &sample->code_count);
+    }
     if (status == CM3_OK && codebook) status = keep_codebook(dataset, where, codebook, sample);
+    if (status == CM3_OK && images) status = keep_images(dataset, where, images, sample);
+    if (status == CM3_OK && examples) status = keep_examples(dataset, where, examples, sample);
     json_decref(json);
     return status;
 }

@@ -4,6 +4,26 @@
 
 #include "base/context.h"
 
+/** A picture with a name, beside a record's own. */
+typedef struct cm3_sample_image {
+    const char *name;
+    const uint16_t *codes;
+    int32_t code_count;
+} cm3_sample_image;
+
+/** A text with a name: one or more wordings, NUL-terminated strings behind each other. */
+typedef struct cm3_sample_text {
+    const char *name, *texts;
+    int32_t count;
+} cm3_sample_text;
+
+/** What can be learned from a record beside its caption: a task's name and the texts that are its own. */
+typedef struct cm3_example {
+    const char *task;
+    const cm3_sample_text *texts;
+    int32_t text_count;
+} cm3_example;
+
 typedef struct cm3_sample {
     const char *name;     /**< "FILE: record KEY", for messages */
     const uint8_t *image; /**< encoded file, or NULL */
@@ -13,6 +33,9 @@ typedef struct cm3_sample {
     const uint16_t *codes; /**< or NULL */
     int32_t code_count;
     uint64_t codebook; /**< fingerprint of the image tokenizer that made the codes; 0: not known */
+    const cm3_sample_image *images;
+    const cm3_example *examples;
+    int32_t image_count, example_count;
 } cm3_sample;
 
 typedef struct cm3_dataset {

@@ -21,7 +21,8 @@ typedef struct cm3_encode_run {
     char codebook[17]; /**< its fingerprint in hexadecimal */
     cm3_graph *graph;
     cm3_record records[CM3_ENCODE_BATCH];
-    int count;
+    int count;      /**< records */
+    int pictures;   /**< of them all: of each record its own, then those with names */
     float *pixels;  /**< [CM3_ENCODE_BATCH, side, side, 3] */
     int32_t *codes; /**< [CM3_ENCODE_BATCH, tokens] */
     cm3_shard_writer *writer;
@@ -34,10 +35,29 @@ static cm3_status encode_batch(void *arg) {
     if (!run->graph)
         CM3_TRY(cm3_graph_create(run->context, &(cm3_graph_options){.compute = CM3_COMPUTE_F32}, &run->graph));
     cm3_graph_reset(run->graph);
-    cm3_tensor x = cm3_tensor_over(run->pixels, CM3_F32, 4, (const int64_t[]){run->count, side, side, 3});
+    cm3_tensor x = cm3_tensor_over(run->pixels, CM3_F32, 4, (const int64_t[]){run->pictures, side, side, 3});
     cm3_tensor *z = cm3_vq_encode(run->graph, run->vq, &x);
     if (!z) return cm3_graph_status(run->graph);
-    return cm3_vq_quantise(run->graph, run->vq, cm3_f32(z), run->count * tokens, run->codes, NULL);
+    return cm3_vq_quantise(run->graph, run->vq, cm3_f32(z), run->pictures * tokens, run->codes, NULL);
+}
+
+static json_t *codes_of(const cm3_encode_run *run, const int32_t *codes) {
+    json_t *list = json_array();
+    for (int32_t i = 0; i < cm3_vq_tokens(run->vq); i++) json_array_append_new(list, json_integer(codes[i]));
+    return list;
+}
+
+/** "codes" of the record's own picture, "images" of those with names, and who made them. */
+static bool set_codes(const cm3_encode_run *run, const cm3_record *record, const int32_t *codes, json_t *json) {
+    bool ok = json_object_set_new(json, "codes", codes_of(run, codes)) == 0 &&
+              json_object_set_new(json, "codebook", json_string(run->codebook)) == 0;
+    if (!record->picture_count) return ok;
+    json_t *images = json_object();
+    for (size_t i = 0; i < record->picture_count && ok; i++) {
+        codes += cm3_vq_tokens(run->vq);
+        ok = json_object_set_new(images, record->pictures[i].name, codes_of(run, codes)) == 0;
+    }
+    return json_object_set_new(json, "images", images) == 0 && ok;
 }
 
 /** The record's JSON (or a new one) with the codes in it, as KEY.json. */
@@ -58,13 +78,8 @@ static cm3_status write_record(cm3_encode_run *run, const cm3_record *record, co
         json_decref(json);
         return cm3_fail(run->context, CM3_ERROR_FORMAT, "%s: not an object", name);
     }
-    json_t *list = json_array();
-    for (int32_t i = 0; i < cm3_vq_tokens(run->vq); i++) json_array_append_new(list, json_integer(codes[i]));
     snprintf(name, sizeof name, "%s.json", record->key);
-    if (list && json_object_set_new(json, "codes", list) == 0 &&
-        json_object_set_new(json, "codebook", json_string(run->codebook)) == 0) {
-        text = json_dumps(json, JSON_COMPACT);
-    }
+    if (set_codes(run, record, codes, json)) text = json_dumps(json, JSON_COMPACT);
     cm3_status status =
         text ? cm3_shard_writer_add(run->writer, name, text, strlen(text)) : cm3_fail_memory(run->context, 0, "record");
     free(text);
@@ -75,39 +90,60 @@ static cm3_status write_record(cm3_encode_run *run, const cm3_record *record, co
 static cm3_status flush(cm3_encode_run *run) {
     if (!run->count) return CM3_OK;
     cm3_status status = cm3_context_run(run->context, encode_batch, run);
+    const int32_t *codes = run->codes;
     for (int i = 0; i < run->count; i++) {
-        if (status == CM3_OK)
-            status = write_record(run, &run->records[i], run->codes + (int64_t)i * cm3_vq_tokens(run->vq));
+        if (status == CM3_OK) status = write_record(run, &run->records[i], codes);
+        codes += (int64_t)(1 + run->records[i].picture_count) * cm3_vq_tokens(run->vq);
         cm3_record_clear(run->context, &run->records[i]);
     }
-    run->count = 0;
+    run->count = run->pictures = 0;
     return status;
+}
+
+/** One picture's pixels, for the next place of the batch. `name`: NULL for the record's own. */
+static cm3_status take_picture(cm3_encode_run *run, const cm3_record *record, const char *name, const uint8_t *data,
+                               size_t size) {
+    int32_t side = run->vq->config.resolution;
+    cm3_image *image = NULL;
+    cm3_status status = cm3_image_load_memory(run->context, data, size, &image);
+    if (status == CM3_OK) {
+        status = cm3_preprocess(run->context, image, CM3_PREPROCESS_META, side,
+                                run->pixels + (size_t)run->pictures++ * 3 * (size_t)side * (size_t)side);
+    }
+    cm3_image_destroy(image);
+    if (status == CM3_OK || status == CM3_ERROR_NO_MEMORY) return status;
+    char message[512];
+    snprintf(message, sizeof message, "%s", cm3_context_message(run->context));
+    return cm3_fail(run->context, status, "%s: record %s%s%s: %s", run->path, record->key, name ? "." : "",
+                    name ? name : "", message);
+}
+
+static cm3_status take_pictures(cm3_encode_run *run, const cm3_record *record) {
+    if (!record->image) {
+        return cm3_fail(run->context, CM3_ERROR_FORMAT, "%s: record %s has no picture", run->path, record->key);
+    }
+    if (record->picture_count >= CM3_ENCODE_BATCH) {
+        return cm3_fail(run->context, CM3_ERROR_UNSUPPORTED, "%s: record %s has %zu pictures; at most %d are read",
+                        run->path, record->key, 1 + record->picture_count, CM3_ENCODE_BATCH);
+    }
+    if ((size_t)run->pictures + 1 + record->picture_count > CM3_ENCODE_BATCH) CM3_TRY(flush(run));
+    CM3_TRY(take_picture(run, record, NULL, record->image, record->image_size));
+    for (size_t i = 0; i < record->picture_count; i++) {
+        const cm3_record_picture *picture = &record->pictures[i];
+        CM3_TRY(take_picture(run, record, picture->name, picture->data, picture->size));
+    }
+    return CM3_OK;
 }
 
 /** Takes the record over. */
 static cm3_status take(cm3_encode_run *run, cm3_record *record) {
-    int32_t side = run->vq->config.resolution;
-    cm3_image *image = NULL;
-    cm3_status status = CM3_OK;
-    if (!record->image)
-        status = cm3_fail(run->context, CM3_ERROR_FORMAT, "%s: record %s has no picture", run->path, record->key);
-    if (status == CM3_OK) status = cm3_image_load_memory(run->context, record->image, record->image_size, &image);
-    if (status == CM3_OK) {
-        status = cm3_preprocess(run->context, image, CM3_PREPROCESS_META, side,
-                                run->pixels + (size_t)run->count * 3 * (size_t)side * (size_t)side);
-    }
-    cm3_image_destroy(image);
-    if (status != CM3_OK && record->image && status != CM3_ERROR_NO_MEMORY) {
-        char message[512];
-        snprintf(message, sizeof message, "%s", cm3_context_message(run->context));
-        status = cm3_fail(run->context, status, "%s: record %s: %s", run->path, record->key, message);
-    }
+    cm3_status status = take_pictures(run, record);
     if (status != CM3_OK) {
         cm3_record_clear(run->context, record);
         return status;
     }
     run->records[run->count++] = *record;
-    return run->count == CM3_ENCODE_BATCH ? flush(run) : CM3_OK;
+    return run->pictures == CM3_ENCODE_BATCH ? flush(run) : CM3_OK;
 }
 
 static cm3_status encode_shard(cm3_encode_run *run, const char *path, const char *out) {

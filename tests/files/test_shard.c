@@ -226,6 +226,38 @@ START_TEST(broken_archives) {
 }
 END_TEST
 
+/** key.NAME.png is a picture of that name beside the record's own. */
+START_TEST(named_pictures) {
+    const char *path = test_path(&t, "a.tar");
+    cm3_shard_writer *writer;
+    static const char *const members[] = {"1.png", "1.source.PNG", "1.json", "1.layout.v2.jpg", "1.notes.md", "1..png"};
+    ck_assert_int_eq(cm3_shard_writer_open(t.context, path, &writer), CM3_OK);
+    for (int i = 0; i < 6; i++) {
+        ck_assert_int_eq(cm3_shard_writer_add(writer, members[i], members[i], strlen(members[i])), CM3_OK);
+    }
+    ck_assert_int_eq(cm3_shard_writer_commit(writer), CM3_OK);
+    ck_assert_int_eq(cm3_shard_open(t.context, path, &shard), CM3_OK);
+    next_is("1", NULL, "1.json");
+    ck_assert_mem_eq(record.image, "1.png", 5);
+    ck_assert_uint_eq(record.picture_count, 2);
+    ck_assert_str_eq(record.pictures[0].name, "source");
+    ck_assert_uint_eq(record.pictures[0].size, 12);
+    ck_assert_mem_eq(record.pictures[0].data, "1.source.PNG", 12);
+    ck_assert_str_eq(record.pictures[1].name, "layout.v2");
+    cm3_record_clear(t.context, &record);
+    ends();
+    /* The same name twice. */
+    ck_assert_int_eq(cm3_shard_writer_open(t.context, path, &writer), CM3_OK);
+    ck_assert_int_eq(cm3_shard_writer_add(writer, "1.a.png", "x", 1), CM3_OK);
+    ck_assert_int_eq(cm3_shard_writer_add(writer, "1.a.jpg", "x", 1), CM3_OK);
+    ck_assert_int_eq(cm3_shard_writer_commit(writer), CM3_OK);
+    ck_assert_int_eq(cm3_shard_open(t.context, path, &shard), CM3_OK);
+    ck_assert_int_eq(cm3_shard_next(shard, &record, &more), CM3_ERROR_FORMAT);
+    cm3_shard_close(shard);
+    shard = NULL;
+}
+END_TEST
+
 START_TEST(two_members_of_a_kind) {
     const char *path = test_path(&t, "a.tar");
     cm3_shard_writer *writer;
@@ -385,6 +417,7 @@ Suite *shard_suite(void) {
     tcase_add_test(tests, full_disk);
     tcase_add_test(tests, broken_archives);
     tcase_add_test(tests, two_members_of_a_kind);
+    tcase_add_test(tests, named_pictures);
     tcase_add_test(tests, member_beyond_the_cap);
     tcase_add_test(tests, json_lines);
     tcase_add_test(tests, json_lines_that_are_wrong);

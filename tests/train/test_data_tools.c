@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "train/dataset.h"
 
 static test_fixture fixture;
 
@@ -151,6 +152,52 @@ START_TEST(encode_shards) {
 }
 END_TEST
 
+static void add_png(cm3_shard_writer *writer, const char *name, int number) {
+    size_t size;
+    uint8_t *png = test_png(&fixture, number, &size);
+    test_ok(&fixture, cm3_shard_writer_add(writer, name, png, size));
+    cm3_buffer_free(fixture.context, png, size);
+}
+
+/** Pictures with names get codes of their own; batches end where the next record's would not fit. */
+START_TEST(encode_named_pictures) {
+    const char *model_path = test_path(&fixture, "vq.cm3"), *data[] = {test_path(&fixture, "named.tar")};
+    cm3_shard_writer *writer;
+    make_vq(model_path);
+    test_ok(&fixture, cm3_shard_writer_open(fixture.context, data[0], &writer));
+    for (int i = 0; i < 15; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%03d.png", i);
+        add_png(writer, name, i);
+        snprintf(name, sizeof name, "%03d.source.png", i);
+        add_png(writer, name, i + 1);
+        snprintf(name, sizeof name, "%03d.layout.png", i);
+        if (i % 2) add_png(writer, name, i + 2);
+        snprintf(name, sizeof name, "%03d.json", i);
+        test_ok(&fixture, cm3_shard_writer_add(writer, name, "{\"text\": \"x\"}", 13));
+    }
+    test_ok(&fixture, cm3_shard_writer_commit(writer));
+    const char *out = test_path(&fixture, "out"), *made[] = {test_path(&fixture, "out/named.tar")};
+    test_ok(&fixture, cm3_train_encode_shards(fixture.context, model_path, data, 1, out, NULL, NULL));
+    cm3_dataset *dataset;
+    test_ok(&fixture, cm3_dataset_load(fixture.context, made, 1, 1, false, 0, &dataset));
+    ck_assert_uint_eq(dataset->count, 15);
+    for (int i = 0; i < 15; i++) {
+        const cm3_sample *sample = &dataset->samples[i];
+        size_t size = (size_t)sample->code_count * sizeof *sample->codes;
+        ck_assert_int_eq(sample->image_count, 1 + i % 2);
+        for (int k = 0; k < sample->image_count; k++) {
+            const cm3_sample_image *image = &sample->images[k];
+            ck_assert_str_eq(image->name, k ? "layout" : "source");
+            ck_assert_int_eq(image->code_count, sample->code_count);
+            /* A record's pictures are the own ones of those that follow. */
+            if (i + k + 1 < 15) ck_assert_mem_eq(image->codes, dataset->samples[i + k + 1].codes, size);
+        }
+    }
+    cm3_dataset_destroy(dataset);
+}
+END_TEST
+
 /** An untrained image tokenizer of as many codes as the tokenizer of test_tokenizer() names. */
 static void make_random_vq(const char *path, uint64_t seed) {
     test_run run;
@@ -228,6 +275,7 @@ Suite *data_tools_suite(void) {
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_test(tcase, bpe);
     tcase_add_test(tcase, encode_shards);
+    tcase_add_test(tcase, encode_named_pictures);
     tcase_add_test(tcase, codes_know_their_tokenizer);
     tcase_add_test(tcase, encode_refused);
     suite_add_tcase(suite, tcase);
