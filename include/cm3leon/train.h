@@ -100,17 +100,37 @@ typedef struct cm3_train_vq_options {
 
 typedef enum cm3_attend { CM3_ATTEND_DOCUMENT = 1, CM3_ATTEND_BLOCK = 2 } cm3_attend;
 
+/**
+ * The CM3 objective: spans of what attention sees as one (a document, or with CM3_ATTEND_BLOCK a block) move behind it,
+ * so that the model learns to fill them in. Never across a break; sentinels are not learned.
+ */
+typedef enum cm3_masking {
+    CM3_MASKING_NONE = 0, /**< left to right only */
+    CM3_MASKING_CODE = 1, /**< as the published code has it: Poisson(1) spans, so often none; each ends with <eoss> */
+    CM3_MASKING_PAPER = 2 /**< as the paper has it (Aghajanyan et al. 2022, section 2): 1..16 spans without an end */
+} cm3_masking;
+
 /** The language model's own. */
 typedef struct cm3_train_lm_options {
     size_t struct_size;
     const char *config_json; /**< the `lm` object of a .cm3 file's config; may be {"preset": name, ...}; vocab_size is
-                                set by the tokenizer */
-    const char *tokenizer;   /**< path of tokenizer.json */
-    const char *image_tokenizer; /**< path of a .cm3 file with one; goes into the exported model. NULL: text only */
+                                set by the tokenizer. NULL: that of `init` */
+    const char *tokenizer;   /**< path of tokenizer.json; NULL: that of `init` */
+    const char *image_tokenizer; /**< path of a .cm3 file with one; goes into the exported model. NULL: that of `init`;
+                                    without one, text only */
     const char *init;            /**< path of a .cm3 file whose weights to begin with; NULL: fresh ones */
     int32_t block_size;          /**< tokens a block; documents are packed whole, the rest is padding without loss */
     float caption_dropout;       /**< share of captions replaced by sentinel 0 (guidance needs it); default 0.1 */
     cm3_attend attend;           /**< DOCUMENT (default): attention and positions begin anew with each document */
+    cm3_masking masking;         /**< default CM3_MASKING_CODE */
+    /**
+     * NULL (default): documents of a record's caption and picture. Else instruction tuning (CM3Leon section 4): a JSON
+     * object {TASK: weight} of the tasks to learn from the records' "examples"; {}: all that the data hold, with weight
+     * 1. A pass over the data shares its items out by weight, an example coming at most 3 and at least 0.3 times.
+     */
+    const char *mixture;
+    const char *tasks; /**< path of the tasks' templates (cm3_tasks_load()); NULL: the library's own */
+    int answers_only;  /**< with a mixture: not 0: only answers are learned; 0 (default): all of a document */
 } cm3_train_lm_options;
 
 CM3_API void cm3_train_options_init(cm3_train_options *options);

@@ -25,7 +25,11 @@ static cm3_status push_role(const cm3_encoder *encoder, cm3_ids *ids, int32_t id
     return cm3_ids_push(encoder->context, ids, id);
 }
 
-static cm3_status push_codes(const cm3_encoder *encoder, const int32_t *codes, size_t count, cm3_ids *ids) {
+cm3_status cm3_push_break(const cm3_encoder *encoder, cm3_ids *ids) {
+    return push_role(encoder, ids, encoder->special->break_, "break");
+}
+
+cm3_status cm3_push_codes(const cm3_encoder *encoder, const int32_t *codes, size_t count, cm3_ids *ids) {
     const cm3_special_tokens *special = encoder->special;
     if (encoder->vq && count != (size_t)cm3_vq_tokens(encoder->vq)) {
         return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "an image has %zu codes; this model's have %d",
@@ -50,7 +54,7 @@ static cm3_status push_pixels(const cm3_encoder *encoder, const cm3_image *image
     int32_t *codes = cm3_calloc(encoder->context, count, sizeof *codes);
     if (!codes) return cm3_fail_memory(encoder->context, count * sizeof *codes, "image codes");
     cm3_status status = cm3_vq_encode_image(encoder->vq, image, encoder->preprocessing, codes);
-    if (status == CM3_OK) status = push_codes(encoder, codes, count, ids);
+    if (status == CM3_OK) status = cm3_push_codes(encoder, codes, count, ids);
     cm3_free(encoder->context, codes);
     return status;
 }
@@ -61,7 +65,7 @@ static cm3_status push_image(const cm3_encoder *encoder, const cm3_segment_data 
     bool brackets = special->begin_image >= 0 && special->begin_image != special->break_;
     if (brackets) CM3_TRY(cm3_ids_push(encoder->context, ids, special->begin_image));
     if (segment->codes) {
-        CM3_TRY(push_codes(encoder, segment->codes, segment->code_count, ids));
+        CM3_TRY(cm3_push_codes(encoder, segment->codes, segment->code_count, ids));
     } else {
         CM3_TRY(push_pixels(encoder, segment->image, ids));
     }
@@ -101,7 +105,7 @@ cm3_status cm3_document_tokens(const cm3_encoder *encoder, const cm3_document *d
             CM3_TRY(push_image(encoder, segment, ids));
             break;
         case CM3_SEGMENT_BREAK:
-            CM3_TRY(push_role(encoder, ids, encoder->special->break_, "break"));
+            CM3_TRY(cm3_push_break(encoder, ids));
             break;
         case CM3_SEGMENT_MASK:
             CM3_TRY(push_sentinel(encoder, segment->mask, ids));
@@ -138,6 +142,8 @@ cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *doc
     CM3_TRY(cm3_document_tokens(encoder, document, ids));
     if (!form.image_follows) return CM3_OK;
     if (ids->count == before) CM3_TRY(push_sentinel(encoder, 0, ids));
+    /* A document that ends with the break has opened it. */
+    if (ids->ids[ids->count - 1] == image_opener(encoder->special)) return CM3_OK;
     return push_role(encoder, ids, image_opener(encoder->special), "break");
 }
 
@@ -170,7 +176,7 @@ cm3_status cm3_training_tokens(const cm3_encoder *encoder, const char *text, siz
     }
     if (code_count) {
         CM3_TRY(push_role(encoder, ids, image_opener(encoder->special), "break"));
-        CM3_TRY(push_codes(encoder, codes, code_count, ids));
+        CM3_TRY(cm3_push_codes(encoder, codes, code_count, ids));
     }
     return push_role(encoder, ids, encoder->special->eod, "eod");
 }

@@ -27,6 +27,10 @@ void cm3_ids_clear(cm3_context *context, cm3_ids *ids);
 cm3_status cm3_ids_reserve(cm3_context *context, cm3_ids *ids, size_t count);
 cm3_status cm3_ids_push(cm3_context *context, cm3_ids *ids, int32_t id);
 
+/** Single elements, appended. Errors: UNSUPPORTED without such a token; INVALID_ARGUMENT for codes that do not fit. */
+cm3_status cm3_push_break(const cm3_encoder *encoder, cm3_ids *ids);
+cm3_status cm3_push_codes(const cm3_encoder *encoder, const int32_t *codes, size_t count, cm3_ids *ids);
+
 /**
  * The document's segments as ids, appended: text by BPE, images as begin_image? codes end_image? as the family writes
  * them (in the CM3Leon family a picture stands bare between breaks), break, sentinels. No eod. An image given as pixels
@@ -55,5 +59,13 @@ bool cm3_is_of_pictures(const cm3_special_tokens *special, int32_t id);
 /** A training document: eod, caption (or sentinel 0 where `drop_caption`), break, codes, and the closing eod. */
 cm3_status cm3_training_tokens(const cm3_encoder *encoder, const char *text, size_t text_size, const int32_t *codes,
                                size_t code_count, bool drop_caption, cm3_ids *ids);
+
+/** Whether an id is one of the masks'. */
+static inline bool cm3_is_sentinel(const cm3_special_tokens *special, int32_t id) {
+    for (int32_t i = 0; i < special->sentinel_count; i++) {
+        if (special->sentinels[i] == id) return true;
+    }
+    return false;
+}
 
 #endif

@@ -3,87 +3,50 @@
 #include <string.h>
 
 #include "base/options.h"
-#include "base/random.h"
-#include "document/encoding.h"
 #include "files/hash.h"
-#include "model/model.h"
+#include "train/lm_run.h"
 #include "train/packing.h"
-#include "train/trainer.h"
-
-#define CM3_MAX_CODES 16384
-
-typedef struct cm3_lm_run {
-    cm3_train_lm_options options;
-    cm3_tokenizer *tokenizer; /**< text, and the roles */
-    cm3_model *image_model;   /**< holds the image tokenizer; NULL: text only */
-    uint64_t codebook;        /**< the image tokenizer's fingerprint */
-    cm3_lm *lm;
-    float *losses;      /**< [rows] of the last batch */
-    cm3_ids scratch[2]; /**< of the loader's thread, and of validation beside it */
-} cm3_lm_run;
 
 static const cm3_train_lm_options defaults = {
     .struct_size = sizeof defaults,
     .block_size = 1024,
     .caption_dropout = 0.1f,
     .attend = CM3_ATTEND_DOCUMENT,
+    .masking = CM3_MASKING_CODE,
 };
 
 void cm3_train_lm_options_init(cm3_train_lm_options *options) {
     if (options) *options = defaults;
 }
 
-static cm3_lm_run *run_of(const cm3_trainer *trainer) {
-    return trainer->part;
-}
-
-static const cm3_vq *vq_of(const cm3_lm_run *run) {
-    return run->image_model && run->image_model->tokenizer ? run->image_model->tokenizer->vq : NULL;
-}
-
-/* --- documents -----------------------------------------------------------------------------------------------------
- */
-
-/** The sample at a position as ids; which caption, and whether it is dropped, hangs on (seed, position) alone. */
-static cm3_status make_document(cm3_trainer *trainer, cm3_dataset *dataset, uint64_t position, cm3_ids *ids) {
-    cm3_lm_run *run = run_of(trainer);
-    const cm3_sample *sample = cm3_dataset_at(dataset, position);
-    cm3_random random = cm3_random_make(trainer->options.seed ^ 0x43415054u, position);
-    bool validating = dataset == trainer->validation;
-    bool drop = cm3_random_uniform(&random) < (double)run->options.caption_dropout && sample->code_count && !validating;
-    int32_t pick = sample->caption_count > 1 ? (int32_t)cm3_random_below(&random, (uint64_t)sample->caption_count) : 0;
-    const char *caption = sample->caption_count ? cm3_sample_caption(sample, validating ? 0 : pick) : "";
-    int32_t codes[CM3_MAX_CODES];
-    if (sample->code_count > CM3_MAX_CODES) {
-        return cm3_fail(trainer->context, CM3_ERROR_UNSUPPORTED, "%s has %d codes; at most %d are read", sample->name,
-                        sample->code_count, CM3_MAX_CODES);
-    }
-    for (int32_t i = 0; i < sample->code_count; i++) codes[i] = sample->codes[i];
-    cm3_encoder encoder = {
-        .context = trainer->context, .bpe = run->tokenizer->bpe, .special = &run->tokenizer->special, .vq = vq_of(run)};
-    ids->count = 0;
-    return cm3_training_tokens(&encoder, caption, strlen(caption), codes, (size_t)sample->code_count, drop || !*caption,
-                               ids);
-}
-
 static int64_t rows_of(const cm3_trainer *trainer) {
-    return (int64_t)trainer->options.batch_size * run_of(trainer)->options.block_size;
+    return (int64_t)trainer->options.batch_size * cm3_lm_run_of(trainer)->options.block_size;
+}
+
+/** Units of a pass over the validation data. */
+static uint64_t units_of(const cm3_lm_run *run, const cm3_dataset *validation) {
+    return run->mixtures[1] ? run->mixtures[1]->size : validation->count;
 }
 
 static cm3_status make_batch(void *arg, cm3_dataset *dataset, uint64_t *position, void *batch) {
     cm3_trainer *trainer = arg;
-    cm3_lm_run *run = run_of(trainer);
+    cm3_lm_run *run = cm3_lm_run_of(trainer);
     cm3_packed *packed = batch;
-    cm3_ids *ids = &run->scratch[dataset == trainer->validation];
+    bool validating = dataset == trainer->validation;
+    cm3_lm_scratch *scratch = &run->scratch[validating];
     cm3_packer packer;
     cm3_packed_lay(packed, rows_of(trainer));
     cm3_packer_begin(&packer, packed, run->options.block_size, run->options.attend == CM3_ATTEND_BLOCK,
                      run->tokenizer->special.pad);
     if (packer.longest > run->lm->config.max_positions) packer.longest = run->lm->config.max_positions;
-    for (;; ++*position) {
-        if (dataset == trainer->validation && *position >= dataset->count) return CM3_OK;
-        CM3_TRY(make_document(trainer, dataset, *position, ids));
-        if (!cm3_packer_add(&packer, ids->ids, (int64_t)ids->count)) return CM3_OK;
+    for (;;) {
+        const float *weights = NULL;
+        uint64_t documents;
+        if (validating && *position >= units_of(run, dataset)) return CM3_OK;
+        CM3_TRY(cm3_lm_make_unit(trainer, dataset, *position, scratch, &weights, &documents));
+        if (!cm3_packer_add(&packer, scratch->unit.ids, weights, (int64_t)scratch->unit.count)) return CM3_OK;
+        packed->documents += documents - 1;
+        *position += documents;
     }
 }
 
@@ -104,7 +67,7 @@ static void split_losses(const cm3_lm_run *run, const cm3_packed *packed, cm3_tr
 }
 
 static cm3_tensor *loss_of(cm3_trainer *trainer, const cm3_packed *packed, cm3_train_report *report) {
-    cm3_lm_run *run = run_of(trainer);
+    cm3_lm_run *run = cm3_lm_run_of(trainer);
     cm3_lm_batch batch = {
         .rows = packed->rows, .ids = packed->ids, .positions = packed->positions, .plan = {.first = packed->first}};
     cm3_tensor *logits = cm3_lm_forward(trainer->graph, run->lm, &batch);
@@ -129,9 +92,9 @@ static cm3_status measure(cm3_trainer *trainer, const void *batch, cm3_train_rep
 }
 
 static cm3_status export_to(const cm3_trainer *trainer, const char *path, cm3_dtype dtype) {
-    const cm3_lm_run *run = run_of(trainer);
+    const cm3_lm_run *run = cm3_lm_run_of(trainer);
     cm3_model_content content = {.lm = run->lm,
-                                 .vq = vq_of(run),
+                                 .vq = cm3_lm_run_vq(run),
                                  .bpe = run->tokenizer->bpe,
                                  .special = &run->tokenizer->special,
                                  .lm_dtype = dtype,
@@ -141,9 +104,15 @@ static cm3_status export_to(const cm3_trainer *trainer, const char *path, cm3_dt
 }
 
 static void destroy(cm3_trainer *trainer) {
-    cm3_lm_run *run = run_of(trainer);
+    cm3_lm_run *run = cm3_lm_run_of(trainer);
     if (!run) return;
-    for (int i = 0; i < 2; i++) cm3_ids_clear(trainer->context, &run->scratch[i]);
+    for (int i = 0; i < 2; i++) {
+        cm3_ids_clear(trainer->context, &run->scratch[i].document);
+        cm3_ids_clear(trainer->context, &run->scratch[i].unit);
+        cm3_free(trainer->context, run->scratch[i].weights);
+    }
+    for (int i = 0; i < 2; i++) cm3_mixture_destroy(run->mixtures[i]);
+    cm3_tasks_destroy(run->tasks);
     cm3_free(trainer->context, run->losses);
     cm3_lm_destroy(run->lm);
     cm3_tokenizer_destroy(run->tokenizer);
@@ -164,15 +133,17 @@ static const cm3_trainer_kind lm_kind = {
  */
 
 static cm3_status check_options(cm3_context *context, const cm3_train_lm_options *o) {
-    if (!o->config_json || !o->tokenizer) {
+    if (!o->init && (!o->config_json || !o->tokenizer)) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
-                        "language model training: config_json or tokenizer is NULL");
+                        "language model training: config_json or tokenizer is NULL, and init, too");
     }
     if (o->block_size < 2 || o->block_size > 1 << 20 || !(o->caption_dropout >= 0 && o->caption_dropout <= 1) ||
-        (o->attend != CM3_ATTEND_DOCUMENT && o->attend != CM3_ATTEND_BLOCK)) {
+        (o->attend != CM3_ATTEND_DOCUMENT && o->attend != CM3_ATTEND_BLOCK) || o->masking < CM3_MASKING_NONE ||
+        o->masking > CM3_MASKING_PAPER) {
         return cm3_fail(
             context, CM3_ERROR_INVALID_ARGUMENT,
-            "language model training: block_size must be 2..1048576, caption_dropout 0..1, attend one of the two");
+            "language model training: block_size must be 2..1048576, caption_dropout 0..1, attend one of the "
+            "two, masking one of the three");
     }
     return CM3_OK;
 }
@@ -191,7 +162,8 @@ static cm3_status make_config(cm3_trainer *trainer, const char *text, json_t **f
     if (status == CM3_OK) status = cm3_lm_config_format(context, config, full);
     if (status == CM3_OK) {
         json_object_del(given, "preset");
-        json_object_set_new(given, "vocab_size", json_integer(cm3_bpe_vocab_size(run_of(trainer)->tokenizer->bpe)));
+        json_object_set_new(given, "vocab_size",
+                            json_integer(cm3_bpe_vocab_size(cm3_lm_run_of(trainer)->tokenizer->bpe)));
         bool sized = json_object_get(given, "hidden_size") || json_object_get(given, "heads");
         if (json_object_update(*full, given)) status = cm3_fail_memory(context, 0, where);
         if (sized && !json_object_get(given, "kv_heads")) {
@@ -209,16 +181,17 @@ static cm3_status make_config(cm3_trainer *trainer, const char *text, json_t **f
     return status;
 }
 
-static cm3_status make_settings(cm3_trainer *trainer, const json_t *config) {
-    const cm3_train_lm_options *o = &run_of(trainer)->options;
+static cm3_status make_settings(cm3_trainer *trainer, const json_t *config, const char *mixture) {
+    const cm3_train_lm_options *o = &cm3_lm_run_of(trainer)->options;
     char *tokenizer = NULL, sum[17];
     size_t size;
-    CM3_TRY(cm3_bpe_format(run_of(trainer)->tokenizer->bpe, &tokenizer, &size));
+    CM3_TRY(cm3_bpe_format(cm3_lm_run_of(trainer)->tokenizer->bpe, &tokenizer, &size));
     snprintf(sum, sizeof sum, "%016llx", (unsigned long long)cm3_hash(tokenizer, size));
     cm3_free(trainer->context, tokenizer);
     json_t *settings = cm3_trainer_settings(trainer);
-    json_t *own = json_pack("{s:O,s:i,s:f,s:i,s:s}", "config", config, "block_size", o->block_size, "caption_dropout",
-                            (double)o->caption_dropout, "attend", o->attend, "tokenizer", sum);
+    json_t *own = json_pack("{s:O,s:i,s:f,s:i,s:i,s:b,s:s?,s:s}", "config", config, "block_size", o->block_size,
+                            "caption_dropout", (double)o->caption_dropout, "attend", o->attend, "masking", o->masking,
+                            "answers_only", o->answers_only != 0, "mixture", mixture, "tokenizer", sum);
     char *text = NULL;
     if (settings && own && json_object_update(settings, own) == 0)
         text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
@@ -230,40 +203,46 @@ static cm3_status make_settings(cm3_trainer *trainer, const json_t *config) {
 }
 
 /** Weights to begin with: fresh, or those of a `.cm3` file of the same configuration. */
-static cm3_status make_weights(cm3_trainer *trainer, const cm3_lm_config *config, const char *init) {
-    cm3_lm_run *run = run_of(trainer);
+static cm3_status make_weights(cm3_trainer *trainer, const cm3_lm_config *config, const cm3_model *init) {
+    cm3_lm_run *run = cm3_lm_run_of(trainer);
     if (!init) return cm3_lm_create_random(trainer->context, config, trainer->options.seed, &run->lm);
-    cm3_model *model = NULL;
-    CM3_TRY(cm3_model_load(trainer->context, init, NULL, &model));
-    cm3_status status = CM3_OK;
-    if (!model->lm)
-        status = cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: there is no language model to begin with", init);
-    if (status == CM3_OK) status = cm3_lm_load(trainer->context, config, model->weights, "lm.", true, true, &run->lm);
-    cm3_model_destroy(model);
-    return status;
+    return cm3_lm_load(trainer->context, config, init->weights, "lm.", true, true, &run->lm);
+}
+
+static cm3_status check_codes(const cm3_trainer *trainer, const char *name, const uint16_t *codes, int32_t count) {
+    const cm3_lm_run *run = cm3_lm_run_of(trainer);
+    int32_t tokens = cm3_lm_run_vq(run) ? cm3_vq_tokens(cm3_lm_run_vq(run)) : count,
+            known = run->tokenizer->special.image_count;
+    if (count != tokens) {
+        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s has %d codes; the image tokenizer makes %d", name,
+                        count, tokens);
+    }
+    if (count > CM3_MAX_CODES) {
+        return cm3_fail(trainer->context, CM3_ERROR_UNSUPPORTED, "%s has %d codes; at most %d are read", name, count,
+                        CM3_MAX_CODES);
+    }
+    for (int32_t i = 0; i < count; i++) {
+        if (codes[i] < known) continue;
+        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: code %d is %d; the tokenizer names %d image codes",
+                        name, i, codes[i], known);
+    }
+    return CM3_OK;
 }
 
 static cm3_status check_record(const cm3_trainer *trainer, const cm3_sample *sample) {
-    const cm3_lm_run *run = run_of(trainer);
-    int32_t tokens = vq_of(run) ? cm3_vq_tokens(vq_of(run)) : sample->code_count,
-            codes = run->tokenizer->special.image_count;
+    const cm3_lm_run *run = cm3_lm_run_of(trainer);
     if (sample->image && !sample->codes) {
         return cm3_fail(trainer->context, CM3_ERROR_FORMAT,
                         "%s holds a picture without codes; encode the shards first (cm3 train encode)", sample->name);
     }
-    if (sample->codes && sample->code_count != tokens) {
-        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s has %d codes; the image tokenizer makes %d",
-                        sample->name, sample->code_count, tokens);
+    if (sample->codes) CM3_TRY(check_codes(trainer, sample->name, sample->codes, sample->code_count));
+    for (int32_t i = 0; i < sample->image_count; i++) {
+        CM3_TRY(check_codes(trainer, sample->name, sample->images[i].codes, sample->images[i].code_count));
     }
-    if (vq_of(run) && sample->codes && sample->codebook && sample->codebook != run->codebook) {
+    if (cm3_lm_run_vq(run) && sample->codes && sample->codebook && sample->codebook != run->codebook) {
         return cm3_fail(trainer->context, CM3_ERROR_FORMAT,
                         "%s: another image tokenizer made its codes: codebook %016llx, and the one given has %016llx",
                         sample->name, (unsigned long long)sample->codebook, (unsigned long long)run->codebook);
-    }
-    for (int32_t i = 0; i < sample->code_count; i++) {
-        if (sample->codes[i] < codes) continue;
-        return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%s: code %d is %d; the tokenizer names %d image codes",
-                        sample->name, i, sample->codes[i], codes);
     }
     return CM3_OK;
 }
@@ -274,6 +253,88 @@ static cm3_status check_records(const cm3_trainer *trainer, const cm3_dataset *d
     return CM3_OK;
 }
 
+static cm3_status make_mixtures(cm3_trainer *trainer, const cm3_train_lm_options *options) {
+    cm3_lm_run *run = cm3_lm_run_of(trainer);
+    CM3_TRY(cm3_tasks_load(trainer->context, options->tasks, &run->tasks));
+    CM3_TRY(cm3_mixture_create(trainer->data, run->tasks, options->mixture, false, &run->mixtures[0]));
+    CM3_TRY(cm3_lm_check_mixture(trainer, run->mixtures[0]));
+    if (!trainer->validation) return CM3_OK;
+    CM3_TRY(cm3_mixture_create(trainer->validation, run->tasks, NULL, true, &run->mixtures[1]));
+    return cm3_lm_check_mixture(trainer, run->mixtures[1]);
+}
+
+/** The tokenizers: by their paths, or those of the model to begin with. */
+static cm3_status make_tokenizers(cm3_trainer *trainer, const cm3_train_lm_options *options, cm3_model *init) {
+    cm3_context *context = trainer->context;
+    cm3_lm_run *run = cm3_lm_run_of(trainer);
+    const char *name = options->tokenizer ? options->tokenizer : options->init;
+    if (options->tokenizer) {
+        CM3_TRY(cm3_tokenizer_load(context, name, &run->tokenizer));
+    } else {
+        CM3_TRY(cm3_model_tokenizer(init, &run->tokenizer));
+    }
+    if (!run->tokenizer->bpe || run->tokenizer->special.pad < 0 || run->tokenizer->special.eod < 0) {
+        return cm3_fail(context, CM3_ERROR_FORMAT, "%s: the tokens <pad> and </s> are needed", name);
+    }
+    if (options->image_tokenizer) {
+        CM3_TRY(cm3_model_load(context, options->image_tokenizer, NULL, &run->image_model));
+    } else if (init && init->tokenizer->vq) {
+        CM3_TRY(cm3_model_retain(init));
+        run->image_model = init;
+    }
+    if (run->image_model &&
+        (!cm3_lm_run_vq(run) || cm3_lm_run_vq(run)->config.num_embeddings != run->tokenizer->special.image_count)) {
+        return cm3_fail(context, CM3_ERROR_FORMAT, "%s: %d image codes, and the tokenizer names %d",
+                        options->image_tokenizer ? options->image_tokenizer : options->init,
+                        cm3_lm_run_vq(run) ? cm3_lm_run_vq(run)->config.num_embeddings : 0,
+                        run->tokenizer->special.image_count);
+    }
+    if (cm3_lm_run_vq(run)) run->codebook = cm3_vq_fingerprint(cm3_lm_run_vq(run));
+    return CM3_OK;
+}
+
+/** The network: of the configuration that is given, or of the model to begin with. */
+static cm3_status make_lm(cm3_trainer *trainer, const cm3_train_lm_options *options, const cm3_model *init,
+                          cm3_lm_config *config) {
+    json_t *full = NULL;
+    cm3_status status = CM3_OK;
+    if (options->config_json) {
+        status = make_config(trainer, options->config_json, &full, config);
+    } else {
+        *config = init->lm->config;
+        status = cm3_lm_config_format(trainer->context, config, &full);
+    }
+    if (status == CM3_OK) status = make_settings(trainer, full, options->mixture);
+    json_decref(full);
+    if (status == CM3_OK) status = make_weights(trainer, config, init);
+    return status;
+}
+
+static cm3_status make_parts(cm3_trainer *trainer, const cm3_train_lm_options *options, cm3_model *init) {
+    cm3_context *context = trainer->context;
+    cm3_lm_run *run = cm3_lm_run_of(trainer);
+    cm3_lm_config config;
+    if (init && !init->lm) {
+        return cm3_fail(context, CM3_ERROR_FORMAT, "%s: there is no language model to begin with", options->init);
+    }
+    CM3_TRY(make_tokenizers(trainer, options, init));
+    CM3_TRY(check_records(trainer, trainer->data));
+    CM3_TRY(check_records(trainer, trainer->validation));
+    if (options->mixture) CM3_TRY(make_mixtures(trainer, options));
+    CM3_TRY(make_lm(trainer, options, init, &config));
+    run->losses = cm3_calloc(context, (size_t)rows_of(trainer), sizeof *run->losses);
+    if (!run->losses) return cm3_fail_memory(context, (size_t)rows_of(trainer) * sizeof(float), "trainer");
+    if (options->block_size > config.max_positions && options->attend == CM3_ATTEND_BLOCK) {
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "block_size %d is above max_positions %d",
+                        options->block_size, config.max_positions);
+    }
+    for (size_t i = 0; i < run->lm->parameter_count; i++) {
+        const cm3_lm_parameter *p = &run->lm->parameters[i];
+        CM3_TRY(cm3_optimizer_add(&trainer->optimizer, p->name, p->tensor, p->decay, p->tensor->rank == 2));
+    }
+    return CM3_OK;
+}
+
 static cm3_status make_run(cm3_trainer *trainer, const cm3_train_lm_options *options) {
     cm3_context *context = trainer->context;
     cm3_lm_run *run = cm3_calloc(context, 1, sizeof *run);
@@ -281,40 +342,12 @@ static cm3_status make_run(cm3_trainer *trainer, const cm3_train_lm_options *opt
     trainer->part = run;
     run->options = *options;
     run->options.config_json = run->options.tokenizer = run->options.image_tokenizer = run->options.init = NULL;
-    CM3_TRY(cm3_tokenizer_load(context, options->tokenizer, &run->tokenizer));
-    if (run->tokenizer->special.pad < 0 || run->tokenizer->special.eod < 0) {
-        return cm3_fail(context, CM3_ERROR_FORMAT, "%s: the tokens <pad> and </s> are needed", options->tokenizer);
-    }
-    if (options->image_tokenizer) CM3_TRY(cm3_model_load(context, options->image_tokenizer, NULL, &run->image_model));
-    if (options->image_tokenizer &&
-        (!vq_of(run) || vq_of(run)->config.num_embeddings != run->tokenizer->special.image_count)) {
-        return cm3_fail(context, CM3_ERROR_FORMAT, "%s: %d image codes, and the tokenizer names %d",
-                        options->image_tokenizer, vq_of(run) ? vq_of(run)->config.num_embeddings : 0,
-                        run->tokenizer->special.image_count);
-    }
-    if (vq_of(run)) run->codebook = cm3_vq_fingerprint(vq_of(run));
-    CM3_TRY(check_records(trainer, trainer->data));
-    CM3_TRY(check_records(trainer, trainer->validation));
-    json_t *full = NULL;
-    cm3_lm_config config;
-    cm3_status status = make_config(trainer, options->config_json, &full, &config);
-    if (status == CM3_OK) status = make_settings(trainer, full);
-    json_decref(full);
-    if (status == CM3_OK) status = make_weights(trainer, &config, options->init);
-    if (status != CM3_OK) return status;
-    run->losses = cm3_calloc(context, (size_t)rows_of(trainer), sizeof *run->losses);
-    if (!run->losses) return cm3_fail_memory(context, (size_t)rows_of(trainer) * sizeof(float), "trainer");
-    if (options->block_size > config.max_positions) {
-        if (options->attend == CM3_ATTEND_BLOCK) {
-            return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "block_size %d is above max_positions %d",
-                            options->block_size, config.max_positions);
-        }
-    }
-    for (size_t i = 0; i < run->lm->parameter_count; i++) {
-        const cm3_lm_parameter *p = &run->lm->parameters[i];
-        CM3_TRY(cm3_optimizer_add(&trainer->optimizer, p->name, p->tensor, p->decay, p->tensor->rank == 2));
-    }
-    return CM3_OK;
+    run->options.mixture = run->options.tasks = NULL;
+    cm3_model *init = NULL;
+    if (options->init) CM3_TRY(cm3_model_load(context, options->init, NULL, &init));
+    cm3_status status = make_parts(trainer, options, init);
+    cm3_model_destroy(init);
+    return status;
 }
 
 cm3_status cm3_trainer_create_lm(cm3_context *context, const cm3_train_options *options, const cm3_train_lm_options *lm,

@@ -27,7 +27,7 @@ void cm3_packer_begin(cm3_packer *packer, cm3_packed *packed, int64_t size, bool
     }
 }
 
-bool cm3_packer_add(cm3_packer *packer, const int32_t *ids, int64_t count) {
+bool cm3_packer_add(cm3_packer *packer, const int32_t *ids, const float *weights, int64_t count) {
     cm3_packed *packed = packer->packed;
     if (count > packer->longest) count = packer->longest;
     if (packer->used + count > packer->size) {
@@ -43,7 +43,7 @@ bool cm3_packer_add(cm3_packer *packer, const int32_t *ids, int64_t count) {
         packed->positions[row] = (int32_t)(row - origin);
         packed->first[row] = (int32_t)origin;
         packed->targets[row] = i + 1 < count ? ids[i + 1] : -1;
-        packed->weights[row] = i + 1 < count;
+        if (i + 1 < count) packed->weights[row] = weights ? weights[i + 1] : 1;
     }
     packer->used += count;
     packed->documents++;

@@ -29,9 +29,9 @@ typedef struct cm3_packer {
 void cm3_packer_begin(cm3_packer *packer, cm3_packed *packed, int64_t size, bool whole_block, int32_t pad);
 
 /**
- * Adds a document, cut to `longest`. False, and nothing is added, where neither this block nor a further one has room:
- * the batch is full.
+ * Adds a document, cut to `longest`; weights: NULL (1), or [count], of learning each of its ids. False, and nothing is
+ * added, where neither this block nor a further one has room: the batch is full.
  */
-bool cm3_packer_add(cm3_packer *packer, const int32_t *ids, int64_t count);
+bool cm3_packer_add(cm3_packer *packer, const int32_t *ids, const float *weights, int64_t count);
 
 #endif

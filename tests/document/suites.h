@@ -6,5 +6,7 @@
 
 Suite *document_suite(void);
 Suite *encoding_suite(void);
+Suite *masking_suite(void);
+Suite *task_suite(void);
 
 #endif

@@ -10,7 +10,7 @@ typedef struct fuzz_model_kind {
     const char *name;
     bool chameleon; /**< RMSNorm, SwiGLU, rotary positions, norms of q and k; else CM3Leon's choices */
     bool swin, bias, pictures, text, bf16;
-    bool fallback; /**< a tokenizer of characters with bytes to fall back to; else of bytes */
+    bool fallback;           /**< a tokenizer of characters with bytes to fall back to; else of bytes */
     cm3_weight_type weights; /**< of fuzz_make_models: what it is converted to; 0: nothing */
 } fuzz_model_kind;
 

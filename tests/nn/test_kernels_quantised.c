@@ -72,7 +72,10 @@ START_TEST(rows_are_rounded) {
         kernels->quantise_rows(&q, x, cut, rows * blocks);
         for (int64_t b = 0; b < rows * blocks; b++) {
             double highest = 0, sum = 0, total = 0;
-            for (int64_t i = 0; i < size; i++) highest = fmax(highest, fabs((double)x[b * size + i]));
+            for (int64_t i = 0; i < size; i++) {
+                double magnitude = fabs((double)x[b * size + i]);
+                if (magnitude > highest) highest = magnitude;
+            }
             expect(kernels, "scale", b, q.scales[b] / range, highest / 127 / (double)range, 1e-6);
             for (int64_t i = 0; i < size; i++) {
                 int64_t column = b % blocks * size + i;

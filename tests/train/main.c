@@ -4,7 +4,7 @@
 #include "suites.h"
 
 static Suite *(*const suites[])(void) = {
-    optimizer_suite,  packing_suite,     dataset_suite,     codebook_suite,   reference_suite,
+    optimizer_suite,  packing_suite,     mixture_suite,     dataset_suite,    codebook_suite,  reference_suite,
     checkpoint_suite, vq_training_suite, lm_training_suite, data_tools_suite, arguments_suite,
 };
 

@@ -5,6 +5,7 @@
 #include <check.h>
 
 Suite *optimizer_suite(void);
+Suite *mixture_suite(void);
 Suite *packing_suite(void);
 Suite *dataset_suite(void);
 Suite *codebook_suite(void);

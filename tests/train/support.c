@@ -165,6 +165,7 @@ void test_lm_run(test_fixture *fixture, test_run *run) {
     run->lm.config_json = "{\"hidden_size\": 32, \"layers\": 2, \"heads\": 4, \"ffn_size\": 48, \"max_positions\": 64}";
     run->lm.tokenizer = run->tokenizer;
     run->lm.block_size = 48;
+    run->lm.masking = CM3_MASKING_NONE;
 }
 
 cm3_trainer *test_vq_trainer(test_fixture *fixture, const test_run *run) {

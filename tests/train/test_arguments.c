@@ -136,6 +136,7 @@ START_TEST(ranges) {
     REFUSED(lm.caption_dropout, 1.5f, "caption_dropout");
     REFUSED(lm.caption_dropout, NAN, "caption_dropout");
     REFUSED(lm.attend, (cm3_attend)0, "attend");
+    REFUSED(lm.masking, (cm3_masking)3, "masking");
     cm3_trainer *trainer;
     run.options.run_dir = run.shard;
     ck_assert_int_eq(cm3_trainer_create_lm(context, &run.options, &run.lm, &trainer), CM3_ERROR_IO);

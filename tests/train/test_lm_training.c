@@ -43,6 +43,28 @@ START_TEST(learns) {
 }
 END_TEST
 
+/** With spans moved to the end: the model learns these documents, too, and the numbers are the same every time. */
+START_TEST(learns_to_fill_in) {
+    run.lm.attend = _i % 2 ? CM3_ATTEND_BLOCK : CM3_ATTEND_DOCUMENT;
+    run.lm.masking = _i / 2 ? CM3_MASKING_PAPER : CM3_MASKING_CODE;
+    double losses[2][60];
+    for (int i = 0; i < 2; i++) {
+        run.options.resume = 0;
+        cm3_trainer *trainer = test_lm_trainer(&fixture, &run);
+        test_steps(&fixture, trainer, 60, losses[i]);
+        cm3_trainer_destroy(trainer);
+    }
+    ck_assert_mem_eq(losses[0], losses[1], sizeof losses[0]);
+    ck_assert_msg(losses[0][59] < 0.7 * losses[0][0], "%g, %g", losses[0][0], losses[0][59]);
+    run.lm.masking = CM3_MASKING_NONE;
+    run.options.resume = 0;
+    cm3_trainer *trainer = test_lm_trainer(&fixture, &run);
+    test_steps(&fixture, trainer, 1, losses[1]);
+    ck_assert_msg(losses[1][0] != losses[0][0], "nothing was moved");
+    cm3_trainer_destroy(trainer);
+}
+END_TEST
+
 START_TEST(seeds) {
     double losses[3][4];
     for (int i = 0; i < 3; i++) {
@@ -212,6 +234,7 @@ Suite *lm_training_suite(void) {
     tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_loop_test(tcase, learns, 0, 2);
+    tcase_add_loop_test(tcase, learns_to_fill_in, 0, 4);
     tcase_add_test(tcase, seeds);
     tcase_add_test(tcase, exported_logits);
     tcase_add_test(tcase, longer_than_context);

@@ -49,7 +49,7 @@ static void pack_once(packing_case *c) {
         int32_t ids[128];
         for (int64_t k = 0; k < length; k++) ids[k] = (int32_t)(1000 * ((int64_t)count + 1) + k);
         if (used + kept > c->size) block++, used = 0;
-        bool added = cm3_packer_add(&packer, ids, length);
+        bool added = cm3_packer_add(&packer, ids, NULL, length);
         ck_assert_int_eq(added, block < c->blocks); /* full only where no block has room */
         if (!added) break;
         lengths[count] = kept;
@@ -78,7 +78,8 @@ START_TEST(longest) {
     cm3_packer packer;
     cm3_packer_begin(&packer, packed, SIZE, false, PAD);
     packer.longest = LONGEST;
-    ck_assert(cm3_packer_add(&packer, ids, 8) && cm3_packer_add(&packer, ids, 8) && !cm3_packer_add(&packer, ids, 8));
+    ck_assert(cm3_packer_add(&packer, ids, NULL, 8) && cm3_packer_add(&packer, ids, NULL, 8) &&
+              !cm3_packer_add(&packer, ids, NULL, 8));
     ck_assert_uint_eq(packed->tokens, 2 * LONGEST);
     for (int i = 0; i < 2 * LONGEST; i++) {
         ck_assert_int_eq(packed->ids[i], ids[i % LONGEST]);

@@ -14,6 +14,8 @@ static const char help_text[] =
     "       cm3 train vq     --data SHARD... --run DIR -o vq.cm3 --config JSON|FILE [OPTION]...\n"
     "       cm3 train encode --data SHARD... --vq vq.cm3 --out-dir DIR\n"
     "       cm3 train lm     --data SHARD... --run DIR -o model.cm3 --tokenizer FILE [--vq vq.cm3] [OPTION]...\n"
+    "       cm3 train sft    --data SHARD... --run DIR -o tuned.cm3 --init model.cm3 [--mixture JSON|FILE] "
+    "[OPTION]...\n"
     "\n"
     "A SHARD is a .tar in WebDataset form (KEY.png or .jpg with KEY.json or .txt) or a .jsonl; patterns in quotes are "
     "expanded.\n"
@@ -26,8 +28,9 @@ static const char help_text[] =
     "  vq      learns an image tokenizer (VQGAN)\n"
     "  encode  writes shards that hold codes instead of pictures, which 'lm' reads\n"
     "  lm      learns a language model over text and image tokens\n"
+    "  sft     goes on with one, on the tasks of the records' \"examples\"\n"
     "\n"
-    "Options of both vq and lm:\n"
+    "Options of vq, lm and sft:\n"
     "  --run DIR            the run's state and log          --fresh              do not go on from a checkpoint\n"
     "  -o, --output FILE    the .cm3 file made at the end    --weights f32|bf16   of that file (bf16)\n"
     "  --config JSON|FILE   the model's configuration        --validation SHARD...\n"
@@ -47,11 +50,15 @@ static const char help_text[] =
     "  --codebook NAME      ema, learned                     --codebook-decay X   (0.99)\n"
     "  --revival X          uses a batch below which (0.05)  --quantise-from N    step (200)\n"
     "  --adversarial X      discriminator's weight (0)       --adversarial-from N step (0)\n"
-    "Options of lm:\n"
+    "Options of lm and sft:\n"
     "  --tokenizer FILE     tokenizer.json                   --vq FILE            image tokenizer; goes into the "
     "model\n"
     "  --init FILE          a .cm3 file to begin with        --block-size N       tokens (1024)\n"
     "  --caption-dropout X  (0.1)                            --attend NAME        document, block\n"
+    "  --masking NAME       spans that move to the end: code, paper, none (code)\n"
+    "Options of sft:\n"
+    "  --mixture JSON|FILE  {TASK: weight} (all tasks alike) --tasks FILE         templates (the library's own)\n"
+    "  --answers-only       learn answers alone (all of a document)\n"
     "\n"
     "--config of lm: {\"preset\": NAME} (toybox, cm3leon-350m ...) or hidden_size, layers, heads, kv_heads, ffn_size,\n"
     "max_positions and what else docs/architecture.md names; of vq: resolution, base_channels, channel_multiplier ...\n"
@@ -67,7 +74,8 @@ static const char help_text[] =
 typedef struct cm3_train_arguments {
     cm3_list data, validation, words;
     const char *run, *output, *weights, *config, *schedule, *compute, *codebook, *tokenizer, *vq, *init, *attend,
-        *out_dir;
+        *masking, *out_dir, *mixture, *tasks;
+    bool answers_only;
     int64_t steps, stop_at, batch_size, accumulation, warmup, seed, save_every, validate_every, log_every, threads;
     int64_t memory_limit; /**< MB; 0: none */
     int64_t quantise_from, adversarial_from, block_size, vocab_size, image_codes, sentinels, min_frequency;
@@ -290,38 +298,65 @@ static cm3_status create_lm(cm3_context *context, const cm3_train_arguments *a, 
     cm3_train_lm_options_init(&o);
     o.config_json = config;
     o.tokenizer = a->tokenizer;
+    o.mixture = a->mixture;
+    o.tasks = a->tasks;
+    o.answers_only = a->answers_only;
     o.image_tokenizer = a->vq;
     o.init = a->init;
     o.block_size = (int32_t)a->block_size;
     o.caption_dropout = (float)a->caption_dropout;
     o.attend = !strcmp(a->attend, "block") ? CM3_ATTEND_BLOCK : CM3_ATTEND_DOCUMENT;
+    o.masking = !strcmp(a->masking, "none")    ? CM3_MASKING_NONE
+                : !strcmp(a->masking, "paper") ? CM3_MASKING_PAPER
+                                               : CM3_MASKING_CODE;
     return cm3_trainer_create_lm(context, common, &o, trainer);
 }
 
-static int train_model(const cm3_train_arguments *a, bool vq, const glob_t *data, const glob_t *validation) {
-    static const char *const codebooks[] = {"ema", "learned", NULL}, *const attends[] = {"document", "block", NULL};
+/** What a run needs beside its data. */
+static bool is_complete(const cm3_train_arguments *a, const char *what) {
+    const char *missing = !a->run                                                ? "--run is missing"
+                          : !strcmp(what, "sft") && !a->init                     ? "--init is missing"
+                          : !strcmp(what, "lm") && !a->tokenizer && !a->init     ? "--tokenizer is missing"
+                          : strcmp(what, "sft") != 0 && (a->mixture || a->tasks) ? "--mixture and --tasks are for sft"
+                                                                                 : NULL;
+    if (missing) cm3_say("%s", missing);
+    return !missing;
+}
+
+static cm3_status create(cm3_context *context, const cm3_train_arguments *a, const char *what,
+                         const cm3_train_options *common, const char *config, cm3_trainer **trainer) {
+    bool vq = !strcmp(what, "vq");
+    return vq ? create_vq(context, a, common, config, trainer) : create_lm(context, a, common, config, trainer);
+}
+
+static int train_model(cm3_train_arguments *a, const char *what, const glob_t *data, const glob_t *validation) {
+    static const char *const codebooks[] = {"ema", "learned", NULL}, *const attends[] = {"document", "block", NULL},
+                             *const maskings[] = {"none", "code", "paper", NULL};
     int ignored = 0;
     cm3_train_options common;
-    if (!a->run || (!vq && !a->tokenizer)) {
-        cm3_say(a->run ? "--tokenizer is missing" : "--run is missing");
-        return CM3_EXIT_USAGE;
-    }
-    if (!fill_common(a, data, validation, &common) || !choose("--codebook", a->codebook, codebooks, &ignored) ||
-        !choose("--attend", a->attend, attends, &ignored)) {
+    if (!is_complete(a, what) || !fill_common(a, data, validation, &common) ||
+        !choose("--codebook", a->codebook, codebooks, &ignored) || !choose("--attend", a->attend, attends, &ignored) ||
+        !choose("--masking", a->masking, maskings, &ignored)) {
         return CM3_EXIT_USAGE;
     }
     if (a->output && !can_be_written(a->output)) return CM3_EXIT_FAILED;
-    char *config = read_config(a->config ? a->config : vq ? "{}" : "{\"preset\":\"toybox\"}");
-    cm3_context *context = config ? cm3_open_context(a->threads) : NULL;
+    const char *preset = !strcmp(what, "vq") ? "{}" : a->init ? NULL : "{\"preset\":\"toybox\"}";
+    bool tuned = !strcmp(what, "sft"), own = a->config || preset;
+    char *config = read_config(a->config ? a->config : preset);
+    char *mixture = tuned ? read_config(a->mixture ? a->mixture : "{}") : NULL;
+    cm3_context *context = (config || !own) && (mixture || !tuned) ? cm3_open_context(a->threads) : NULL;
+    a->mixture = mixture;
     int code = CM3_EXIT_FAILED;
     if (context) {
         cm3_trainer *trainer = NULL;
-        cm3_status status = (vq ? create_vq : create_lm)(context, a, &common, config, &trainer);
+        cm3_status status = create(context, a, what, &common, config, &trainer);
         code = status == CM3_OK ? run_trainer(context, trainer, a) : cm3_failed(context, status);
         cm3_trainer_destroy(trainer);
     }
     cm3_context_destroy(context);
     free(config);
+    free(mixture);
+    a->mixture = NULL;
     return code;
 }
 
@@ -384,6 +419,7 @@ static bool parse(int argc, char **argv, cm3_train_arguments *a) {
         .schedule = "cosine",
         .codebook = "ema",
         .attend = "document",
+        .masking = "code",
         .steps = 1000,
         .batch_size = 16,
         .accumulation = 1,
@@ -425,6 +461,7 @@ static bool parse(int argc, char **argv, cm3_train_arguments *a) {
         {"--vq", NULL, CM3_OPTION_TEXT, &a->vq, 0, 0},
         {"--init", NULL, CM3_OPTION_TEXT, &a->init, 0, 0},
         {"--attend", NULL, CM3_OPTION_TEXT, &a->attend, 0, 0},
+        {"--masking", NULL, CM3_OPTION_TEXT, &a->masking, 0, 0},
         {"--out-dir", NULL, CM3_OPTION_TEXT, &a->out_dir, 0, 0},
         {"--steps", NULL, CM3_OPTION_INT, &a->steps, 1, 1e12},
         {"--stop-at", NULL, CM3_OPTION_INT, &a->stop_at, 1, 1e12},
@@ -459,6 +496,9 @@ static bool parse(int argc, char **argv, cm3_train_arguments *a) {
         {"--adversarial", NULL, CM3_OPTION_NUMBER, &a->adversarial, 0, 1e6},
         {"--caption-dropout", NULL, CM3_OPTION_NUMBER, &a->caption_dropout, 0, 1},
         {"--fresh", NULL, CM3_OPTION_FLAG, &a->fresh, 0, 0},
+        {"--mixture", NULL, CM3_OPTION_TEXT, &a->mixture, 0, 0},
+        {"--tasks", NULL, CM3_OPTION_TEXT, &a->tasks, 0, 0},
+        {"--answers-only", NULL, CM3_OPTION_FLAG, &a->answers_only, 0, 0},
         {"--quiet", "-q", CM3_OPTION_FLAG, &a->quiet, 0, 0},
         {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0},
     };
@@ -471,9 +511,10 @@ int cm3_command_train(int argc, char **argv) {
         return argc ? CM3_EXIT_DONE : CM3_EXIT_USAGE;
     }
     const char *what = argv[0];
-    bool known = !strcmp(what, "bpe") || !strcmp(what, "vq") || !strcmp(what, "encode") || !strcmp(what, "lm");
+    bool known = !strcmp(what, "bpe") || !strcmp(what, "vq") || !strcmp(what, "encode") || !strcmp(what, "lm") ||
+                 !strcmp(what, "sft");
     if (!known) {
-        cm3_say("cm3 train: '%s' is none of bpe, vq, encode, lm", what);
+        cm3_say("cm3 train: '%s' is none of bpe, vq, encode, lm, sft", what);
         return CM3_EXIT_USAGE;
     }
     cm3_train_arguments *a = calloc(1, sizeof *a);
@@ -490,7 +531,7 @@ int cm3_command_train(int argc, char **argv) {
         } else if (!strcmp(what, "encode")) {
             code = encode(a, &data);
         } else {
-            code = train_model(a, !strcmp(what, "vq"), &data, &validation);
+            code = train_model(a, what, &data, &validation);
         }
     }
     globfree(&data);

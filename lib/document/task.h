@@ -1,0 +1,69 @@
+/* Templates of tasks, as documents and as tokens. */
+#ifndef CM3_DOCUMENT_TASK_H
+#define CM3_DOCUMENT_TASK_H
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "cm3leon/task.h"
+#include "document/encoding.h"
+#include "document/masking.h"
+
+typedef struct cm3_task_piece {
+    cm3_segment_kind kind;       /**< TEXT, IMAGE or BREAK */
+    bool answer, box;            /**< box: the answer is a rectangle of the image */
+    const char *const *patterns; /**< TEXT: wordings, with {name} for values */
+    size_t pattern_count;
+    const char *image; /**< IMAGE: its value's name */
+} cm3_task_piece;
+
+typedef struct cm3_task {
+    const char *name;
+    const cm3_task_piece *pieces;
+    size_t count, answer; /**< answer: the number of its piece */
+} cm3_task;
+
+struct cm3_tasks {
+    cm3_context *context;
+    cm3_arena *memory; /**< of all that follows */
+    const cm3_task *tasks;
+    size_t count;
+};
+
+/** From a JSON text; `name` (the file) goes into messages, which tell the task and the element. */
+cm3_status cm3_tasks_parse(cm3_context *context, const char *name, const char *json, size_t size, cm3_tasks **tasks);
+
+/** NULL: there is none of that name. */
+const cm3_task *cm3_tasks_find(const cm3_tasks *tasks, const char *name);
+
+/** Whether the answer is what the document ends with; else it is a mask. */
+static inline bool cm3_task_follows(const cm3_task *task) {
+    return task->answer + 1 == task->count && !task->pieces[task->answer].box;
+}
+
+/** Where values come from; both give NULL for a name they do not know. */
+typedef struct cm3_task_values {
+    const char *(*text)(void *arg, const char *name);
+    /** *count codes. */
+    const int32_t *(*codes)(void *arg, const char *name, size_t *count);
+    void *arg;
+} cm3_task_values;
+
+/** The name of a value that a task needs and that is not there, in `name`; false: nothing is missing. */
+bool cm3_task_lacks(const cm3_task *task, const cm3_task_values *values, char name[128]);
+
+/** What of a training document is left out, for guidance's other streams. */
+typedef enum cm3_task_drop {
+    CM3_DROP_NOTHING,
+    CM3_DROP_TEXT, /**< texts with values become sentinel 0 */
+    CM3_DROP_ALL   /**< all before the answer becomes eod, sentinel 0, break */
+} cm3_task_drop;
+
+/**
+ * A task's whole training document, in place of what ids holds: eod, the pieces, the closing eod. `random`: wordings
+ * are drawn; NULL: the first. *answer: where the answer stands (of a box: the whole image). NOT_FOUND, with task and
+ * name, for a value that is not there.
+ */
+cm3_status cm3_task_tokens(const cm3_encoder *encoder, const cm3_task *task, const cm3_task_values *values,
+                           cm3_random *random, cm3_task_drop drop, cm3_ids *ids, cm3_span *answer);
+
+#endif
