@@ -1,13 +1,13 @@
 /* Records: what is drawn for each kind of set, and the JSON that says so. */
 #include "record.h"
 
-#include "caption.h"
 #include "scene_json.h"
+#include "tasks.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-const char *const toy_set_names[TOY_SETS] = {"placed", "related", "counted", "mixed", "vq", "emblem"};
+const char *const toy_set_names[TOY_SETS] = {"placed", "related", "counted", "mixed", "vq", "emblem", "tasks"};
 
 /* Streams of random numbers: what is drawn, and how it is said. */
 enum { SCENE_STREAM = 1, CAPTION_STREAM = 2 };
@@ -120,8 +120,106 @@ static bool make_vq(const toy_plan *plan, int64_t number, toy_random *random, to
                   json);
 }
 
-bool toy_make_record(const toy_plan *plan, int64_t number, toy_picture *picture, char **json) {
+/* --- tasks --- */
+
+static bool add_example(json_t *examples, json_t *example) {
+    return example && json_array_append_new(examples, example) == 0;
+}
+
+/** What every scene can be asked for: its caption, two questions, a gap in a caption to be filled, itself. */
+static bool add_common(json_t *examples, toy_random *random, const toy_scene *scene) {
+    char caption[TOY_CAPTION_SIZE], question[TOY_CAPTION_SIZE], answer[TOY_CAPTION_SIZE], after[TOY_CAPTION_SIZE];
+    toy_caption_placed(scene, caption);
+    bool ok = add_example(examples, json_pack("{s:s, s:s}", "task", "caption", "caption", caption));
+    for (int i = 0; i < 2 && ok; i++) {
+        toy_question kind;
+        do kind = (toy_question)toy_random_below(random, TOY_QUESTIONS);
+        while (!toy_ask(random, scene, kind, true, question, answer));
+        ok = add_example(examples, json_pack("{s:s, s:s, s:s}", "task", "ask", "question", question, "answer", answer));
+    }
+    if (toy_random_below(random, 2)) toy_caption(scene, caption);
+    toy_gap(random, caption, question, answer, after);
+    ok = ok && add_example(examples, json_pack("{s:s, s:s, s:s, s:s}", "task", "infill-text", "before", question,
+                                               "span", answer, "after", after));
+    return ok && add_example(examples, json_pack("{s:s}", "task", "infill-image")) &&
+           add_example(examples, json_pack("{s:s}", "task", "generate"));
+}
+
+/** A scene and what an instruction makes of it, which is the record's picture. */
+static bool add_edit(const toy_plan *plan, toy_random *random, toy_scene *scene, toy_record *record, json_t *examples) {
+    char instruction[TOY_CAPTION_SIZE];
+    toy_scene after;
+    toy_edit kind;
+    do kind = (toy_edit)toy_random_below(random, TOY_EDITS);
+    while (!toy_draw_edit(random, scene, kind, true, &after, instruction) ||
+           (plan->split == TOY_TRAIN && !toy_in_split(&after, TOY_TRAIN)));
+    toy_draw_picture(&record->second, scene);
+    record->second_name = "source";
+    *scene = after;
+    toy_draw_picture(&record->picture, scene);
+    return add_example(examples, json_pack("{s:s, s:s, s:s}", "task", "edit", "instruction", instruction, "edit",
+                                           toy_edit_names[kind]));
+}
+
+static bool add_structure(toy_random *random, const toy_scene *scene, toy_record *record, json_t *examples) {
+    toy_draw_picture(&record->picture, scene);
+    if (toy_random_below(random, 5) < 2) {
+        record->second_name = "outline";
+        return toy_draw_outlines(&record->second, scene) &&
+               add_example(examples, json_pack("{s:s}", "task", "outline"));
+    }
+    record->second_name = "segmentation";
+    toy_draw_segmentation(&record->second, scene, true);
+    return add_example(examples, json_pack("{s:s}", "task", "segment")) &&
+           add_example(examples, json_pack("{s:s}", "task", "layout"));
+}
+
+/** Things in boxes: a scene's, or, so that a box means its numbers and not one of nine places, anywhere. */
+static bool make_boxes(toy_random *random, const toy_plan *plan, toy_record *record) {
+    toy_thing things[TOY_MAX_OBJECTS];
+    int background, count;
+    if (toy_random_below(random, 2)) {
+        count = toy_draw_things(random, things, &background);
+    } else {
+        toy_scene scene = toy_draw_scene(random, TOY_PLACED, 0, plan->split);
+        background = scene.background;
+        count = toy_things(&scene, things);
+    }
+    for (int i = count - 1; i > 0; i--) {
+        int j = toy_random_below(random, i + 1);
+        toy_thing t = things[i];
+        things[i] = things[j];
+        things[j] = t;
+    }
+    char text[TOY_CAPTION_SIZE];
+    toy_boxes(things, count, background, text);
+    toy_paint_things(&record->picture, things, count, background);
+    return finish(json_pack("{s:[s], s:s, s:[{s:s}]}", "text", text, "kind", "boxes", "examples", "task", "generate"),
+                  &record->json);
+}
+
+static bool make_tasks(const toy_plan *plan, int64_t number, toy_random *random, toy_record *record) {
+    int choice = toy_random_below(random, 100);
+    if (choice < 20) return make_boxes(random, plan, record);
+    bool edits = choice < 65;
+    toy_scene scene = toy_draw_scene(random, edits ? TOY_PLACED : draw_mixed_kind(random), 0, plan->split);
+    json_t *examples = json_array();
+    bool ok = examples && (edits ? add_edit(plan, random, &scene, record, examples)
+                                 : add_structure(random, &scene, record, examples));
+    if (!ok || !add_common(examples, random, &scene)) {
+        json_decref(examples);
+        return false;
+    }
+    return finish(json_pack("{s:o, s:s, s:o, s:o}", "text", captions_of(plan, number, &scene), "kind",
+                            toy_kind_names[scene.kind], "scene", toy_scene_to_json(&scene), "examples", examples),
+                  &record->json);
+}
+
+bool toy_make_record(const toy_plan *plan, int64_t number, toy_record *record) {
     toy_random random = toy_random_make(plan->seed, SCENE_STREAM, (uint64_t)number);
+    toy_picture *picture = &record->picture;
+    char **json = &record->json;
+    record->second_name = NULL;
     *json = NULL;
     switch (plan->set) {
     case TOY_SET_PLACED:
@@ -136,6 +234,8 @@ bool toy_make_record(const toy_plan *plan, int64_t number, toy_picture *picture,
         return make_vq(plan, number, &random, picture, json);
     case TOY_SET_EMBLEM:
         return make_emblem(plan, number, picture, json);
+    case TOY_SET_TASKS:
+        return make_tasks(plan, number, &random, record);
     }
     return false;
 }

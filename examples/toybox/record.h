@@ -1,4 +1,4 @@
-/* A record of a shard: one picture and the JSON beside it, made from (seed, number) alone. */
+/* A record of a shard: one or two pictures and the JSON beside them, made from (seed, number) alone. */
 #ifndef TOYBOX_RECORD_H
 #define TOYBOX_RECORD_H
 
@@ -11,9 +11,10 @@ typedef enum toy_set {
     TOY_SET_COUNTED,
     TOY_SET_MIXED,
     TOY_SET_VQ,
-    TOY_SET_EMBLEM
+    TOY_SET_EMBLEM,
+    TOY_SET_TASKS
 } toy_set;
-enum { TOY_SETS = 6 };
+enum { TOY_SETS = 7 };
 extern const char *const toy_set_names[TOY_SETS];
 
 typedef struct toy_plan {
@@ -26,10 +27,14 @@ typedef struct toy_plan {
 /** How many records a plan can have at most: an emblem set has as many as there are names in the split. */
 int64_t toy_plan_limit(const toy_plan *plan);
 
-/**
- * Paints record `number` into the picture and makes its JSON, one line, to be released by free(). False when
- * memory is out.
- */
-bool toy_make_record(const toy_plan *plan, int64_t number, toy_picture *picture, char **json);
+/** Where a record is made; the pictures' pixels are the caller's. */
+typedef struct toy_record {
+    toy_picture picture, second;
+    const char *second_name; /**< "source", "segmentation", "outline"; NULL: there is no second picture */
+    char *json;              /**< one line, to be released by free() */
+} toy_record;
+
+/** Makes record `number`. False when memory is out. */
+bool toy_make_record(const toy_plan *plan, int64_t number, toy_record *record);
 
 #endif

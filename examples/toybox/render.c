@@ -39,7 +39,7 @@ typedef struct work {
 typedef struct worker {
     work *work;
     cm3_context *context;
-    toy_picture picture;
+    toy_record record;
     pthread_t thread;
 } worker;
 
@@ -73,39 +73,47 @@ static bool add_member(struct archive *tar, const char *name, const void *data, 
     return ok;
 }
 
-static bool encode(worker *k, uint8_t **data, size_t *size) {
+static bool encode(worker *k, const toy_picture *picture, uint8_t **data, size_t *size) {
     cm3_image_save_options save;
     cm3_image_save_options_init(&save);
     save.struct_size = sizeof save;
     save.png_level = k->work->o->png_level;
     cm3_image *image;
-    cm3_status status =
-        cm3_image_from_pixels(k->context, k->picture.pixels, k->picture.side, k->picture.side, 0, &image);
+    cm3_status status = cm3_image_from_pixels(k->context, picture->pixels, picture->side, picture->side, 0, &image);
     if (status == CM3_OK) status = cm3_image_encode(image, CM3_IMAGE_PNG, &save, data, size);
     cm3_image_destroy(image);
     if (status != CM3_OK) report(k->work, "encoding a picture", "", cm3_context_message(k->context));
     return status == CM3_OK;
 }
 
-static bool add_record(worker *k, struct archive *tar, int64_t number) {
-    char *json;
+/** KEY.png, or KEY.NAME.png. */
+static bool add_picture(worker *k, struct archive *tar, int64_t number, const toy_picture *picture, const char *name) {
     uint8_t *png = NULL;
     size_t png_size = 0;
-    if (!toy_make_record(&k->work->o->plan, number, &k->picture, &json)) {
+    char member[64];
+    if (!encode(k, picture, &png, &png_size)) return false;
+    snprintf(member, sizeof member, "%08lld%s%s.png", (long long)number, name ? "." : "", name ? name : "");
+    bool ok = add_member(tar, member, png, png_size);
+    if (!ok) report_tar(k->work, "writing", member, tar);
+    cm3_buffer_free(k->context, png, png_size);
+    return ok;
+}
+
+static bool add_record(worker *k, struct archive *tar, int64_t number) {
+    toy_record *record = &k->record;
+    if (!toy_make_record(&k->work->o->plan, number, record)) {
         report(k->work, "making a record", "", "out of memory");
         return false;
     }
-    bool ok = encode(k, &png, &png_size);
-    if (ok) {
-        char name[48];
-        snprintf(name, sizeof name, "%08lld.png", (long long)number);
-        ok = add_member(tar, name, png, png_size);
-        snprintf(name, sizeof name, "%08lld.json", (long long)number);
-        ok = ok && add_member(tar, name, json, strlen(json));
-        if (!ok) report_tar(k->work, "writing", name, tar);
+    char name[48];
+    snprintf(name, sizeof name, "%08lld.json", (long long)number);
+    bool ok = add_picture(k, tar, number, &record->picture, NULL);
+    if (ok && record->second_name) ok = add_picture(k, tar, number, &record->second, record->second_name);
+    if (ok && !add_member(tar, name, record->json, strlen(record->json))) {
+        report_tar(k->work, "writing", name, tar);
+        ok = false;
     }
-    cm3_buffer_free(k->context, png, png_size);
-    free(json);
+    free(record->json);
     return ok;
 }
 
@@ -187,22 +195,30 @@ static void watch(const work *w) {
     show_progress(w, terminal, true);
 }
 
+static void stop_worker(worker *k) {
+    free(k->record.picture.pixels);
+    free(k->record.second.pixels);
+    cm3_context_destroy(k->context);
+}
+
 static bool start_worker(worker *k, work *w) {
     cm3_context_options context_options;
     cm3_context_options_init(&context_options);
     context_options.struct_size = sizeof context_options;
     context_options.threads = 0;
     size_t side = (size_t)w->o->side;
-    *k = (worker){.work = w, .picture = {.side = w->o->side, .pixels = malloc(side * side * 3)}};
-    if (!k->picture.pixels || cm3_context_create(&context_options, &k->context) != CM3_OK) {
+    *k = (worker){.work = w,
+                  .record = {.picture = {.side = w->o->side, .pixels = malloc(side * side * 3)},
+                             .second = {.side = w->o->side, .pixels = malloc(side * side * 3)}}};
+    if (!k->record.picture.pixels || !k->record.second.pixels ||
+        cm3_context_create(&context_options, &k->context) != CM3_OK) {
         report(w, "starting", "", "out of memory");
     } else if (pthread_create(&k->thread, NULL, run_worker, k) != 0) {
         report(w, "starting", "", "no thread could be made");
     } else {
         return true;
     }
-    free(k->picture.pixels);
-    cm3_context_destroy(k->context);
+    stop_worker(k);
     return false;
 }
 
@@ -217,8 +233,7 @@ static bool render(const options *o) {
     if (started > 0) watch(&w);
     for (int i = 0; i < started; i++) {
         pthread_join(workers[i].thread, NULL);
-        free(workers[i].picture.pixels);
-        cm3_context_destroy(workers[i].context);
+        stop_worker(&workers[i]);
     }
     return !atomic_load(&w.failed);
 }
@@ -229,13 +244,16 @@ static const char usage[] =
     "Usage: toybox-render DIRECTORY --kind KIND [options]\n"
     "\n"
     "Writes pictures of the toybox world into DIRECTORY/shard-00000.tar and so on: KEY.png and KEY.json for each "
-    "record.\n"
+    "record,\n"
+    "and KEY.source.png, KEY.segmentation.png or KEY.outline.png where a task has two pictures.\n"
     "The same arguments give the same bytes.\n"
     "\n"
     "  --kind KIND      placed, related, counted: scenes with captions of that kind\n"
     "                   mixed: 60 % placed, 20 % related, 20 % counted\n"
     "                   vq: for the image tokenizer: 72 % scenes, 8 % segmentations, 8 % outlines, 12 % emblems\n"
     "                   emblem: each name once, with its picture in the world of --seed\n"
+    "                   tasks: 45 % edits, 35 % scenes with segmentation or outline, 20 % things in boxes; captions,\n"
+    "                   questions and gaps in captions of all scenes\n"
     "  --count N        how many records (default 1000; for emblem, every name of the split)\n"
     "  --split SPLIT    train (default), heldout, compositional (scenes with a triple that training never sees), any\n"
     "  --seed S         what is drawn (default 1)\n"

@@ -103,7 +103,7 @@ train_lm() { # OUTPUT RUN STEPS LR WARMUP OPTION...
     [ ! -f "$output" ] || return 0
     "$cm3" train lm --data 'codes/*/*.tar' --validation 'codes-heldout/*.tar' --run "$run" --tokenizer tokenizer.json \
         --vq vq.cm3 --config "$here/lm.json" --steps "$steps" --batch-size 2 --block-size 2048 --lr "$lr" --warmup "$warmup" --beta2 0.99 \
-        --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 --save-every $save_every "$@" -o "$output"
+        --min-lr-ratio 0.02 --weight-decay 0.1 --masking none --weight-average 0.998 --save-every $save_every "$@" -o "$output"
 }
 
 stage_lm() {
