@@ -50,6 +50,16 @@ typedef struct cm3_generate_options {
     int32_t end_turn;     /**< not 0: the prompt is closed by the token that ends a turn (Chameleon). Default 0 */
     int32_t codes_only;   /**< not 0: pictures stay codes, and a decoder is not needed. Default 0 */
     cm3_kv_type kv;       /**< of cached keys and values; default CM3_KV_AUTO */
+    /**
+     * Above 0: pictures are drawn by contrastive decoding in place of guidance (CM3Leon eq. 3): of the tokens whose
+     * probability is at least contrast_alpha times the contrast_k-th largest, by log p(token | prompt) - log p(token);
+     * contrast_k 1 is plain CD (Li et al. 2022). 0 (default) to 1.
+     */
+    float contrast_alpha;
+    int32_t contrast_k; /**< 1..; default 1 */
+    /** The last so many of the candidates are drawn so, the others by guidance; 0 (default): all. */
+    int32_t contrast_candidates;
+    int32_t scores; /**< not 0: END events tell each candidate's log-probability. Default 0 */
 } cm3_generate_options;
 
 CM3_API void cm3_generate_options_init(cm3_generate_options *options);
@@ -93,7 +103,9 @@ typedef struct cm3_event {
     uint64_t done, total; /**< PROGRESS: tokens, all candidates together */
     double seconds;       /**< since the start */
     cm3_end_reason reason;
-    cm3_status status; /**< END: what went wrong when reason is FAILED */
+    cm3_status status;      /**< END: what went wrong when reason is FAILED */
+    double log_probability; /**< END, with `scores`: of all that was said, by the conditional stream, the tokens that
+                               were barred left out; natural logarithm */
 } cm3_event;
 
 /**

@@ -253,7 +253,8 @@ cm3_status cm3_candidate_end(cm3_request *request, cm3_candidate *candidate, cm3
         status = close_text(request, candidate);
         if (status == CM3_OK && candidate->codes.count) status = close_image(request, candidate, NULL);
     }
-    cm3_event event = {.kind = CM3_EVENT_END, .reason = reason, .status = why};
+    cm3_event event = {
+        .kind = CM3_EVENT_END, .reason = reason, .status = why, .log_probability = candidate->log_probability};
     cm3_status told = push_event(request, candidate, &event);
     return status == CM3_OK ? told : status;
 }

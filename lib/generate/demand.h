@@ -31,7 +31,7 @@ cm3_status cm3_demand_measure(cm3_model *model, const cm3_vocabulary *vocabulary
 /** Whether a request has guidance's streams. */
 static inline bool cm3_is_guided(const cm3_generate_options *options) {
     bool draws = options->modality == CM3_MODALITY_IMAGE || options->modality == CM3_MODALITY_INTERLEAVED;
-    return draws && options->guidance_scale != 1;
+    return draws && (options->guidance_scale != 1 || options->contrast_alpha > 0);
 }
 /** Tokens of the prompt that guidance by pictures knows; 0: there is no such guidance, as no pictures come before. */
 int64_t cm3_demand_pictures(const cm3_special_tokens *special, const cm3_generate_options *options,

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "generate/demand.h"
+#include "generate/mixing.h"
 
 /* Scratch beyond this is given back when there is nothing to do. */
 #define IDLE_BYTES ((size_t)64 << 20)
@@ -35,6 +36,7 @@ struct cm3_engine {
     bool images_only; /**< the step's logits are those of image codes */
     cm3_sampler_scratch scratch;
     float *mixed; /**< [vocab_size]: logits after guidance */
+    float *own;   /**< [vocab_size], behind it: the conditional stream's, of what may be said */
 };
 
 static void engine_destroy(void *pointer) {
@@ -62,7 +64,8 @@ static cm3_status engine_create(cm3_model *model, cm3_engine **out) {
         return cm3_fail(model->context, CM3_ERROR_THREAD, "a lock could not be made");
     }
     size_t vocab = (size_t)model->lm->config.vocab_size;
-    engine->mixed = cm3_calloc(model->context, vocab, sizeof(float));
+    engine->mixed = cm3_calloc(model->context, 2 * vocab, sizeof(float));
+    engine->own = engine->mixed ? engine->mixed + vocab : NULL;
     cm3_status status = cm3_vocabulary_create(model, &engine->vocabulary);
     if (status == CM3_OK) {
         status = cm3_sampler_scratch_create(model->context, model->lm->config.vocab_size, &engine->scratch);
@@ -250,13 +253,25 @@ static void guide(const cm3_request *request, const cm3_candidate *candidate, fl
     }
 }
 
+/** Whether a candidate's pictures are drawn by contrast. */
+static bool contrasts(const cm3_request *request, const cm3_candidate *candidate) {
+    const cm3_generate_options *o = &request->options;
+    if (!(o->contrast_alpha > 0) || !candidate->in_image || !candidate->unconditional.cache) return false;
+    return !o->contrast_candidates || candidate->number >= o->candidates - o->contrast_candidates;
+}
+
 /** What the candidate may say next; the rest becomes -infinity. */
 static void mix(cm3_engine *engine, const cm3_request *request, const cm3_candidate *candidate) {
     const cm3_vocabulary *vocabulary = &engine->vocabulary;
     int32_t first = engine->images_only ? vocabulary->image_first : 0;
     int32_t count = engine->images_only ? vocabulary->image_count : vocabulary->size;
     int64_t room = request->capacity - (int64_t)candidate->history.count;
-    guide(request, candidate, engine->mixed + first, count);
+    if (contrasts(request, candidate)) {
+        const float *const streams[] = {candidate->conditional.logits, candidate->unconditional.logits};
+        cm3_mix_streams(engine->mixed + first, streams, (const float[]){1, -1}, 2, count);
+    } else {
+        guide(request, candidate, engine->mixed + first, count);
+    }
     bool may[5];
     for (uint8_t kind = 0; kind < 5; kind++) {
         may[kind] = cm3_candidate_may_say(request, candidate, vocabulary, room, kind);
@@ -274,10 +289,27 @@ static void mix(cm3_engine *engine, const cm3_request *request, const cm3_candid
     }
 }
 
+/** Contrast's choice among what may be said, and what scores need to know of it. */
+static void weigh(cm3_engine *engine, const cm3_request *request, const cm3_candidate *candidate) {
+    int32_t first = engine->images_only ? engine->vocabulary.image_first : 0;
+    int32_t count = engine->images_only ? engine->vocabulary.image_count : engine->vocabulary.size;
+    float *scores = engine->mixed + first;
+    if (request->options.scores) {
+        for (int32_t i = 0; i < count; i++) {
+            engine->own[i] = scores[i] > -INFINITY ? candidate->conditional.logits[i] : -INFINITY;
+        }
+    }
+    if (contrasts(request, candidate)) {
+        cm3_keep_plausible(scores, candidate->conditional.logits, count, request->options.contrast_alpha,
+                           request->options.contrast_k, engine->scratch.chances);
+    }
+}
+
 static cm3_status next_token(cm3_engine *engine, cm3_request *request, cm3_candidate *candidate) {
     int32_t token = cm3_candidate_forced(candidate, &engine->vocabulary);
     if (token < 0) {
         mix(engine, request, candidate);
+        weigh(engine, request, candidate);
         cm3_sampler_step step = {
             .struct_size = sizeof step,
             .logits = engine->mixed,
@@ -290,6 +322,11 @@ static cm3_status next_token(cm3_engine *engine, cm3_request *request, cm3_candi
         };
         uint32_t position = (uint32_t)(candidate->history.count - candidate->prompt_count);
         CM3_TRY(cm3_sampler_draw(request->sampler, &step, request->options.seed, position, &engine->scratch, &token));
+        if (request->options.scores) {
+            int32_t first = engine->images_only ? engine->vocabulary.image_first : 0;
+            int32_t count = engine->images_only ? engine->vocabulary.image_count : engine->vocabulary.size;
+            candidate->log_probability += cm3_log_probability(engine->own, count, token - first);
+        }
     }
     return cm3_candidate_take(request, candidate, &engine->vocabulary, token);
 }

@@ -12,7 +12,7 @@ typedef struct estimate_call {
 /** What lies beside caches and activations: lists, events, sampler, and what is made. */
 static uint64_t small_things(const estimate_call *call, const cm3_demand *demand, const cm3_vocabulary *vocabulary) {
     const cm3_vq *vq = call->model->tokenizer->vq;
-    uint64_t candidates = (uint64_t)demand->candidates, vocab = (uint64_t)vocabulary->size, bytes = vocab * (1 + 4 * 4);
+    uint64_t candidates = (uint64_t)demand->candidates, vocab = (uint64_t)vocabulary->size, bytes = vocab * (1 + 4 * 5);
     uint64_t made = (uint64_t)(demand->capacity - demand->prompt) * candidates;
     bool pictures = vq && call->options.modality != CM3_MODALITY_TEXT;
     bytes += candidates * sizeof(int32_t) * (uint64_t)(2 * demand->capacity + demand->prompt);

@@ -21,6 +21,7 @@ static const cm3_generate_options defaults = {
     .encode_flags = CM3_ENCODE_PLAIN,
     .image_guidance_scale = 1.2f,
     .kv = CM3_KV_AUTO,
+    .contrast_k = 1,
 };
 
 void cm3_generate_options_init(cm3_generate_options *options) {
@@ -75,6 +76,10 @@ static cm3_status check_options(cm3_model *model, const cm3_generate_options *o)
         {o->stop_ids || !o->stop_count, "stop_ids is NULL"},
         {o->kv >= CM3_KV_AUTO && o->kv <= CM3_KV_INT8, "kv is none of auto, f32, bf16, int8"},
         {o->preview_rows >= 0, "preview_rows must be 0 or more"},
+        {o->contrast_alpha >= 0 && o->contrast_alpha <= 1, "contrast_alpha must be 0..1"},
+        {o->contrast_k >= 1, "contrast_k must be 1 or more"},
+        {o->contrast_candidates >= 0 && o->contrast_candidates <= o->candidates,
+         "contrast_candidates must be 0 or more, and at most candidates"},
         {o->compute >= CM3_COMPUTE_AUTO && o->compute <= CM3_COMPUTE_BF16, "compute is none of auto, f32, bf16"},
         {(o->encode_flags & ~(uint32_t)(CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE)) == 0,
          "encode_flags has unknown bits"},

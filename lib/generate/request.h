@@ -42,6 +42,7 @@ typedef struct cm3_candidate {
     size_t text_count, text_capacity;
     cm3_piece *pieces;
     size_t piece_count, piece_capacity;
+    double log_probability;
     bool full; /**< max_tokens or the context is used up */
     bool ended;
 } cm3_candidate;

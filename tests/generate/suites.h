@@ -11,5 +11,6 @@ Suite *arguments_suite(void);
 Suite *running_suite(void);
 Suite *texts_suite(void);
 Suite *memory_suite(void);
+Suite *mixing_suite(void);
 
 #endif

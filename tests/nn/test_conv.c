@@ -175,7 +175,7 @@ static void check_winograd(graph_case *c) {
         c->graph->winograd = true;
         ck_assert(cm3_conv_forward(c->graph, &large, CM3_F32, x, w, bias, residual ? y : NULL, y, CM3_F32));
         bool same = memcmp(y, usual, (size_t)out * sizeof *y) == 0;
-        ck_assert_msg(same == !c->way.dnn, "%s algorithm was used", same ? "the usual" : "another");
+        ck_assert_msg(same == !c->graph->dnn, "%s algorithm was used", same ? "the usual" : "another");
         for (int64_t k = 0; k < out; k++) {
             expect_near(c, "winograd", k, (double)y[k], (double)usual[k], 2e-5 * sqrt(9.0 * (double)s[2]));
         }

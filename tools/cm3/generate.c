@@ -34,6 +34,9 @@ static const char help_text[] =
     "  --parallel N          sentences of a batch that are drawn together (8)\n"
     "  --guidance S          how closely the sentence is followed; 1 is off (1.5; Chameleon 3). Also --guidance-scale\n"
     "  --image-guidance S    how closely pictures of the prompt are (Chameleon; 1.2)\n"
+    "  --contrast ALPHA      contrastive decoding in place of guidance: tokens at least ALPHA times as probable as "
+    "the\n"
+    "                        --contrast-k K-th (1); --contrast-last N: the last N of -n only (all)\n"
     "  --temperature T       0 takes the likeliest token (0.3; Chameleon 0.7). --greedy is the same as 0\n"
     "  --top-p P             keep the likeliest tokens that make up P (0.9)\n"
     "  --top-k K             keep the K likeliest tokens; 0 is off (0)\n"
@@ -404,6 +407,7 @@ int cm3_command_generate(int argc, char **argv) {
                                        .quality = 95,
                                        .guidance = -1,
                                        .image_guidance = -1,
+                                       .contrast_k = 1,
                                        .temperature = -1,
                                        .top_p = -1,
                                        .repetition = -1};
@@ -426,6 +430,9 @@ int cm3_command_generate(int argc, char **argv) {
         {"--guidance", NULL, CM3_OPTION_NUMBER, &a.guidance, 0, 100},
         {"--guidance-scale", NULL, CM3_OPTION_NUMBER, &a.guidance, 0, 100},
         {"--image-guidance", NULL, CM3_OPTION_NUMBER, &a.image_guidance, 0, 100},
+        {"--contrast", NULL, CM3_OPTION_NUMBER, &a.contrast, 0, 1},
+        {"--contrast-k", NULL, CM3_OPTION_INT, &a.contrast_k, 1, INT32_MAX},
+        {"--contrast-last", NULL, CM3_OPTION_INT, &a.contrast_last, 0, 64},
         {"--temperature", NULL, CM3_OPTION_NUMBER, &a.temperature, 0, 100},
         {"--greedy", NULL, CM3_OPTION_FLAG, &a.greedy, 0, 0},
         {"--top-p", NULL, CM3_OPTION_NUMBER, &a.top_p, 1e-6, 1},

@@ -11,6 +11,8 @@ typedef struct cm3_generate_arguments {
     uint64_t seed;
     int64_t count, top_k, threads, parallel, quality, n_tokens, min_tokens;
     double guidance, image_guidance, temperature, top_p, repetition; /**< below 0: the model's own */
+    double contrast;                                                 /**< 0: none */
+    int64_t contrast_k, contrast_last;
     bool json, quiet, timings, greedy, chat;
 } cm3_generate_arguments;
 

@@ -1,0 +1,15 @@
+# Building for 64-bit ARM with Debian's cross compiler against a folder of its arm64 packages (CM3_SYSROOT), and running
+# what was built under qemu: scripts/test-aarch64 makes all of it.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES CM3_SYSROOT)
+set(CMAKE_SYSROOT ${CM3_SYSROOT})
+set(CMAKE_FIND_ROOT_PATH ${CM3_SYSROOT})
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64-static -L ${CM3_SYSROOT})
+set(ENV{PKG_CONFIG_SYSROOT_DIR} ${CM3_SYSROOT})
+set(ENV{PKG_CONFIG_LIBDIR} ${CM3_SYSROOT}/usr/lib/aarch64-linux-gnu/pkgconfig:${CM3_SYSROOT}/usr/share/pkgconfig)
