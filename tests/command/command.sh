@@ -48,6 +48,8 @@ expect 2 "there is no option '--colour'" "$cm3" generate -m "$model" -p x --colo
 expect 2 "--count must be 1 to 64" "$cm3" generate -m "$model" -p x -n 0
 expect 2 "not a number" "$cm3" generate -m "$model" -p x --guidance much
 expect 2 "not a whole number" "$cm3" generate -m "$model" -p x --seed -1
+expect 2 "--contrast must be 0 to 1" "$cm3" generate -m "$model" -p x --contrast 2
+expect 1 "contrast_candidates" "$cm3" generate -m "$model" -p x --contrast 0.5 --contrast-last 2
 expect 2 "must end in" "$cm3" generate -m "$model" -p x -o picture.gif
 expect 2 "must end in" "$cm3" generate -m "$model" -p x --sheet sheet
 expect 2 "too long" "$cm3" generate -m "$model" -p x -o "$(printf 'd/%.0s' {1..2100})a.jpg"
@@ -162,9 +164,30 @@ expect 1 "the model's context has" "$cm3" generate -m "$model" -p "$long" -q
 expect 1 "UTF-8" "$cm3" generate -m "$model" -p $'a\xff' -q
 
 # --- training
-expect 2 "none of bpe, vq, encode, lm" "$cm3" train all
+expect 2 "none of bpe, vq, encode, lm, sft" "$cm3" train all
 expect 1 "nowhere/x.cm3" "$cm3" train vq --data two.jsonl --run run -o nowhere/x.cm3
 expect 1 "two.jsonl" "$cm3" train vq --data two.jsonl --run run -o x.cm3
+expect 2 "--init is missing" "$cm3" train sft --data two.jsonl --run run -o x.cm3
+expect 2 "are for sft" "$cm3" train lm --data two.jsonl --run run -o x.cm3 --tokenizer t.json --mixture '{}'
+expect 2 "--masking" "$cm3" train sft --data two.jsonl --run run -o x.cm3 --init "$model" --masking often
+mkdir -p tasks
+python3 - "$(seq -s, 0 143)" <<'END'
+import json, sys, tarfile, io
+codes = [int(c) for c in sys.argv[1].split(",")]
+with tarfile.open("tasks/0.tar", "w") as tar:
+    for i in range(6):
+        text = json.dumps({"text": "a red ball", "codes": codes, "images": {"source": codes},
+                           "examples": [{"task": "ask", "question": "what is it?", "answer": "a ball"},
+                                        {"task": "edit", "instruction": "make it blue"}, {"task": "infill-image"}]}).encode()
+        member = tarfile.TarInfo(f"{i}.json")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+END
+expect 0 "tuned.cm3" "$cm3" train sft --data 'tasks/*.tar' --run sft --init "$model" --steps 2 --batch-size 1 --block-size 512 \
+    --mixture '{"ask": 2, "edit": 1, "infill-image": 1}' --answers-only -o tuned.cm3 --quiet
+expect 0 "" "$cm3" generate -m tuned.cm3 -p "$prompt" -o tuned.png --seed 1
+expect 1 "no example of the task 'segment'" "$cm3" train sft --data 'tasks/*.tar' --run other --init "$model" --mixture '{"segment": 1}' -o y.cm3
+expect 1 "no template" "$cm3" train sft --data 'tasks/*.tar' --run other --init "$model" --mixture '{"dance": 1}' -o y.cm3
 
 # --- texts
 printf '"two small stars"\n\n{"text": "</s> a"}\n' >texts
