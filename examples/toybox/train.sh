@@ -10,23 +10,30 @@ build=${CM3_BUILD_DIR:-$root/build}
 scenes=160000          # records of text-to-image training, 6 captions each: placed, related and counted as 3 : 1 : 1,
 related=45000          # and more of the two that are learned last
 counted=20000
+tasks=200000           # records of all other tasks
 pictures=60000         # pictures for the image tokenizer
 vq_steps=7500
 lm_steps=13000
+cm3_steps=14000        # on from there, with spans moved to the end
+tune_steps=30000       # and from there, on tasks
+mixture='{"generate": 4, "caption": 1, "ask": 1.5, "edit": 2.5, "segment": 1, "layout": 1, "outline": 0.7, "infill-image": 1.3, "infill-text": 0.7}'
 heldout=1000
 judged=300             # prompts of each kind
 save_every=500
 stop_at=               # --steps N: end the language model's stage after N steps, to compare its first losses
-stages="data vq codes bpe lm evaluate"
+base=                  # --base FILE: a model that stands for the stages vq, bpe and lm
+stages="data vq codes bpe lm cm3 tune evaluate"
 
 usage() {
     cat <<'EOF'
-Usage: examples/toybox/train.sh [--steps N] [--stage NAME]... [--install] [--quick]
+Usage: examples/toybox/train.sh [--base FILE] [--steps N] [--stage NAME]... [--install] [--quick]
 
-Makes the demo model from nothing in examples/toybox/work (or $CM3_TOYBOX_WORK). About two hours on two cores.
+Makes the demo model from nothing in examples/toybox/work (or $CM3_TOYBOX_WORK). About six hours on two cores.
+
+  --base FILE    go on from this model: its tokenizers and its weights stand for the stages vq, bpe and lm
 
   --steps N      end the language model's stage after N of its steps: its log's first losses are those of the shipped model's
-  --stage NAME   only this stage: data, vq, codes, bpe, lm, evaluate
+  --stage NAME   only this stage: data, vq, codes, bpe, lm, cm3, tune, evaluate
   --install      copy the result to models/toybox.cm3
   --quick        everything in miniature, to see that it works: a minute, and a model that draws nothing
 EOF
@@ -45,9 +52,15 @@ while [ $# -gt 0 ]; do
         chosen="$chosen $2"
         shift 2
         ;;
+    --base)
+        [ -f "${2-}" ] || { echo "--base wants a file" >&2; exit 2; }
+        base=$(realpath "$2")
+        shift 2
+        ;;
     --install) install=yes; shift ;;
     --quick)
-        scenes=1000 related=200 counted=200 pictures=600 heldout=50 judged=4 vq_steps=30 lm_steps=40 save_every=7
+        scenes=1000 related=200 counted=200 tasks=400 pictures=600 heldout=50 judged=4 vq_steps=30 lm_steps=40
+        cm3_steps=10 tune_steps=20 save_every=7
         work=${CM3_TOYBOX_WORK:-$here/work-quick}
         shift
         ;;
@@ -73,11 +86,14 @@ stage_data() {
     "$render" scenes/mixed --kind mixed --count $scenes --seed 2 --split train --captions 6
     "$render" scenes/related --kind related --count $related --seed 5 --split train --captions 6
     "$render" scenes/counted --kind counted --count $counted --seed 6 --split train --captions 6
+    "$render" scenes/tasks --kind tasks --count $tasks --seed 7 --split train --captions 6
     "$render" scenes-heldout --kind mixed --count $heldout --seed 4 --split heldout
+    "$render" tasks-heldout --kind tasks --count $heldout --seed 8 --split heldout
     touch done.data
 }
 
 stage_vq() {
+    if [ -n "$base" ]; then cp "$base" vq.cm3; fi
     [ ! -f vq.cm3 ] || return 0
     "$cm3" train vq --data 'vq/*.tar' --validation 'vq-heldout/*.tar' --run vq-run --config "$here/vq.json" \
         --steps $vq_steps --batch-size 16 --lr 0.0015 --warmup 300 --min-lr-ratio 0.02 --weight-decay 0 --save-every $save_every -o vq.cm3
@@ -86,13 +102,15 @@ stage_vq() {
 stage_codes() {
     local kind
     mkdir -p codes
-    for kind in mixed related counted; do
+    for kind in mixed related counted tasks; do
         "$cm3" train encode --data "scenes/$kind/*.tar" --vq vq.cm3 --out-dir "codes/$kind"
     done
     "$cm3" train encode --data 'scenes-heldout/*.tar' --vq vq.cm3 --out-dir codes-heldout
+    "$cm3" train encode --data 'tasks-heldout/*.tar' --vq vq.cm3 --out-dir codes-tasks-heldout
 }
 
 stage_bpe() {
+    [ -z "$base" ] || return 0
     [ ! -f tokenizer.json ] || return 0
     "$cm3" train bpe --data 'scenes/mixed/shard-0000[0-3].tar' -o tokenizer.json --vocab-size 512 --image-codes 1024
 }
@@ -101,19 +119,39 @@ train_lm() { # OUTPUT RUN STEPS LR WARMUP OPTION...
     local output=$1 run=$2 steps=$3 lr=$4 warmup=$5
     shift 5
     [ ! -f "$output" ] || return 0
-    "$cm3" train lm --data 'codes/*/*.tar' --validation 'codes-heldout/*.tar' --run "$run" --tokenizer tokenizer.json \
+    "$cm3" train lm --data 'codes/mixed/*.tar' 'codes/related/*.tar' 'codes/counted/*.tar' --validation 'codes-heldout/*.tar' --run "$run" --tokenizer tokenizer.json \
         --vq vq.cm3 --config "$here/lm.json" --steps "$steps" --batch-size 2 --block-size 2048 --lr "$lr" --warmup "$warmup" --beta2 0.99 \
         --min-lr-ratio 0.02 --weight-decay 0.1 --masking none --weight-average 0.998 --save-every $save_every "$@" -o "$output"
 }
 
 stage_lm() {
+    if [ -n "$base" ]; then
+        cp "$base" pairs.cm3
+        return 0
+    fi
     if [ -n "$stop_at" ]; then
         rm -f partial.cm3
         train_lm partial.cm3 lm-run $lm_steps 0.002 200 --stop-at "$stop_at"
         echo "the first losses are in $work/lm-run/log.jsonl; those of the shipped model in models/logs/lm.jsonl"
         exit 0
     fi
-    train_lm toybox.cm3 lm-run $lm_steps 0.002 200
+    train_lm pairs.cm3 lm-run $lm_steps 0.002 200
+}
+
+# With the CM3 objective, on all pictures there are.
+stage_cm3() {
+    [ ! -f cm3.cm3 ] || return 0
+    "$cm3" train lm --init pairs.cm3 --data 'codes/*/*.tar' --validation 'codes-heldout/*.tar' --run cm3-run --masking code \
+        --steps $cm3_steps --batch-size 2 --block-size 2048 --lr 0.0015 --warmup 200 --beta2 0.99 --min-lr-ratio 0.1 \
+        --weight-decay 0.1 --weight-average 0.998 --save-every $save_every -o cm3.cm3
+}
+
+# On tasks; all of a document is learned.
+stage_tune() {
+    [ ! -f toybox.cm3 ] || return 0
+    "$cm3" train sft --init cm3.cm3 --data 'codes/*/*.tar' --validation 'codes-tasks-heldout/*.tar' --run tune-run --mixture "$mixture" \
+        --masking none --steps $tune_steps --batch-size 2 --block-size 2048 --lr 0.0015 --warmup 200 --beta2 0.99 \
+        --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 --save-every $save_every -o toybox.cm3
 }
 
 stage_evaluate() {
