@@ -47,10 +47,10 @@ typedef struct cm3_task_form {
 } cm3_task_form;
 
 /**
- * Builds the prompt of a task: all elements but the answer, which is left out at the end, or is mask 0 in its place;
- * an image of which a box is asked for is whole. Of several patterns the first is taken. *document is the caller's;
- * `form` may be NULL. Errors: NOT_FOUND (no such task; a value that the task names is not given), INVALID_ARGUMENT,
- * NO_MEMORY.
+ * Builds the prompt of a task: all elements but the answer, which is left out at the end, or is mask 0 in its place and
+ * once more at the end, so that a text that is generated is the span; an image of which a box is asked for is whole. Of
+ * several patterns the first is taken. *document is the caller's; `form` may be NULL. Errors: NOT_FOUND (no such task;
+ * a value that the task names is not given), INVALID_ARGUMENT, NO_MEMORY.
  */
 CM3_API cm3_status cm3_task_document(const cm3_tasks *tasks, const char *task, const cm3_task_value *values,
                                      size_t value_count, cm3_document **document, cm3_task_form *form);

@@ -343,14 +343,17 @@ static cm3_status add_piece(cm3_document *document, const cm3_task *task, const 
 
 static cm3_status build(const cm3_tasks *tasks, const cm3_task *task, given_values *given, cm3_document **document) {
     CM3_TRY(cm3_document_create(tasks->context, document));
-    for (size_t i = 0; i < task->count; i++) {
-        cm3_status status = add_piece(*document, task, &task->pieces[i], given);
-        if (status == CM3_OK) continue;
+    cm3_status status = CM3_OK;
+    for (size_t i = 0; i < task->count && status == CM3_OK; i++) {
+        status = add_piece(*document, task, &task->pieces[i], given);
+    }
+    bool infill = !cm3_task_follows(task) && !task->pieces[task->answer].box;
+    if (status == CM3_OK && infill) status = cm3_document_add_mask(*document, 0); /* what follows is the span */
+    if (status != CM3_OK) {
         cm3_document_destroy(*document);
         *document = NULL;
-        return status;
     }
-    return CM3_OK;
+    return status;
 }
 
 cm3_status cm3_task_document(const cm3_tasks *tasks, const char *name, const cm3_task_value *values, size_t value_count,

@@ -163,6 +163,32 @@ holds "the others are drawn" bash -c '[ "$(ls others | tr "\n" " ")" = "0000.jpg
 expect 1 "the model's context has" "$cm3" generate -m "$model" -p "$long" -q
 expect 1 "UTF-8" "$cm3" generate -m "$model" -p $'a\xff' -q
 
+# --- tasks (the words are what a model makes of them; here only that they come)
+"$cm3" generate -m "$model" -p "$prompt" -o scene.png --seed 1 -q >out
+for part in caption ask edit segment infill-text; do
+    expect 0 "Usage: cm3 $part" "$cm3" $part --help
+    expect 2 "-m MODEL is missing" "$cm3" $part scene.png
+done
+expect 0 "" "$cm3" caption -m "$model" scene.png
+expect 0 '{"index": 0, "text": ' "$cm3" ask -m "$model" scene.png "what colour is the circle?" --json
+holds "three answers" bash -c "[ \$('$cm3' ask -m '$model' scene.png 'how many?' -n 3 --json | wc -l) = 3 ]"
+expect 0 '"caption": "a large' "$cm3" infill-text -m "$model" scene.png "a large [mask] on a sand background" --json
+expect 1 "[mask]" "$cm3" infill-text -m "$model" scene.png "a large circle"
+expect 0 "edited.png" "$cm3" edit -m "$model" scene.png "make the circle blue" -o edited.png
+expect 0 "classes-1.png" "$cm3" segment -m "$model" scene.png -o classes.png -n 2
+expect 2 "-o FILE is missing" "$cm3" segment -m "$model" scene.png
+expect 2 "its text where one belongs" "$cm3" ask -m "$model" scene.png
+expect 1 "nowhere.png" "$cm3" caption -m "$model" nowhere.png
+printf '{"image": "scene.png", "text": "make the circle blue"}\n\n{"image": "none.png", "text": "x"}\n{"image": "scene.png", "text": "remove it"}\n' >edits.jsonl
+expect 1 "request 2 failed" "$cm3" edit -m "$model" --batch edits.jsonl --out-dir edits
+holds "the others are edited" bash -c '[ "$(ls edits | tr "\n" " ")" = "0000.png 0002.png " ]'
+printf '{"image": "scene.png"}\n' >half.jsonl
+expect 1 '"image" and "text"' "$cm3" ask -m "$model" --batch half.jsonl
+expect 1 "two.jsonl:1" "$cm3" ask -m "$model" --batch two.jsonl
+printf '{"tasks": {"caption": [{"image": "image"}, "break", {"text": "{caption}", "answer": true}]}}' >own.json
+expect 0 "" "$cm3" caption -m "$model" scene.png --tasks own.json
+expect 1 "there is no task 'ask'" "$cm3" ask -m "$model" scene.png "x" --tasks own.json
+
 # --- training
 expect 2 "none of bpe, vq, encode, lm, sft" "$cm3" train all
 expect 1 "nowhere/x.cm3" "$cm3" train vq --data two.jsonl --run run -o nowhere/x.cm3

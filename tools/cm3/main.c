@@ -9,6 +9,11 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"generate", "draw a picture of a sentence", cm3_command_generate},
+    {"caption", "say what a picture shows", cm3_command_caption},
+    {"ask", "answer a question about a picture", cm3_command_ask},
+    {"edit", "change a picture as it is told", cm3_command_edit},
+    {"segment", "draw each object of a picture in the colour of its class", cm3_command_segment},
+    {"infill-text", "find the words that are missing in a caption", cm3_command_infill_text},
 #ifdef CM3_WITH_TRAIN
     {"train", "train a text tokenizer, an image tokenizer or a language model", cm3_command_train},
 #endif
