@@ -40,8 +40,9 @@ typedef struct cm3_generate_options {
     int32_t preview_rows;       /**< 0 (default): none; n: an IMAGE_ROWS event each n finished rows of tokens */
     cm3_compute compute;        /**< default AUTO: bf16 where the CPU has it */
     uint32_t encode_flags;      /**< cm3_encode_flags for prompt texts; default CM3_ENCODE_PLAIN */
-    /** Chameleon, where pictures came before the one being drawn, and guidance_scale is not 1: how closely these are
-     * followed; u + t (p - u) + s (c - p), p knowing only the pictures. 0..100; default 1.2 */
+    /** Where there is a third stream p, which knows only the pictures of the prompt, and guidance_scale is not 1: how
+     * closely these are followed; u + t (p - u) + s (c - p). 0..100; default 1.2. Chameleon has it where pictures came
+     * before the one being drawn; other models where `picture_prompt` is given. */
     float image_guidance_scale;
     int32_t min_tokens;      /**< 0 (default): none; the end and stop_ids are barred before so many tokens */
     const int32_t *stop_ids; /**< text ends at any of these too; copied. Default NULL */
@@ -60,6 +61,9 @@ typedef struct cm3_generate_options {
     /** The last so many of the candidates are drawn so, the others by guidance; 0 (default): all. */
     int32_t contrast_candidates;
     int32_t scores; /**< not 0: END events tell each candidate's log-probability. Default 0 */
+    /** With CM3_MODALITY_IMAGE: the third stream's prompt, such as cm3_task_picture_prompt() makes it; copied. NULL
+     * (default): none of its own */
+    const cm3_document *picture_prompt;
 } cm3_generate_options;
 
 CM3_API void cm3_generate_options_init(cm3_generate_options *options);

@@ -55,6 +55,14 @@ typedef struct cm3_task_form {
 CM3_API cm3_status cm3_task_document(const cm3_tasks *tasks, const char *task, const cm3_task_value *values,
                                      size_t value_count, cm3_document **document, cm3_task_form *form);
 
+/**
+ * The same prompt as guidance's third stream knows it: each text with values is mask 0, as in training where texts are
+ * left out; for cm3_generate_options.picture_prompt. Errors as cm3_task_document(); UNSUPPORTED for tasks whose answer
+ * is no image at the end.
+ */
+CM3_API cm3_status cm3_task_picture_prompt(const cm3_tasks *tasks, const char *task, const cm3_task_value *values,
+                                           size_t value_count, cm3_document **document);
+
 #ifdef __cplusplus
 }
 #endif

@@ -328,7 +328,8 @@ static cm3_status add_text(cm3_document *document, const cm3_task *task, const c
 }
 
 static cm3_status add_piece(cm3_document *document, const cm3_task *task, const cm3_task_piece *piece,
-                            given_values *given) {
+                            given_values *given, bool pictures_only) {
+    if (pictures_only && !piece->answer && has_values(piece)) return cm3_document_add_mask(document, 0);
     if (piece->answer && !piece->box) {
         return cm3_task_follows(task) ? CM3_OK : cm3_document_add_mask(document, 0);
     }
@@ -341,11 +342,12 @@ static cm3_status add_piece(cm3_document *document, const cm3_task *task, const 
     return cm3_document_add_picture(document, value->image, value->codes, value->code_count);
 }
 
-static cm3_status build(const cm3_tasks *tasks, const cm3_task *task, given_values *given, cm3_document **document) {
+static cm3_status build(const cm3_tasks *tasks, const cm3_task *task, given_values *given, bool pictures_only,
+                        cm3_document **document) {
     CM3_TRY(cm3_document_create(tasks->context, document));
     cm3_status status = CM3_OK;
     for (size_t i = 0; i < task->count && status == CM3_OK; i++) {
-        status = add_piece(*document, task, &task->pieces[i], given);
+        status = add_piece(*document, task, &task->pieces[i], given, pictures_only);
     }
     bool infill = !cm3_task_follows(task) && !task->pieces[task->answer].box;
     if (status == CM3_OK && infill) status = cm3_document_add_mask(*document, 0); /* what follows is the span */
@@ -372,5 +374,21 @@ cm3_status cm3_task_document(const cm3_tasks *tasks, const char *name, const cm3
                                 .image_name = answer->image};
     if (form) CM3_TRY(cm3_options_write(tasks->context, form, &full, sizeof full, "cm3_task_form"));
     given_values given = {values, value_count};
-    return build(tasks, task, &given, document);
+    return build(tasks, task, &given, false, document);
+}
+
+cm3_status cm3_task_picture_prompt(const cm3_tasks *tasks, const char *name, const cm3_task_value *values,
+                                   size_t value_count, cm3_document **document) {
+    if (document) *document = NULL;
+    if (!tasks) return CM3_ERROR_INVALID_ARGUMENT;
+    if (!name || !document || (!values && value_count)) {
+        return cm3_fail(tasks->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_task_picture_prompt: an argument is NULL");
+    }
+    const cm3_task *task = cm3_tasks_find(tasks, name);
+    if (!task) return cm3_fail(tasks->context, CM3_ERROR_NOT_FOUND, "there is no task '%.100s'", name);
+    if (!cm3_task_follows(task) || task->pieces[task->answer].kind != CM3_SEGMENT_IMAGE) {
+        return cm3_fail(tasks->context, CM3_ERROR_UNSUPPORTED, "the task '%s' does not end with an image", name);
+    }
+    given_values given = {values, value_count};
+    return build(tasks, task, &given, true, document);
 }

@@ -180,6 +180,9 @@ cm3_status cm3_candidate_guide(cm3_request *request, cm3_candidate *candidate) {
     if (!pictures->cache) return CM3_OK;
     pictures->cache->length = 0;
     pictures->pending.count = 0;
+    const cm3_ids *own = &request->picture_prompt_ids;
+    for (size_t i = 0; i < own->count; i++) CM3_TRY(cm3_ids_push(request->context, &pictures->pending, own->ids[i]));
+    if (own->count) return CM3_OK;
     for (size_t i = 0; i < candidate->history.count; i++) {
         int32_t id = candidate->history.ids[i];
         if (cm3_is_of_pictures(special, id)) CM3_TRY(cm3_ids_push(request->context, &pictures->pending, id));

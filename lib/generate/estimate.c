@@ -30,9 +30,10 @@ static cm3_status measure(estimate_call *call, const cm3_vocabulary *vocabulary,
     const cm3_special_tokens *special = &model->tokenizer->special;
     /* Of the prompt only its length is known: it counts as text. */
     bool chatty = cm3_is_guided(o) && special->bos >= 0 && o->modality == CM3_MODALITY_INTERLEAVED;
+    bool third = cm3_is_guided(o) && o->picture_prompt; /* at most as long as the prompt, mostly nearly so */
     cm3_demand demand = {.prompt = call->prompt,
                          .unconditional = cm3_is_guided(o) ? cm3_unconditional_count(special) : 0,
-                         .pictures = chatty ? 2 : 0,
+                         .pictures = chatty ? 2 : third ? call->prompt : 0,
                          .candidates = o->candidates,
                          .modality = o->modality};
     CM3_TRY(cm3_demand_capacity(model, o, vocabulary->image_tokens, demand.prompt, &demand.capacity));

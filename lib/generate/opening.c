@@ -32,6 +32,15 @@ static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabular
     request->timings.prompt_tokens = (uint64_t)prompt;
     if (!cm3_is_guided(&request->options)) return CM3_OK;
     request->picture_ids = cm3_demand_pictures(&tokenizer->special, &request->options, &request->prompt_ids);
+    if (request->picture_prompt) {
+        CM3_TRY(cm3_prompt_tokens(&encoder, request->picture_prompt, form, &request->picture_prompt_ids));
+        request->picture_ids = (int64_t)request->picture_prompt_ids.count;
+        if (request->picture_ids + tokens > request->model->lm->config.max_positions) {
+            return cm3_fail(request->context, CM3_ERROR_TOO_LONG,
+                            "picture_prompt has %lld tokens; with the picture's that is more than the model's %d",
+                            (long long)request->picture_ids, request->model->lm->config.max_positions);
+        }
+    }
     return cm3_unconditional_tokens(&encoder, &request->unconditional_ids);
 }
 

@@ -78,6 +78,7 @@ static cm3_status check_options(cm3_model *model, const cm3_generate_options *o)
         {o->preview_rows >= 0, "preview_rows must be 0 or more"},
         {o->contrast_alpha >= 0 && o->contrast_alpha <= 1, "contrast_alpha must be 0..1"},
         {o->contrast_k >= 1, "contrast_k must be 1 or more"},
+        {!o->picture_prompt || o->modality == CM3_MODALITY_IMAGE, "picture_prompt goes with the modality image"},
         {o->contrast_candidates >= 0 && o->contrast_candidates <= o->candidates,
          "contrast_candidates must be 0 or more, and at most candidates"},
         {o->compute >= CM3_COMPUTE_AUTO && o->compute <= CM3_COMPUTE_BF16, "compute is none of auto, f32, bf16"},
@@ -117,8 +118,10 @@ static void release(cm3_request *request) {
     cm3_ids_clear(context, &request->prompt_stream.pending);
     cm3_ids_clear(context, &request->prompt_ids);
     cm3_ids_clear(context, &request->unconditional_ids);
+    cm3_ids_clear(context, &request->picture_prompt_ids);
     cm3_ids_clear(context, &request->stops);
     cm3_document_destroy(request->prompt);
+    cm3_document_destroy(request->picture_prompt);
     cm3_sampler_destroy(request->sampler);
     cm3_model *model = request->model;
     cm3_free(context, request);
@@ -136,6 +139,8 @@ static cm3_status prepare(cm3_request *request, const cm3_document *prompt) {
     }
     for (size_t i = 0; i < o->stop_count; i++) CM3_TRY(cm3_ids_push(request->context, &request->stops, o->stop_ids[i]));
     o->stop_ids = NULL; /* the caller's need not live on */
+    if (o->picture_prompt) CM3_TRY(cm3_document_copy(o->picture_prompt, &request->picture_prompt));
+    o->picture_prompt = NULL; /* likewise */
     CM3_TRY(cm3_document_copy(prompt, &request->prompt));
     return cm3_engine_get(request->model, &request->engine);
 }

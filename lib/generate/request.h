@@ -54,8 +54,9 @@ struct cm3_request {
     cm3_request *next; /**< in the engine's lists */
     cm3_generate_options options;
     cm3_sampler *sampler;
-    cm3_document *prompt; /**< until it is tokenised on the compute thread */
-    cm3_ids prompt_ids, unconditional_ids, stops;
+    cm3_document *prompt;         /**< until it is tokenised on the compute thread */
+    cm3_document *picture_prompt; /**< likewise; NULL where the third stream, if any, is the prompt's pictures */
+    cm3_ids prompt_ids, unconditional_ids, picture_prompt_ids, stops;
     int64_t picture_ids;      /**< tokens of the prompt that guidance by pictures knows; 0: there is none */
     int64_t capacity;         /**< positions of a candidate, its prompt included */
     cm3_stream prompt_stream; /**< of several candidates: their prompt, which is read once and kept once */

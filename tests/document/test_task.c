@@ -155,6 +155,30 @@ START_TEST(drops) {
 }
 END_TEST
 
+/** Guidance's third stream begins as a training document whose texts are left out does. */
+START_TEST(picture_prompts) {
+    static const char *const names[] = {"edit", "layout", "generate"};
+    for (int i = 0; i < 3; i++) {
+        cm3_ids ids = {0}, prompt = {0};
+        cm3_span answer;
+        cm3_document *document;
+        OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, names[i]), &all, NULL, CM3_DROP_TEXT, &ids, &answer));
+        OK(cm3_task_picture_prompt(tasks, names[i], values, VALUES, &document));
+        OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){.image_follows = true}, &prompt));
+        ck_assert_int_eq((int64_t)prompt.count, answer.begin);
+        ck_assert_mem_eq(prompt.ids, ids.ids, prompt.count * sizeof *ids.ids);
+        cm3_document_destroy(document);
+        cm3_ids_clear(fixture.context, &ids);
+        cm3_ids_clear(fixture.context, &prompt);
+    }
+    cm3_document *none;
+    ck_assert_int_eq(cm3_task_picture_prompt(tasks, "ask", values, VALUES, &none), CM3_ERROR_UNSUPPORTED);
+    ck_assert_int_eq(cm3_task_picture_prompt(tasks, "infill-image", values, VALUES, &none), CM3_ERROR_UNSUPPORTED);
+    ck_assert_int_eq(cm3_task_picture_prompt(tasks, "dance", values, VALUES, &none), CM3_ERROR_NOT_FOUND);
+    ck_assert_ptr_null(none);
+}
+END_TEST
+
 /** In training any of several wordings is taken. */
 START_TEST(wordings) {
     cm3_random random = cm3_random_make(3, 0);
@@ -244,6 +268,7 @@ Suite *task_suite(void) {
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_test(tcase, prompts_begin_documents);
     tcase_add_test(tcase, drops);
+    tcase_add_test(tcase, picture_prompts);
     tcase_add_test(tcase, wordings);
     tcase_add_loop_test(tcase, refused_templates, 0, (int)(sizeof bad / sizeof *bad));
     tcase_add_test(tcase, arguments);

@@ -196,6 +196,77 @@ START_TEST(scores) {
 }
 END_TEST
 
+/** The last logits of ids, image codes alone. */
+static void last_logits(gen_case *c, const int32_t *ids, size_t count, float codes[TINY_CODES]) {
+    cm3_model_info info = {.struct_size = sizeof info};
+    GEN_OK(c, cm3_model_get_info(c->model, &info));
+    float *logits = malloc(count * (size_t)info.vocab_size * sizeof *logits);
+    GEN_OK(c, cm3_model_logits(c->model, ids, count, CM3_COMPUTE_F32, logits));
+    memcpy(codes, logits + (count - 1) * (size_t)info.vocab_size + IMAGE, TINY_CODES * sizeof *codes);
+    free(logits);
+}
+
+/** An edit: a picture, a text, a picture; the third stream knows the first picture alone. */
+START_TEST(three_streams) {
+    gen_case c;
+    drawn d;
+    int32_t codes[TINY_TOKENS], streams[3][256] = {{EOD}, {EOD, SENTINEL, BREAK}, {EOD, BREAK}};
+    size_t counts[3] = {1, 3, 2}, text;
+    gen_up(&c, 1 + _i, 256);
+    for (int i = 0; i < TINY_TOKENS; i++) codes[i] = i * 5 % TINY_CODES;
+    cm3_document *prompt, *pictures;
+    GEN_OK(&c, cm3_document_create(c.context, &prompt));
+    GEN_OK(&c, cm3_document_add_break(prompt));
+    GEN_OK(&c, cm3_document_add_codes(prompt, codes, TINY_TOKENS));
+    GEN_OK(&c, cm3_document_add_break(prompt));
+    GEN_OK(&c, cm3_document_add_text(prompt, "a red cube", SIZE_MAX));
+    GEN_OK(&c, cm3_document_create(c.context, &pictures));
+    GEN_OK(&c, cm3_document_add_break(pictures));
+    GEN_OK(&c, cm3_document_add_codes(pictures, codes, TINY_TOKENS));
+    GEN_OK(&c, cm3_document_add_break(pictures));
+    GEN_OK(&c, cm3_document_add_mask(pictures, 0));
+    cm3_generate_options o = greedy();
+    o.guidance_scale = 3;
+    o.image_guidance_scale = 1.4f;
+    o.picture_prompt = pictures;
+    o.candidates = 1 + _i;
+    memset(&d, 0, sizeof d);
+    GEN_OK(&c, cm3_generate(c.model, prompt, &o, take, &d, NULL));
+    cm3_document_destroy(prompt);
+    cm3_document_destroy(pictures);
+    cm3_tokenizer *tokenizer;
+    GEN_OK(&c, cm3_model_tokenizer(c.model, &tokenizer));
+    streams[0][counts[0]++] = BREAK;
+    for (int s = 0; s < 3; s += 2) {
+        for (int i = 0; i < TINY_TOKENS; i++) streams[s][counts[s]++] = IMAGE + codes[i];
+        streams[s][counts[s]++] = BREAK;
+    }
+    GEN_OK(&c, cm3_tokenizer_encode(tokenizer, "a red cube", SIZE_MAX, CM3_ENCODE_PLAIN, streams[0] + counts[0], 32,
+                                    &text));
+    cm3_tokenizer_destroy(tokenizer);
+    counts[0] += text;
+    streams[0][counts[0]++] = BREAK;
+    streams[2][counts[2]++] = SENTINEL;
+    streams[2][counts[2]++] = BREAK;
+    int equal = 0;
+    for (int t = 0; t < TINY_TOKENS; t++) {
+        float own[3][TINY_CODES];
+        for (int s = 0; s < 3; s++) last_logits(&c, streams[s], counts[s], own[s]);
+        int best = 0;
+        double most = -INFINITY;
+        for (int i = 0; i < TINY_CODES; i++) {
+            double u = (double)own[1][i], p = (double)own[2][i], mixed = u + 1.4 * (p - u) + 3 * ((double)own[0][i] - p);
+            if (mixed > most) most = mixed, best = i;
+        }
+        equal += d.tokens[0][t] == IMAGE + best;
+        for (int s = 0; s < 3; s++) streams[s][counts[s]++] = d.tokens[0][t];
+    }
+    ck_assert_int_ge(equal, TINY_TOKENS - 1); /* one might be a tie but for rounding */
+    if (_i) ck_assert_mem_eq(d.tokens[0], d.tokens[1], sizeof d.tokens[0]);
+    gen_down(&c);
+}
+END_TEST
+
 START_TEST(refused) {
     gen_case c;
     cm3_memory_estimate estimate = {.struct_size = sizeof estimate};
@@ -225,6 +296,7 @@ Suite *mixing_suite(void) {
     tcase_add_test(tcase, contrast_of_one_is_greedy);
     tcase_add_test(tcase, mixed_candidates);
     tcase_add_loop_test(tcase, scores, 0, 2);
+    tcase_add_loop_test(tcase, three_streams, 0, 2);
     tcase_add_test(tcase, refused);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -35,7 +35,8 @@ static const char options_text[] =
     "  -n, --count N        answers, 1 to 64 (1)\n"
     "  --seed N             (1)\n"
     "  --temperature T      0 takes the likeliest (of one text 0, else 0.3)\n"
-    "  --guidance S         of pictures: how closely they follow what is given (1.5)\n"
+    "  --guidance S         of pictures: how closely they follow the text, or what else is given (1.5)\n"
+    "  --image-guidance S   of edits: how closely they follow the picture (1.2)\n"
     "  --batch FILE         a line a request: {\"image\": path, \"text\": ...}; paths relative to the file\n"
     "  --out-dir DIR        for --batch of pictures: 0000.png, 0001.png ...; line i is drawn with seed SEED + i\n"
     "  --tasks FILE         templates of documents (the library's own)\n"
@@ -48,7 +49,7 @@ typedef struct task_arguments {
     cm3_list words;
     uint64_t seed;
     int64_t count, threads;
-    double temperature, guidance;
+    double temperature, guidance, image_guidance;
     bool json, quiet;
 } task_arguments;
 
@@ -158,7 +159,9 @@ static bool part_at_mask(const char *text, char **before, const char **after) {
     return *before != NULL;
 }
 
-static cm3_status build(const task_run *run, const task_query *query, cm3_image *image, cm3_document **document) {
+/** The task's document, and, of a picture that is drawn, what guidance's third stream knows. */
+static cm3_status build(const task_run *run, const task_query *query, cm3_image *image, cm3_document **document,
+                        cm3_document **pictures) {
     cm3_task_value values[] = {{.name = run->kind->image, .image = image},
                                {.name = run->kind->text ? run->kind->text : "", .text = query->text},
                                {.name = "before"},
@@ -172,6 +175,9 @@ static cm3_status build(const task_run *run, const task_query *query, cm3_image 
         values[2].text = before;
     }
     cm3_status status = cm3_task_document(run->tasks, run->kind->task, values, 4, document, NULL);
+    if (status == CM3_OK && run->kind->draws && run->kind->text) {
+        status = cm3_task_picture_prompt(run->tasks, run->kind->task, values, 4, pictures);
+    }
     if (status != CM3_OK) cm3_failed(run->context, status);
     free(before);
     return status;
@@ -264,25 +270,28 @@ static int on_event(void *user, const cm3_event *event) {
 static cm3_status answer(const task_run *run, size_t index, const task_query *query) {
     const task_arguments *a = run->arguments;
     cm3_image *image = NULL;
-    cm3_document *document = NULL, *result = NULL;
+    cm3_document *document = NULL, *pictures = NULL, *result = NULL;
     cm3_generate_options options;
     cm3_generate_options_init(&options);
     options.modality = run->kind->draws ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT;
     options.candidates = (int32_t)a->count;
     options.seed = a->seed + index ? a->seed + index : 1;
     if (a->guidance >= 0) options.guidance_scale = (float)a->guidance;
+    if (a->image_guidance >= 0) options.image_guidance_scale = (float)a->image_guidance;
     if (!run->kind->draws && a->count == 1) options.temperature = 0;
     if (a->temperature >= 0) options.temperature = (float)a->temperature;
     cm3_status status = cm3_image_load(run->context, query->image, &image);
     if (status != CM3_OK) cm3_failed(run->context, status);
-    if (status == CM3_OK) status = build(run, query, image, &document);
+    if (status == CM3_OK) status = build(run, query, image, &document, &pictures);
     if (status == CM3_OK) {
+        options.picture_prompt = pictures;
         status = cm3_generate(run->model, document, &options, on_event, NULL, &result);
         if (status == CM3_OK) status = tell_result(run, index, query, result);
         if (status != CM3_OK && !cm3_interrupted()) cm3_failed(run->context, status);
     }
     cm3_document_destroy(result);
     cm3_document_destroy(document);
+    cm3_document_destroy(pictures);
     cm3_image_destroy(image);
     return status;
 }
@@ -351,7 +360,7 @@ static bool check(const task_kind *kind, const task_arguments *a) {
 static int command(const char *name, int argc, char **argv) {
     const task_kind *kind = kinds;
     while (strcmp(kind->command, name) != 0) kind++;
-    task_arguments a = {.count = 1, .seed = 1, .threads = -1, .temperature = -1, .guidance = -1};
+    task_arguments a = {.count = 1, .seed = 1, .threads = -1, .temperature = -1, .guidance = -1, .image_guidance = -1};
     const cm3_option options[] = {
         {"--model", "-m", CM3_OPTION_TEXT, &a.model, 0, 0},
         {"--output", "-o", CM3_OPTION_TEXT, &a.output, 0, 0},
@@ -363,6 +372,7 @@ static int command(const char *name, int argc, char **argv) {
         {"--seed", NULL, CM3_OPTION_SEED, &a.seed, 0, 0},
         {"--temperature", NULL, CM3_OPTION_NUMBER, &a.temperature, 0, 100},
         {"--guidance", NULL, CM3_OPTION_NUMBER, &a.guidance, 0, 100},
+        {"--image-guidance", NULL, CM3_OPTION_NUMBER, &a.image_guidance, 0, 100},
         {"--threads", NULL, CM3_OPTION_INT, &a.threads, 1, 64},
         {"--json", NULL, CM3_OPTION_FLAG, &a.json, 0, 0},
         {"--quiet", "-q", CM3_OPTION_FLAG, &a.quiet, 0, 0},
