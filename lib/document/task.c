@@ -277,6 +277,8 @@ static cm3_status push_piece(const cm3_encoder *encoder, const cm3_task *task, c
 cm3_status cm3_task_tokens(const cm3_encoder *encoder, const cm3_task *task, const cm3_task_values *values,
                            cm3_random *random, cm3_task_drop drop, cm3_ids *ids, cm3_span *answer) {
     const cm3_special_tokens *special = encoder->special;
+    const bool follows = cm3_task_follows(task);
+    if (!follows && drop == CM3_DROP_ALL) drop = CM3_DROP_TEXT; /* what is filled in needs what is around it */
     ids->count = 0;
     CM3_TRY(cm3_ids_push(encoder->context, ids, special->eod));
     for (size_t i = 0; i < task->count; i++) {
@@ -288,7 +290,8 @@ cm3_status cm3_task_tokens(const cm3_encoder *encoder, const cm3_task *task, con
         }
         if (piece->answer) answer->begin = (int64_t)ids->count;
         if (drop == CM3_DROP_TEXT && !piece->answer && has_values(piece)) {
-            CM3_TRY(cm3_ids_push(encoder->context, ids, special->sentinels[0]));
+            /* Sentinels of a document to be filled in are its spans': there a text is just not there. */
+            if (follows) CM3_TRY(cm3_ids_push(encoder->context, ids, special->sentinels[0]));
         } else {
             CM3_TRY(push_piece(encoder, task, piece, values, random, ids));
         }

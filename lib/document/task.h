@@ -54,8 +54,8 @@ bool cm3_task_lacks(const cm3_task *task, const cm3_task_values *values, char na
 /** What of a training document is left out, for guidance's other streams. */
 typedef enum cm3_task_drop {
     CM3_DROP_NOTHING,
-    CM3_DROP_TEXT, /**< texts with values become sentinel 0 */
-    CM3_DROP_ALL   /**< all before the answer becomes eod, sentinel 0, break */
+    CM3_DROP_TEXT, /**< texts with values become sentinel 0; where the answer is filled in, nothing */
+    CM3_DROP_ALL   /**< all before the answer becomes eod, sentinel 0, break; where it is filled in, as DROP_TEXT */
 } cm3_task_drop;
 
 /**

@@ -155,6 +155,25 @@ START_TEST(drops) {
 }
 END_TEST
 
+/** Where the answer is filled in, its spans have the sentinels: a text that is left out leaves none. */
+START_TEST(drops_around_holes) {
+    cm3_ids ids = {0};
+    cm3_span answer;
+    for (int drop = CM3_DROP_TEXT; drop <= CM3_DROP_ALL; drop++) {
+        size_t at = 0;
+        OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, "infill-image"), &all, NULL, (cm3_task_drop)drop, &ids,
+                           &answer));
+        ONE(EOD);
+        ONE(BREAK);
+        ck_assert_int_eq(answer.begin, (int64_t)at);
+        expect_image(&ids, &at, 0);
+        ONE(EOD);
+        ck_assert_uint_eq(at, ids.count);
+    }
+    cm3_ids_clear(fixture.context, &ids);
+}
+END_TEST
+
 /** Guidance's third stream begins as a training document whose texts are left out does. */
 START_TEST(picture_prompts) {
     static const char *const names[] = {"edit", "layout", "generate"};
@@ -268,6 +287,7 @@ Suite *task_suite(void) {
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_test(tcase, prompts_begin_documents);
     tcase_add_test(tcase, drops);
+    tcase_add_test(tcase, drops_around_holes);
     tcase_add_test(tcase, picture_prompts);
     tcase_add_test(tcase, wordings);
     tcase_add_loop_test(tcase, refused_templates, 0, (int)(sizeof bad / sizeof *bad));
