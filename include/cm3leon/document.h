@@ -40,6 +40,19 @@ CM3_API cm3_status cm3_document_add_text(cm3_document *document, const char *tex
 /** Appends a picture; the document takes a hold of its own. */
 CM3_API cm3_status cm3_document_add_image(cm3_document *document, cm3_image *image);
 
+/** A rectangle of a picture in fractions of its sides, x to the right, y down. */
+typedef struct cm3_box {
+    float x, y, width, height;
+} cm3_box;
+
+/**
+ * Appends a picture with holes: what the boxes touch, by tokens of the model's image tokenizer, is to be filled in by
+ * CM3_MODALITY_INFILL. The boxes, clipped to the picture, are copied; one that touches nothing is no error here. Errors:
+ * INVALID_ARGUMENT (no boxes; a number that is not finite; a negative side), NO_MEMORY.
+ */
+CM3_API cm3_status cm3_document_add_image_holes(cm3_document *document, cm3_image *image, const cm3_box *boxes,
+                                                size_t box_count);
+
 /** Appends a picture by its codes, copied. */
 CM3_API cm3_status cm3_document_add_codes(cm3_document *document, const int32_t *codes, size_t count);
 

@@ -14,7 +14,13 @@ typedef enum cm3_modality {
     CM3_MODALITY_IMAGE = 1,       /**< exactly one image, then the end */
     CM3_MODALITY_TEXT = 2,        /**< text until its end or max_tokens */
     CM3_MODALITY_INTERLEAVED = 3, /**< text; a begin-image token opens an image of exactly N tokens; text again */
-    CM3_MODALITY_FREE = 4         /**< any token but image codes, as Hugging Face's Chameleon masks them */
+    CM3_MODALITY_FREE = 4,        /**< any token but image codes, as Hugging Face's Chameleon masks them */
+    /**
+     * The prompt's holes are filled in, in their order (CM3): masks by text until <eoss>, boxes of a picture
+     * (cm3_document_add_image_holes()) by just as many tokens as they hide. The result has the texts, then the picture:
+     * the original, to the byte, but for the squares of the tokens that were hidden.
+     */
+    CM3_MODALITY_INFILL = 5
 } cm3_modality;
 
 /** Types of cached keys and values. */

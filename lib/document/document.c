@@ -1,4 +1,5 @@
 /* Documents: a list of segments. */
+#include <math.h>
 #include <string.h>
 
 #include "base/options.h"
@@ -8,6 +9,7 @@
 static void clear_segment(cm3_context *context, cm3_segment_data *segment) {
     cm3_free(context, segment->text);
     cm3_free(context, segment->codes);
+    cm3_free(context, segment->boxes);
     cm3_image_destroy(segment->image);
 }
 
@@ -79,6 +81,34 @@ cm3_status cm3_document_add_image(cm3_document *document, cm3_image *image) {
     if (!document) return CM3_ERROR_INVALID_ARGUMENT;
     if (!image) return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_add_image: image is NULL");
     return cm3_document_add_picture(document, image, NULL, 0);
+}
+
+cm3_status cm3_document_add_image_holes(cm3_document *document, cm3_image *image, const cm3_box *boxes,
+                                        size_t box_count) {
+    if (!document) return CM3_ERROR_INVALID_ARGUMENT;
+    cm3_context *context = document->context;
+    if (!image || !boxes || !box_count) {
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_document_add_image_holes: there is no %s",
+                        image ? "box" : "image");
+    }
+    for (size_t i = 0; i < box_count; i++) {
+        const cm3_box *b = &boxes[i];
+        bool finite = isfinite(b->x) && isfinite(b->y) && isfinite(b->width) && isfinite(b->height);
+        if (finite && b->width >= 0 && b->height >= 0) continue;
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "box %zu is (%g, %g), %g x %g", i, (double)b->x,
+                        (double)b->y, (double)b->width, (double)b->height);
+    }
+    cm3_box *own = cm3_calloc(context, box_count, sizeof *own);
+    if (!own) return cm3_fail_memory(context, box_count * sizeof *own, "boxes of a document");
+    memcpy(own, boxes, box_count * sizeof *own);
+    cm3_status status = cm3_document_add_picture(document, image, NULL, 0);
+    if (status != CM3_OK) {
+        cm3_free(context, own);
+        return status;
+    }
+    document->segments[document->count - 1].boxes = own;
+    document->segments[document->count - 1].box_count = box_count;
+    return CM3_OK;
 }
 
 cm3_status cm3_document_add_codes(cm3_document *document, const int32_t *codes, size_t count) {
@@ -156,7 +186,8 @@ cm3_status cm3_document_copy(const cm3_document *document, cm3_document **copy) 
             status = cm3_document_add_text(*copy, s->text, s->text_size);
             break;
         case CM3_SEGMENT_IMAGE:
-            status = cm3_document_add_picture(*copy, s->image, s->codes, s->code_count);
+            status = s->boxes ? cm3_document_add_image_holes(*copy, s->image, s->boxes, s->box_count)
+                              : cm3_document_add_picture(*copy, s->image, s->codes, s->code_count);
             break;
         case CM3_SEGMENT_BREAK:
             status = cm3_document_add_break(*copy);

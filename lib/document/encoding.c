@@ -29,12 +29,9 @@ cm3_status cm3_push_break(const cm3_encoder *encoder, cm3_ids *ids) {
     return push_role(encoder, ids, encoder->special->break_, "break");
 }
 
-cm3_status cm3_push_codes(const cm3_encoder *encoder, const int32_t *codes, size_t count, cm3_ids *ids) {
+/** Codes of part of a picture, or of all of it. */
+static cm3_status push_some_codes(const cm3_encoder *encoder, const int32_t *codes, size_t count, cm3_ids *ids) {
     const cm3_special_tokens *special = encoder->special;
-    if (encoder->vq && count != (size_t)cm3_vq_tokens(encoder->vq)) {
-        return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "an image has %zu codes; this model's have %d",
-                        count, (int)cm3_vq_tokens(encoder->vq));
-    }
     for (size_t i = 0; i < count; i++) {
         if (codes[i] < 0 || codes[i] >= special->image_count) {
             return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "image code %zu is %d, not in 0..%d", i,
@@ -43,6 +40,14 @@ cm3_status cm3_push_codes(const cm3_encoder *encoder, const int32_t *codes, size
         CM3_TRY(cm3_ids_push(encoder->context, ids, special->image[codes[i]]));
     }
     return CM3_OK;
+}
+
+cm3_status cm3_push_codes(const cm3_encoder *encoder, const int32_t *codes, size_t count, cm3_ids *ids) {
+    if (encoder->vq && count != (size_t)cm3_vq_tokens(encoder->vq)) {
+        return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "an image has %zu codes; this model's have %d",
+                        count, (int)cm3_vq_tokens(encoder->vq));
+    }
+    return push_some_codes(encoder, codes, count, ids);
 }
 
 static cm3_status push_pixels(const cm3_encoder *encoder, const cm3_image *image, cm3_ids *ids) {
@@ -59,12 +64,76 @@ static cm3_status push_pixels(const cm3_encoder *encoder, const cm3_image *image
     return status;
 }
 
+static cm3_status add_hole(const cm3_encoder *encoder, cm3_hole hole, cm3_ids *ids) {
+    cm3_holes *holes = encoder->holes;
+    if (holes->count == CM3_MAX_HOLES || holes->count >= encoder->special->sentinel_count) {
+        return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED, "more than %d holes: the model has %d sentinels",
+                        holes->count, encoder->special->sentinel_count);
+    }
+    holes->holes[holes->count] = hole;
+    return cm3_ids_push(encoder->context, ids, encoder->special->sentinels[holes->count++]);
+}
+
+/** Whether a token's square is touched by a box, of those in fractions of the picture, of which the tokenizer sees the
+ * square in the middle. */
+static bool is_hidden(const cm3_segment_data *segment, int32_t x, int32_t y, int32_t grid) {
+    cm3_image_view view;
+    if (cm3_image_get_view(segment->image, &view) != CM3_OK) return false;
+    double side = view.width < view.height ? view.width : view.height, cell = side / grid;
+    double left = (view.width - side) / 2 + x * cell, top = (view.height - side) / 2 + y * cell, least = 1e-6 * side;
+    for (size_t i = 0; i < segment->box_count; i++) {
+        const cm3_box *b = &segment->boxes[i];
+        double x0 = (double)b->x * view.width, y0 = (double)b->y * view.height;
+        double x1 = x0 + (double)b->width * view.width, y1 = y0 + (double)b->height * view.height;
+        bool touches = x0 < left + cell - least && x1 > left + least && y0 < top + cell - least && y1 > top + least;
+        if (touches && x1 > x0 && y1 > y0) return true;
+    }
+    return false;
+}
+
+/** The picture's codes, where they are not known from an earlier pass. */
+static cm3_status read_codes(const cm3_encoder *encoder, const cm3_segment_data *segment) {
+    cm3_holes *holes = encoder->holes;
+    if (holes->codes && holes->image == segment->image) return CM3_OK;
+    if (holes->codes) return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED, "two pictures with holes");
+    int32_t count = cm3_vq_tokens(encoder->vq);
+    holes->codes = cm3_calloc(encoder->context, (size_t)count, sizeof *holes->codes);
+    if (!holes->codes) return cm3_fail_memory(encoder->context, (size_t)count * sizeof *holes->codes, "image codes");
+    holes->image = segment->image;
+    return cm3_vq_encode_image(encoder->vq, segment->image, encoder->preprocessing, holes->codes);
+}
+
+/** A picture's tokens, each run of hidden ones in a row a sentinel. */
+static cm3_status push_holes(const cm3_encoder *encoder, const cm3_segment_data *segment, cm3_ids *ids) {
+    if (!encoder->holes) {
+        return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT,
+                        "a picture with holes is for CM3_MODALITY_INFILL alone");
+    }
+    if (!encoder->vq) {
+        return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED, "the model has no image tokenizer to read pictures with");
+    }
+    CM3_TRY(read_codes(encoder, segment));
+    int32_t grid = cm3_vq_grid(encoder->vq), count = cm3_vq_tokens(encoder->vq);
+    for (int32_t i = 0; i < count;) {
+        int32_t first = i;
+        while (i < count && i / grid == first / grid && is_hidden(segment, i % grid, i / grid, grid)) i++;
+        if (i > first) {
+            CM3_TRY(add_hole(encoder, (cm3_hole){first, i - first}, ids));
+        } else {
+            CM3_TRY(push_some_codes(encoder, encoder->holes->codes + i++, 1, ids));
+        }
+    }
+    return CM3_OK;
+}
+
 static cm3_status push_image(const cm3_encoder *encoder, const cm3_segment_data *segment, cm3_ids *ids) {
     const cm3_special_tokens *special = encoder->special;
     /* Where breaks part text and image, the picture stands bare between them; else it brings its own brackets. */
     bool brackets = special->begin_image >= 0 && special->begin_image != special->break_;
     if (brackets) CM3_TRY(cm3_ids_push(encoder->context, ids, special->begin_image));
-    if (segment->codes) {
+    if (segment->boxes) {
+        CM3_TRY(push_holes(encoder, segment, ids));
+    } else if (segment->codes) {
         CM3_TRY(cm3_push_codes(encoder, segment->codes, segment->code_count, ids));
     } else {
         CM3_TRY(push_pixels(encoder, segment->image, ids));
@@ -79,6 +148,14 @@ static cm3_status push_sentinel(const cm3_encoder *encoder, int32_t number, cm3_
                         encoder->special->sentinel_count);
     }
     return cm3_ids_push(encoder->context, ids, encoder->special->sentinels[number]);
+}
+
+/** A mask: where holes are filled in, the next one. */
+static cm3_status push_mask(const cm3_encoder *encoder, int32_t number, cm3_ids *ids) {
+    if (!encoder->holes) return push_sentinel(encoder, number, ids);
+    if (number == encoder->holes->count) return add_hole(encoder, (cm3_hole){-1, 0}, ids);
+    return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "mask %d is where mask %d should be: they are counted as "
+                    "they stand, holes of pictures too", number, encoder->holes->count);
 }
 
 static cm3_status push_ids(const cm3_encoder *encoder, const cm3_segment_data *segment, cm3_ids *ids) {
@@ -98,6 +175,7 @@ cm3_status cm3_document_tokens(const cm3_encoder *encoder, const cm3_document *d
         const cm3_segment_data *segment = &document->segments[i];
         switch (segment->kind) {
         case CM3_SEGMENT_TEXT:
+            if (encoder->without_text) break;
             CM3_TRY(cm3_bpe_encode(encoder->bpe, segment->text, segment->text_size, encoder->encode_flags, &ids->ids,
                                    &ids->count, &ids->capacity));
             break;
@@ -108,7 +186,7 @@ cm3_status cm3_document_tokens(const cm3_encoder *encoder, const cm3_document *d
             CM3_TRY(cm3_push_break(encoder, ids));
             break;
         case CM3_SEGMENT_MASK:
-            CM3_TRY(push_sentinel(encoder, segment->mask, ids));
+            CM3_TRY(push_mask(encoder, segment->mask, ids));
             break;
         case CM3_SEGMENT_IDS:
             CM3_TRY(push_ids(encoder, segment, ids));

@@ -7,6 +7,21 @@
 #include "text/bpe.h"
 #include "text/special.h"
 
+#define CM3_MAX_HOLES 64
+
+/** What is to be filled in, in the order of its sentinels. */
+typedef struct cm3_hole {
+    int32_t cell;  /**< of a picture: the first of its tokens; -1: a text */
+    int32_t count; /**< tokens of a picture's */
+} cm3_hole;
+
+typedef struct cm3_holes {
+    cm3_hole holes[CM3_MAX_HOLES];
+    int32_t count;
+    int32_t *codes;   /**< [codes of a picture]: all of the picture that has holes; owned (cm3_alloc). NULL: none has */
+    cm3_image *image; /**< it; borrowed from the document */
+} cm3_holes;
+
 /** What tokens a document is written with. */
 typedef struct cm3_encoder {
     cm3_context *context;
@@ -15,6 +30,8 @@ typedef struct cm3_encoder {
     const cm3_vq *vq;                          /**< NULL: images must come as codes */
     const cm3_hf_preprocessing *preprocessing; /**< NULL: pixels as Meta has them */
     uint32_t encode_flags;                     /**< cm3_encode_flags, for texts */
+    cm3_holes *holes; /**< NULL: documents have none. Filled in; codes that are there already are the picture's */
+    bool without_text; /**< segments of text are left out */
 } cm3_encoder;
 
 /** A growing list of ids. */

@@ -13,6 +13,8 @@ typedef struct cm3_segment_data {
     int32_t *codes;
     size_t code_count;
     int32_t mask;
+    cm3_box *boxes; /**< of a picture with holes */
+    size_t box_count;
 } cm3_segment_data;
 
 struct cm3_document {

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "generate/request.h"
+#include "generate/infill.h"
 
 bool cm3_candidate_may_say(const cm3_request *request, const cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
                            int64_t room, uint8_t kind) {
@@ -19,7 +19,7 @@ bool cm3_candidate_may_say(const cm3_request *request, const cm3_candidate *cand
 }
 
 int32_t cm3_candidate_forced(const cm3_candidate *candidate, const cm3_vocabulary *vocabulary) {
-    return candidate->closing ? vocabulary->closer : -1;
+    return candidate->closing ? vocabulary->closer : candidate->forced;
 }
 
 static cm3_status push_event(cm3_request *request, const cm3_candidate *candidate, cm3_event *event) {
@@ -72,7 +72,8 @@ static cm3_status tell_text(cm3_request *request, cm3_candidate *candidate, bool
 /** Ends the text piece being made. */
 static cm3_status close_text(cm3_request *request, cm3_candidate *candidate) {
     CM3_TRY(tell_text(request, candidate, true));
-    if (!candidate->text_count) return CM3_OK;
+    /* What is filled in is told even where it is nothing: which mask a text is for must be seen. */
+    if (!candidate->text_count && request->options.modality != CM3_MODALITY_INFILL) return CM3_OK;
     cm3_piece piece = {.text = cm3_strndup(request->context, candidate->text, candidate->text_count),
                        .text_size = candidate->text_count};
     if (!piece.text) return cm3_fail_memory(request->context, candidate->text_count, "result");
@@ -108,12 +109,21 @@ static cm3_status tell_rows(cm3_request *request, cm3_candidate *candidate, cm3_
     return status;
 }
 
+/** Of a picture that had holes: the original, with what was made in its place. */
+static cm3_status lay_over(cm3_request *request, cm3_image **image) {
+    cm3_image *made = *image;
+    cm3_status status = cm3_infill_compose(request, made, image);
+    cm3_image_destroy(made);
+    return status;
+}
+
 /** The picture's codes, and, where it is whole, its pixels become a piece. `graph` NULL: it was cut off. */
 static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph) {
     cm3_event event = {.kind = CM3_EVENT_IMAGE, .index = candidate->image_index};
     cm3_piece piece = {.code_count = candidate->codes.count};
     if (graph) {
         CM3_TRY(decode(request, candidate, graph, cm3_vq_grid(request->model->tokenizer->vq), &piece.image));
+        if (request->options.modality == CM3_MODALITY_INFILL) CM3_TRY(lay_over(request, &piece.image));
         event.image = piece.image;
     }
     piece.codes = cm3_calloc(request->context, piece.code_count, sizeof *piece.codes);
@@ -142,7 +152,7 @@ cm3_status cm3_candidate_show(cm3_request *request, cm3_candidate *candidate, cm
     cm3_status status = whole ? close_image(request, candidate, graph) : tell_rows(request, candidate, graph);
     candidate->due_rows = 0;
     if (status != CM3_OK || !whole) return status;
-    if (request->options.modality == CM3_MODALITY_IMAGE) {
+    if (request->options.modality == CM3_MODALITY_IMAGE || request->options.modality == CM3_MODALITY_INFILL) {
         return cm3_candidate_end(request, candidate, CM3_END_FINISHED, CM3_OK);
     }
     return end_if_full(request, candidate);
@@ -193,6 +203,10 @@ cm3_status cm3_candidate_guide(cm3_request *request, cm3_candidate *candidate) {
 static cm3_status feed(cm3_request *request, cm3_candidate *candidate, int32_t token, bool was_image) {
     if (candidate->ended) return CM3_OK;
     CM3_TRY(cm3_ids_push(request->context, &candidate->conditional.pending, token));
+    if (request->options.modality == CM3_MODALITY_INFILL) { /* its streams hear all of it */
+        if (!candidate->unconditional.cache) return CM3_OK;
+        return cm3_ids_push(request->context, &candidate->unconditional.pending, token);
+    }
     if (!was_image || !candidate->in_image || !candidate->unconditional.cache) return CM3_OK;
     CM3_TRY(cm3_ids_push(request->context, &candidate->unconditional.pending, token));
     if (!candidate->pictures.cache) return CM3_OK;
@@ -204,6 +218,13 @@ static bool is_stop(const cm3_request *request, int32_t token) {
         if (request->stops.ids[i] == token) return true;
     }
     return false;
+}
+
+/** A token of text. */
+static cm3_status say(cm3_request *request, cm3_candidate *candidate, int32_t token) {
+    CM3_TRY(cm3_bpe_decode_raw(request->model->tokenizer->bpe, &token, 1, true, &candidate->bytes,
+                               &candidate->byte_count, &candidate->byte_capacity));
+    return tell_text(request, candidate, false);
 }
 
 static cm3_status take_text(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
@@ -218,9 +239,20 @@ static cm3_status take_text(cm3_request *request, cm3_candidate *candidate, cons
         candidate->in_image = true;
         return cm3_candidate_guide(request, candidate);
     }
-    CM3_TRY(cm3_bpe_decode_raw(request->model->tokenizer->bpe, &token, 1, true, &candidate->bytes,
-                               &candidate->byte_count, &candidate->byte_capacity));
-    return tell_text(request, candidate, false);
+    return say(request, candidate, token);
+}
+
+/** A token while holes are filled in. */
+static cm3_status take_infill(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
+                              int32_t token) {
+    bool text, through, spoke = !candidate->in_image && candidate->forced < 0;
+    cm3_infill_take(request, candidate, vocabulary, token, &text, &through);
+    if (text) return say(request, candidate, token);
+    if (spoke) CM3_TRY(close_text(request, candidate));
+    if (!through) return CM3_OK;
+    if (!request->holes.codes) return cm3_candidate_end(request, candidate, CM3_END_FINISHED, CM3_OK);
+    candidate->due_rows = cm3_vq_grid(request->model->tokenizer->vq);
+    return CM3_OK;
 }
 
 cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
@@ -234,14 +266,18 @@ cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, co
                        .index = (int32_t)(made - 1),
                        .modality = was_image ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT};
     CM3_TRY(push_event(request, candidate, &event));
-    if (candidate->closing) {
+    bool infill = request->options.modality == CM3_MODALITY_INFILL;
+    if (infill) {
+        CM3_TRY(take_infill(request, candidate, vocabulary, token));
+    } else if (candidate->closing) {
         candidate->closing = false;
     } else if (was_image) {
         CM3_TRY(take_code(request, candidate, vocabulary, token));
     } else {
         CM3_TRY(take_text(request, candidate, vocabulary, token));
     }
-    candidate->full = (request->options.max_tokens && made >= (size_t)request->options.max_tokens) ||
+    bool speaks = !infill || (!candidate->in_image && candidate->forced < 0); /* pictures are always whole */
+    candidate->full = (request->options.max_tokens && speaks && made >= (size_t)request->options.max_tokens) ||
                       candidate->history.count >= (size_t)request->capacity;
     if (!candidate->due_rows) CM3_TRY(end_if_full(request, candidate));
     return feed(request, candidate, token, was_image);

@@ -138,7 +138,8 @@ cm3_status cm3_demand_measure(cm3_model *model, const cm3_vocabulary *vocabulary
         streams +=
             (size_t)demands[i].candidates * (size_t)(1 + (demands[i].unconditional > 0) + (demands[i].pictures > 0)) +
             1;
-        bool draws = demands[i].modality == CM3_MODALITY_IMAGE || demands[i].modality == CM3_MODALITY_INTERLEAVED;
+        bool draws = demands[i].modality == CM3_MODALITY_IMAGE || demands[i].modality == CM3_MODALITY_INTERLEAVED ||
+                     demands[i].modality == CM3_MODALITY_INFILL;
         pictures = pictures || draws;
     }
     mock_batch mock;
@@ -161,6 +162,7 @@ bool cm3_demand_caches(const cm3_lm_config *config, cm3_dtype kv, int64_t image_
     bool shares = d->candidates > 1;
     size_t prompt = 0, own, unconditional = 0, pictures = 0;
     int64_t positions = picture_positions(d, image_tokens);
+    if (d->modality == CM3_MODALITY_INFILL) image_tokens = d->capacity - d->prompt;
     bool fits = cm3_cache_size(config, kv, d->capacity - (shares ? d->prompt : 0), &own) &&
                 (!shares || cm3_cache_size(config, kv, d->prompt, &prompt)) &&
                 (!d->unconditional || cm3_cache_size(config, kv, d->unconditional + image_tokens, &unconditional)) &&
@@ -179,7 +181,7 @@ static cm3_status too_long(const cm3_model *model, int64_t prompt, int64_t neede
 cm3_status cm3_demand_capacity(const cm3_model *model, const cm3_generate_options *options, int64_t image_tokens,
                                int64_t prompt, int64_t *capacity) {
     int64_t context = model->lm->config.max_positions;
-    bool image = options->modality == CM3_MODALITY_IMAGE;
+    bool image = options->modality == CM3_MODALITY_IMAGE || (options->modality == CM3_MODALITY_INFILL && image_tokens);
     if (image ? prompt + image_tokens > context : prompt >= context) {
         return too_long(model, prompt, prompt + (image ? image_tokens : 1));
     }

@@ -30,7 +30,8 @@ cm3_status cm3_demand_measure(cm3_model *model, const cm3_vocabulary *vocabulary
 
 /** Whether a request has guidance's streams. */
 static inline bool cm3_is_guided(const cm3_generate_options *options) {
-    bool draws = options->modality == CM3_MODALITY_IMAGE || options->modality == CM3_MODALITY_INTERLEAVED;
+    bool draws = options->modality == CM3_MODALITY_IMAGE || options->modality == CM3_MODALITY_INTERLEAVED ||
+                 options->modality == CM3_MODALITY_INFILL;
     return draws && (options->guidance_scale != 1 || options->contrast_alpha > 0);
 }
 /** Tokens of the prompt that guidance by pictures knows; 0: there is no such guidance, as no pictures come before. */
@@ -41,7 +42,8 @@ int64_t cm3_demand_pictures(const cm3_special_tokens *special, const cm3_generat
 bool cm3_demand_caches(const cm3_lm_config *config, cm3_dtype kv, int64_t image_tokens, const cm3_demand *demand,
                        size_t *bytes);
 
-/** Positions that a candidate needs: its prompt and what may follow. Errors: TOO_LONG. */
+/** Positions that a candidate needs: its prompt and what may follow. `image_tokens`: of an image; of INFILL all that its
+ * holes take, 0 where that is not known. Errors: TOO_LONG. */
 cm3_status cm3_demand_capacity(const cm3_model *model, const cm3_generate_options *options, int64_t image_tokens,
                                int64_t prompt, int64_t *capacity);
 

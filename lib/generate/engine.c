@@ -213,7 +213,7 @@ static int64_t gather_request(cm3_batch *batch, cm3_request *request, int64_t ro
         cm3_candidate *candidate = &request->candidates[i];
         if (candidate->ended) continue;
         if (request->started) cm3_batch_add(batch, &candidate->conditional, INT64_MAX);
-        if (!candidate->in_image && !candidate->closing) *images = false;
+        if (!candidate->in_image && !candidate->closing && candidate->forced < 0) *images = false;
     }
     for (int32_t i = 0; i < request->options.candidates; i++) {
         cm3_candidate *candidate = &request->candidates[i];

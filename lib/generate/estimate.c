@@ -36,7 +36,14 @@ static cm3_status measure(estimate_call *call, const cm3_vocabulary *vocabulary,
                          .pictures = chatty ? 2 : third ? call->prompt : 0,
                          .candidates = o->candidates,
                          .modality = o->modality};
-    CM3_TRY(cm3_demand_capacity(model, o, vocabulary->image_tokens, demand.prompt, &demand.capacity));
+    int64_t tokens = vocabulary->image_tokens, left = model->lm->config.max_positions - demand.prompt;
+    /* Which holes there will be is not known: at most a picture, a sentinel and an end in each of its rows. */
+    if (o->modality == CM3_MODALITY_INFILL) {
+        tokens += tokens ? 2 * cm3_vq_grid(model->tokenizer->vq) : 0;
+        if (tokens > left && left > 0) tokens = left;
+        if (o->guidance_scale != 1) demand.unconditional = demand.prompt;
+    }
+    CM3_TRY(cm3_demand_capacity(model, o, tokens, demand.prompt, &demand.capacity));
     cm3_scratch scratch;
     CM3_TRY(cm3_demand_measure(model, vocabulary, measuring, &demand, 1, &scratch));
     cm3_dtype kv = cm3_request_kv(o);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "generate/demand.h"
+#include "generate/infill.h"
 
 /* Events that may wait before memory is asked for again. */
 #define MOST_EVENTS 4096
@@ -24,13 +25,16 @@ static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabular
                            .encode_flags = request->options.encode_flags};
     bool image = request->options.modality == CM3_MODALITY_IMAGE;
     const cm3_prompt_form form = {.image_follows = image, .end_turn = request->options.end_turn != 0};
-    CM3_TRY(cm3_prompt_tokens(&encoder, request->prompt, form, &request->prompt_ids));
-    int64_t tokens = vocabulary->image_tokens, prompt = (int64_t)request->prompt_ids.count;
+    bool infill = request->options.modality == CM3_MODALITY_INFILL;
+    CM3_TRY(infill ? cm3_infill_prompt(request, &encoder)
+                   : cm3_prompt_tokens(&encoder, request->prompt, form, &request->prompt_ids));
+    int64_t tokens = infill ? cm3_infill_tokens(&request->holes) : vocabulary->image_tokens;
+    int64_t prompt = (int64_t)request->prompt_ids.count;
     CM3_TRY(cm3_demand_capacity(request->model, &request->options, tokens, prompt, &request->capacity));
     int64_t left = request->options.max_tokens ? request->options.max_tokens : request->capacity - prompt;
     request->total_tokens = (uint64_t)request->options.candidates * (uint64_t)(image ? tokens : left);
     request->timings.prompt_tokens = (uint64_t)prompt;
-    if (!cm3_is_guided(&request->options)) return CM3_OK;
+    if (infill || !cm3_is_guided(&request->options)) return CM3_OK;
     request->picture_ids = cm3_demand_pictures(&tokenizer->special, &request->options, &request->prompt_ids);
     if (request->picture_prompt) {
         CM3_TRY(cm3_prompt_tokens(&encoder, request->picture_prompt, form, &request->picture_prompt_ids));
@@ -60,9 +64,12 @@ static cm3_status open_candidate(cm3_request *request, cm3_candidate *candidate,
     int64_t prompt = (int64_t)request->prompt_ids.count, image = vocabulary->image_tokens;
     candidate->in_image = request->options.modality == CM3_MODALITY_IMAGE;
     candidate->prompt_count = request->prompt_ids.count;
+    candidate->forced = -1;
     CM3_TRY(cm3_ids_reserve(context, &candidate->history, (size_t)request->capacity + 1));
     CM3_TRY(copy_ids(context, &candidate->history, &request->prompt_ids));
     CM3_TRY(cm3_ids_reserve(context, &candidate->codes, (size_t)image));
+    bool infill = request->options.modality == CM3_MODALITY_INFILL;
+    if (infill) CM3_TRY(cm3_infill_begin(request, candidate));
     bool shares = request->prompt_stream.cache != NULL;
     CM3_TRY(cm3_cache_create(context, config, kv, request->capacity - (shares ? prompt : 0),
                              &candidate->conditional.cache));
@@ -70,7 +77,7 @@ static cm3_status open_candidate(cm3_request *request, cm3_candidate *candidate,
     CM3_TRY(cm3_ids_reserve(context, &candidate->conditional.pending, shares ? 4 : (size_t)prompt + 4));
     if (!request->unconditional_ids.count) return CM3_OK;
     /* It knows its own prompt and the picture being made, nothing else. */
-    int64_t room = (int64_t)request->unconditional_ids.count + image;
+    int64_t room = (int64_t)request->unconditional_ids.count + (infill ? request->capacity - prompt : image);
     CM3_TRY(cm3_cache_create(context, config, kv, room, &candidate->unconditional.cache));
     CM3_TRY(cm3_ids_reserve(context, &candidate->unconditional.pending, request->unconditional_ids.count + 4));
     if (!request->picture_ids) return CM3_OK;

@@ -49,7 +49,8 @@ static cm3_status check_pictures(cm3_model *model, const cm3_generate_options *o
     if (o->modality == CM3_MODALITY_IMAGE && !vq) {
         return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED, "the model has no image tokenizer to draw with");
     }
-    bool draws = o->modality == CM3_MODALITY_IMAGE || o->modality == CM3_MODALITY_INTERLEAVED;
+    bool draws = o->modality == CM3_MODALITY_IMAGE || o->modality == CM3_MODALITY_INTERLEAVED ||
+                 o->modality == CM3_MODALITY_INFILL;
     if (draws && vq && !vq->has_decoder && !o->codes_only) {
         return cm3_fail(model->context, CM3_ERROR_UNSUPPORTED,
                         "the model's image tokenizer has no decoder: it reads pictures and draws none");
@@ -62,7 +63,7 @@ static cm3_status check_options(cm3_model *model, const cm3_generate_options *o)
         bool fits;
         const char *rule;
     } rules[] = {
-        {o->modality >= CM3_MODALITY_IMAGE && o->modality <= CM3_MODALITY_FREE, "modality is none of the four"},
+        {o->modality >= CM3_MODALITY_IMAGE && o->modality <= CM3_MODALITY_INFILL, "modality is none of the five"},
         {o->candidates >= 1 && o->candidates <= 64, "candidates must be 1..64"},
         {o->guidance_scale >= 0 && o->guidance_scale <= 100, "guidance_scale must be 0..100"},
         {o->temperature >= 0 && o->temperature <= 100, "temperature must be 0..100"},
@@ -120,6 +121,7 @@ static void release(cm3_request *request) {
     cm3_ids_clear(context, &request->unconditional_ids);
     cm3_ids_clear(context, &request->picture_prompt_ids);
     cm3_ids_clear(context, &request->stops);
+    cm3_free(context, request->holes.codes);
     cm3_document_destroy(request->prompt);
     cm3_document_destroy(request->picture_prompt);
     cm3_sampler_destroy(request->sampler);

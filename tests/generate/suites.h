@@ -12,5 +12,6 @@ Suite *running_suite(void);
 Suite *texts_suite(void);
 Suite *memory_suite(void);
 Suite *mixing_suite(void);
+Suite *infill_suite(void);
 
 #endif

@@ -101,7 +101,7 @@ START_TEST(options) {
     refuse(&o, #field)
     REFUSE(struct_size, 3);
     REFUSE(modality, (cm3_modality)0);
-    REFUSE(modality, (cm3_modality)5);
+    REFUSE(modality, (cm3_modality)6);
     REFUSE(candidates, 0);
     REFUSE(candidates, 65);
     REFUSE(candidates, -1);

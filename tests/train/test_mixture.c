@@ -170,14 +170,21 @@ END_TEST
 START_TEST(what_is_learned) {
     run.lm.answers_only = _i;
     run.lm.mixture = "{\"ask\": 1}";
+    /* Validation: the loader's thread reads ahead in the other data. */
+    const char *validation[] = {test_path(&fixture, "questions.tar")};
+    test_single_shard(&fixture, validation[0], "1.json",
+                      "{\"codes\": [1, 2, 3, 4], \"examples\": [{\"task\": \"ask\", \"question\": \"what colour\", "
+                      "\"answer\": \"red\"}, {\"task\": \"ask\", \"question\": \"how\", \"answer\": \"white ball\"}]}");
+    run.options.validation = validation;
+    run.options.validation_count = 1;
     cm3_trainer *trainer = test_lm_trainer(&fixture, &run);
     cm3_lm_run *own = cm3_lm_run_of(trainer);
     const cm3_special_tokens *special = &own->tokenizer->special;
     for (uint64_t position = 0; position < 20; position++) {
         const float *weights;
         uint64_t documents;
-        test_ok(&fixture, cm3_lm_make_unit(trainer, trainer->data, position, &own->scratch[0], &weights, &documents));
-        const cm3_ids *unit = &own->scratch[0].unit;
+        test_ok(&fixture, cm3_lm_make_unit(trainer, trainer->validation, position, &own->scratch[1], &weights, &documents));
+        const cm3_ids *unit = &own->scratch[1].unit;
         ck_assert_uint_eq(documents, 1);
         size_t breaks = 0;
         for (size_t i = 0; i < unit->count; i++) {
