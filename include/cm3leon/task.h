@@ -35,6 +35,8 @@ typedef struct cm3_task_value {
     cm3_image *image;
     const int32_t *codes;
     size_t code_count;
+    const cm3_box *boxes; /**< of an image of which boxes are asked for; NULL: none, and it is whole */
+    size_t box_count;
 } cm3_task_value;
 
 /** What a task's document asks for. */
@@ -48,9 +50,10 @@ typedef struct cm3_task_form {
 
 /**
  * Builds the prompt of a task: all elements but the answer, which is left out at the end, or is mask 0 in its place and
- * once more at the end, so that a text that is generated is the span; an image of which a box is asked for is whole. Of
- * several patterns the first is taken. *document is the caller's; `form` may be NULL. Errors: NOT_FOUND (no such task;
- * a value that the task names is not given), INVALID_ARGUMENT, NO_MEMORY.
+ * once more at the end, so that a text that is generated is the span; an image of which a box is asked for has
+ * its value's boxes for holes (CM3_MODALITY_INFILL). Of several patterns the first is taken. *document is the caller's;
+ * `form` may be NULL. Errors: NOT_FOUND (no such task; a value that the task names is not given), INVALID_ARGUMENT,
+ * NO_MEMORY.
  */
 CM3_API cm3_status cm3_task_document(const cm3_tasks *tasks, const char *task, const cm3_task_value *values,
                                      size_t value_count, cm3_document **document, cm3_task_form *form);

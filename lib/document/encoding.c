@@ -110,7 +110,8 @@ static cm3_status push_holes(const cm3_encoder *encoder, const cm3_segment_data 
                         "a picture with holes is for CM3_MODALITY_INFILL alone");
     }
     if (!encoder->vq) {
-        return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED, "the model has no image tokenizer to read pictures with");
+        return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED,
+                        "the model has no image tokenizer to read pictures with");
     }
     CM3_TRY(read_codes(encoder, segment));
     int32_t grid = cm3_vq_grid(encoder->vq), count = cm3_vq_tokens(encoder->vq);
@@ -154,8 +155,10 @@ static cm3_status push_sentinel(const cm3_encoder *encoder, int32_t number, cm3_
 static cm3_status push_mask(const cm3_encoder *encoder, int32_t number, cm3_ids *ids) {
     if (!encoder->holes) return push_sentinel(encoder, number, ids);
     if (number == encoder->holes->count) return add_hole(encoder, (cm3_hole){-1, 0}, ids);
-    return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "mask %d is where mask %d should be: they are counted as "
-                    "they stand, holes of pictures too", number, encoder->holes->count);
+    return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT,
+                    "mask %d is where mask %d should be: they are counted as "
+                    "they stand, holes of pictures too",
+                    number, encoder->holes->count);
 }
 
 static cm3_status push_ids(const cm3_encoder *encoder, const cm3_segment_data *segment, cm3_ids *ids) {

@@ -30,7 +30,7 @@ typedef struct cm3_encoder {
     const cm3_vq *vq;                          /**< NULL: images must come as codes */
     const cm3_hf_preprocessing *preprocessing; /**< NULL: pixels as Meta has them */
     uint32_t encode_flags;                     /**< cm3_encode_flags, for texts */
-    cm3_holes *holes; /**< NULL: documents have none. Filled in; codes that are there already are the picture's */
+    cm3_holes *holes;  /**< NULL: documents have none. Filled in; codes that are there already are the picture's */
     bool without_text; /**< segments of text are left out */
 } cm3_encoder;
 

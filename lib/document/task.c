@@ -342,6 +342,9 @@ static cm3_status add_piece(cm3_document *document, const cm3_task *task, const 
     if (!value || (!value->image && !value->codes)) {
         return no_value(document->context, task, piece->image, strlen(piece->image));
     }
+    if (piece->box && value->boxes) {
+        return cm3_document_add_image_holes(document, value->image, value->boxes, value->box_count);
+    }
     return cm3_document_add_picture(document, value->image, value->codes, value->code_count);
 }
 

@@ -33,7 +33,9 @@ static cm3_status measure(estimate_call *call, const cm3_vocabulary *vocabulary,
     bool third = cm3_is_guided(o) && o->picture_prompt; /* at most as long as the prompt, mostly nearly so */
     cm3_demand demand = {.prompt = call->prompt,
                          .unconditional = cm3_is_guided(o) ? cm3_unconditional_count(special) : 0,
-                         .pictures = chatty ? 2 : third ? call->prompt : 0,
+                         .pictures = chatty  ? 2
+                                     : third ? call->prompt
+                                             : 0,
                          .candidates = o->candidates,
                          .modality = o->modality};
     int64_t tokens = vocabulary->image_tokens, left = model->lm->config.max_positions - demand.prompt;

@@ -58,7 +58,7 @@ struct cm3_request {
     cm3_document *prompt;         /**< until it is tokenised on the compute thread */
     cm3_document *picture_prompt; /**< likewise; NULL where the third stream, if any, is the prompt's pictures */
     cm3_ids prompt_ids, unconditional_ids, picture_prompt_ids, stops;
-    cm3_holes holes; /**< of CM3_MODALITY_INFILL */
+    cm3_holes holes;          /**< of CM3_MODALITY_INFILL */
     int64_t picture_ids;      /**< tokens of the prompt that guidance by pictures knows; 0: there is none */
     int64_t capacity;         /**< positions of a candidate, its prompt included */
     cm3_stream prompt_stream; /**< of several candidates: their prompt, which is read once and kept once */

@@ -165,7 +165,7 @@ expect 1 "UTF-8" "$cm3" generate -m "$model" -p $'a\xff' -q
 
 # --- tasks (the words are what a model makes of them; here only that they come)
 "$cm3" generate -m "$model" -p "$prompt" -o scene.png --seed 1 -q >out
-for part in caption ask edit segment infill-text; do
+for part in caption ask edit segment infill infill-text; do
     expect 0 "Usage: cm3 $part" "$cm3" $part --help
     expect 2 "-m MODEL is missing" "$cm3" $part scene.png
 done
@@ -178,6 +178,17 @@ expect 0 "edited.png" "$cm3" edit -m "$model" scene.png "make the circle blue" -
 expect 0 "classes-1.png" "$cm3" segment -m "$model" scene.png -o classes.png -n 2
 expect 2 "-o FILE is missing" "$cm3" segment -m "$model" scene.png
 expect 2 "its text where one belongs" "$cm3" ask -m "$model" scene.png
+expect 0 "filled.png" "$cm3" infill -m "$model" scene.png --box 0.5,0.5,0.3,0.3 -o filled.png
+expect 0 "told.png" "$cm3" infill -m "$model" scene.png "$prompt" --box 0.1,0.1,0.3,0.3 0.6,0.6,0.2,0.2 -o told.png
+expect 0 "told.png" "$cm3" infill -m "$model" scene.png -p "$prompt" --box 0.1,0.1,0.3,0.3 -o told.png
+expect 2 "--box X,Y,W,H is missing" "$cm3" infill -m "$model" scene.png -o filled.png
+expect 1 "is not X,Y,W,H" "$cm3" infill -m "$model" scene.png --box 1,2,3 -o filled.png
+expect 1 "nothing to fill in" "$cm3" infill -m "$model" scene.png --box 2,2,1,1 -o filled.png
+printf '{"image": "scene.png"}\n' >half.jsonl
+printf '{"image": "scene.png", "box": [0.1, 0.1, 0.2, 0.2]}\n{"image": "scene.png", "box": [0, 0, 1, 1], "text": "x"}\n' >holes.jsonl
+expect 0 "" "$cm3" infill -m "$model" --batch holes.jsonl --out-dir holes
+holds "two are filled" bash -c '[ "$(ls holes | tr "\n" " ")" = "0000.png 0001.png " ]'
+expect 1 '"box": [x, y, w, h]' "$cm3" infill -m "$model" --batch half.jsonl --out-dir holes
 expect 1 "nowhere.png" "$cm3" caption -m "$model" nowhere.png
 printf '{"image": "scene.png", "text": "make the circle blue"}\n\n{"image": "none.png", "text": "x"}\n{"image": "scene.png", "text": "remove it"}\n' >edits.jsonl
 expect 1 "request 2 failed" "$cm3" edit -m "$model" --batch edits.jsonl --out-dir edits

@@ -255,7 +255,8 @@ START_TEST(three_streams) {
         int best = 0;
         double most = -INFINITY;
         for (int i = 0; i < TINY_CODES; i++) {
-            double u = (double)own[1][i], p = (double)own[2][i], mixed = u + 1.4 * (p - u) + 3 * ((double)own[0][i] - p);
+            double u = (double)own[1][i], p = (double)own[2][i],
+                   mixed = u + 1.4 * (p - u) + 3 * ((double)own[0][i] - p);
             if (mixed > most) most = mixed, best = i;
         }
         equal += d.tokens[0][t] == IMAGE + best;

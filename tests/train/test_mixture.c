@@ -183,7 +183,8 @@ START_TEST(what_is_learned) {
     for (uint64_t position = 0; position < 20; position++) {
         const float *weights;
         uint64_t documents;
-        test_ok(&fixture, cm3_lm_make_unit(trainer, trainer->validation, position, &own->scratch[1], &weights, &documents));
+        test_ok(&fixture,
+                cm3_lm_make_unit(trainer, trainer->validation, position, &own->scratch[1], &weights, &documents));
         const cm3_ids *unit = &own->scratch[1].unit;
         ck_assert_uint_eq(documents, 1);
         size_t breaks = 0;

@@ -103,6 +103,7 @@ int cm3_command_caption(int argc, char **argv);
 int cm3_command_ask(int argc, char **argv);
 int cm3_command_edit(int argc, char **argv);
 int cm3_command_segment(int argc, char **argv);
+int cm3_command_infill(int argc, char **argv);
 int cm3_command_infill_text(int argc, char **argv);
 int cm3_command_train(int argc, char **argv);
 int cm3_command_info(int argc, char **argv);

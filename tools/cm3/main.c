@@ -13,6 +13,7 @@ static const struct {
     {"ask", "answer a question about a picture", cm3_command_ask},
     {"edit", "change a picture as it is told", cm3_command_edit},
     {"segment", "draw each object of a picture in the colour of its class", cm3_command_segment},
+    {"infill", "draw anew what a box of a picture hides", cm3_command_infill},
     {"infill-text", "find the words that are missing in a caption", cm3_command_infill_text},
 #ifdef CM3_WITH_TRAIN
     {"train", "train a text tokenizer, an image tokenizer or a language model", cm3_command_train},

@@ -1,4 +1,4 @@
-/* cm3 caption, ask, edit, segment, infill-text: a picture, perhaps a text, and what the model makes of them. */
+/* cm3 caption, ask, edit, segment, infill, infill-text: a picture, perhaps a text, and what the model makes of them. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -22,6 +22,8 @@ static const task_kind kinds[] = {
      "changes a picture as it is told"},
     {"segment", "segment", "image", NULL, true, "cm3 segment -m MODEL IMAGE -o OUT.png",
      "draws each object in the colour of its class"},
+    {"infill", "infill-image", "image", "caption", true, "cm3 infill -m MODEL IMAGE [CAPTION] --box X,Y,W,H -o OUT",
+     "draws anew what a box of a picture hides; all else stays as it is"},
     {"infill-text", "infill-text", "image", "text", false,
      "cm3 infill-text -m MODEL IMAGE \"a large [mask] at the top\"",
      "finds the words that are missing in a picture's caption"},
@@ -37,7 +39,11 @@ static const char options_text[] =
     "  --temperature T      0 takes the likeliest (of one text 0, else 0.3)\n"
     "  --guidance S         of pictures: how closely they follow the text, or what else is given (1.5)\n"
     "  --image-guidance S   of edits: how closely they follow the picture (1.2)\n"
-    "  --batch FILE         a line a request: {\"image\": path, \"text\": ...}; paths relative to the file\n"
+    "  --box X,Y,W,H...     of infill: in fractions of the picture's sides, from its top left corner\n"
+    "  -p, --prompt TEXT    the text, instead of behind the picture\n"
+    "  --batch FILE         a line a request: {\"image\": path, \"text\": ..., \"box\": [x, y, w, h]}; paths relative "
+    "to the\n"
+    "                       file\n"
     "  --out-dir DIR        for --batch of pictures: 0000.png, 0001.png ...; line i is drawn with seed SEED + i\n"
     "  --tasks FILE         templates of documents (the library's own)\n"
     "  --threads N          (one a core)\n"
@@ -45,8 +51,8 @@ static const char options_text[] =
     "  -q, --quiet          no progress\n";
 
 typedef struct task_arguments {
-    const char *model, *output, *batch, *out_dir, *tasks;
-    cm3_list words;
+    const char *model, *output, *batch, *out_dir, *tasks, *prompt;
+    cm3_list words, boxes;
     uint64_t seed;
     int64_t count, threads;
     double temperature, guidance, image_guidance;
@@ -56,6 +62,8 @@ typedef struct task_arguments {
 /** What is asked for: a line of a batch, or the command's words. Freed by clear_query(). */
 typedef struct task_query {
     char *image, *text;
+    cm3_box boxes[16];
+    size_t box_count;
 } task_query;
 
 typedef struct task_run {
@@ -88,6 +96,28 @@ static char *path_beside(const char *beside, const char *name) {
     return path;
 }
 
+static bool is_infill(const task_run *run) {
+    return !strcmp(run->kind->task, "infill-image");
+}
+
+/** A caption is not wanted where a picture is filled in. */
+static bool wants_text(const task_run *run) {
+    return run->kind->text && !is_infill(run);
+}
+
+/** "box": four numbers. */
+static bool read_json_box(const json_t *list, task_query *query) {
+    cm3_box *box = &query->boxes[0];
+    float *const parts[] = {&box->x, &box->y, &box->width, &box->height};
+    if (json_array_size(list) != 4) return false;
+    for (size_t i = 0; i < 4; i++) {
+        if (!json_is_number(json_array_get(list, i))) return false;
+        *parts[i] = (float)json_number_value(json_array_get(list, i));
+    }
+    query->box_count = 1;
+    return true;
+}
+
 /** One line of a batch. False after saying what is wrong. */
 static bool read_query(const task_run *run, size_t number, const char *line, size_t size, task_query *query) {
     const char *file = run->arguments->batch;
@@ -99,8 +129,12 @@ static bool read_query(const task_run *run, size_t number, const char *line, siz
     }
     const char *image = json_string_value(json_object_get(json, "image")),
                *text = json_string_value(json_object_get(json, "text"));
-    bool fits = image && (text || !run->kind->text);
-    if (!fits) cm3_say("%s:%zu: an object with \"image\"%s", file, number, run->kind->text ? " and \"text\"" : "");
+    bool boxed = !is_infill(run) || read_json_box(json_object_get(json, "box"), query);
+    bool fits = image && (text || !wants_text(run)) && boxed;
+    if (!fits) {
+        cm3_say("%s:%zu: an object with \"image\"%s%s is wanted", file, number, wants_text(run) ? " and \"text\"" : "",
+                is_infill(run) ? " and \"box\": [x, y, w, h]" : "");
+    }
     if (fits) {
         query->image = path_beside(file, image);
         query->text = strdup(text ? text : "");
@@ -125,7 +159,7 @@ static bool read_batch(task_run *run) {
         good = grown != NULL;
         if (!grown) break;
         run->queries = grown;
-        grown[run->count] = (task_query){NULL, NULL};
+        grown[run->count] = (task_query){.image = NULL};
         good = read_query(run, number, line, (size_t)size, &grown[run->count++]);
     }
     free(line);
@@ -134,14 +168,29 @@ static bool read_batch(task_run *run) {
     return good && run->count;
 }
 
+static bool read_boxes(const task_run *run, task_query *query) {
+    const cm3_list *list = &run->arguments->boxes;
+    for (size_t i = 0; i < list->count; i++) {
+        cm3_box *box = &query->boxes[i];
+        char more;
+        if (sscanf(list->items[i], "%f,%f,%f,%f%c", &box->x, &box->y, &box->width, &box->height, &more) != 4) {
+            cm3_say("--box: '%s' is not X,Y,W,H", list->items[i]);
+            return false;
+        }
+    }
+    query->box_count = list->count;
+    return true;
+}
+
 static bool read_words(task_run *run) {
     const cm3_list *words = &run->arguments->words;
     run->queries = calloc(1, sizeof *run->queries);
     if (!run->queries) return false;
     run->count = 1;
     run->queries[0].image = strdup(words->items[0]);
-    run->queries[0].text = strdup(words->count > 1 ? words->items[1] : "");
-    return run->queries[0].image && run->queries[0].text;
+    const char *prompt = run->arguments->prompt;
+    run->queries[0].text = strdup(prompt ? prompt : words->count > 1 ? words->items[1] : "");
+    return run->queries[0].image && run->queries[0].text && read_boxes(run, &run->queries[0]);
 }
 
 /* --- answers -------------------------------------------------------------------------------------------------------
@@ -162,7 +211,10 @@ static bool part_at_mask(const char *text, char **before, const char **after) {
 /** The task's document, and, of a picture that is drawn, what guidance's third stream knows. */
 static cm3_status build(const task_run *run, const task_query *query, cm3_image *image, cm3_document **document,
                         cm3_document **pictures) {
-    cm3_task_value values[] = {{.name = run->kind->image, .image = image},
+    cm3_task_value values[] = {{.name = run->kind->image,
+                                .image = image,
+                                .boxes = query->box_count ? query->boxes : NULL,
+                                .box_count = query->box_count},
                                {.name = run->kind->text ? run->kind->text : "", .text = query->text},
                                {.name = "before"},
                                {.name = "after"}};
@@ -175,7 +227,7 @@ static cm3_status build(const task_run *run, const task_query *query, cm3_image 
         values[2].text = before;
     }
     cm3_status status = cm3_task_document(run->tasks, run->kind->task, values, 4, document, NULL);
-    if (status == CM3_OK && run->kind->draws && run->kind->text) {
+    if (status == CM3_OK && run->kind->draws && wants_text(run)) {
         status = cm3_task_picture_prompt(run->tasks, run->kind->task, values, 4, pictures);
     }
     if (status != CM3_OK) cm3_failed(run->context, status);
@@ -273,7 +325,8 @@ static cm3_status answer(const task_run *run, size_t index, const task_query *qu
     cm3_document *document = NULL, *pictures = NULL, *result = NULL;
     cm3_generate_options options;
     cm3_generate_options_init(&options);
-    options.modality = run->kind->draws ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT;
+    options.modality = is_infill(run) ? CM3_MODALITY_INFILL : run->kind->draws ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT;
+    if (is_infill(run) && !*query->text) options.guidance_scale = 1; /* there is no caption to be followed */
     options.candidates = (int32_t)a->count;
     options.seed = a->seed + index ? a->seed + index : 1;
     if (a->guidance >= 0) options.guidance_scale = (float)a->guidance;
@@ -340,11 +393,17 @@ static bool is_picture(const char *path) {
 }
 
 static bool check(const task_kind *kind, const task_arguments *a) {
-    size_t words = 1 + (kind->text != NULL);
+    size_t words = 1 + (kind->text && !a->prompt);
+    bool infill = !strcmp(kind->command, "infill");
+    if (infill) words = a->words.count == 2 && !a->prompt ? 2 : 1; /* a caption may be left out */
     const char *wrong = !a->model                    ? "-m MODEL is missing"
                         : a->batch && a->words.count ? "--batch takes no picture beside it"
                         : !a->batch && a->words.count != words
                             ? "a picture is wanted, and its text where one belongs to it"
+                        : a->prompt && (a->batch || !kind->text)    ? "-p goes with one picture whose task has a text"
+                        : infill && !a->batch && !a->boxes.count    ? "--box X,Y,W,H is missing"
+                        : a->boxes.count && (a->batch || !infill)   ? "--box goes with one picture of infill"
+                        : a->boxes.count > 16                       ? "at most 16 boxes"
                         : kind->draws && a->batch && !a->out_dir    ? "--batch wants --out-dir DIR"
                         : kind->draws && !a->batch && !a->output    ? "-o FILE is missing"
                         : a->output && !is_picture(a->output)       ? "-o FILE must end in .jpg, .jpeg or .png"
@@ -368,6 +427,8 @@ static int command(const char *name, int argc, char **argv) {
         {"--prompts", NULL, CM3_OPTION_TEXT, &a.batch, 0, 0},
         {"--out-dir", NULL, CM3_OPTION_TEXT, &a.out_dir, 0, 0},
         {"--tasks", NULL, CM3_OPTION_TEXT, &a.tasks, 0, 0},
+        {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},
+        {"--box", NULL, CM3_OPTION_LIST, &a.boxes, 0, 0},
         {"--count", "-n", CM3_OPTION_INT, &a.count, 1, 64},
         {"--seed", NULL, CM3_OPTION_SEED, &a.seed, 0, 0},
         {"--temperature", NULL, CM3_OPTION_NUMBER, &a.temperature, 0, 100},
@@ -398,6 +459,9 @@ int cm3_command_edit(int argc, char **argv) {
 }
 int cm3_command_segment(int argc, char **argv) {
     return command("segment", argc, argv);
+}
+int cm3_command_infill(int argc, char **argv) {
+    return command("infill", argc, argv);
 }
 int cm3_command_infill_text(int argc, char **argv) {
     return command("infill-text", argc, argv);
