@@ -212,7 +212,7 @@ static cm3_status fill(cm3_context *context, const cm3_task *task, const char *p
             length = strlen(from);
         }
         CM3_TRY(cm3_grow(context, text, &capacity, *size + length, 1, "text of a task"));
-        memcpy(*text + *size, from, length);
+        if (length) memcpy(*text + *size, from, length);
         *size += length;
     }
     return CM3_OK;
