@@ -14,8 +14,8 @@ tasks=200000           # records of all other tasks
 pictures=60000         # pictures for the image tokenizer
 vq_steps=7500
 lm_steps=13000
-cm3_steps=14000        # on from there, with spans moved to the end
-tune_steps=30000       # and from there, on tasks
+cm3_steps=4000         # on from there, with spans moved to the end
+tune_steps=16000       # and from there, on tasks
 mixture='{"generate": 4, "caption": 1, "ask": 1.5, "edit": 2.5, "segment": 1, "layout": 1, "outline": 0.7, "infill-image": 1.3, "infill-text": 0.7}'
 heldout=1000
 judged=300             # prompts of each kind
@@ -146,11 +146,11 @@ stage_cm3() {
         --weight-decay 0.1 --weight-average 0.998 --save-every $save_every -o cm3.cm3
 }
 
-# On tasks; all of a document is learned.
+# On tasks; only what answers is learned: what a picture in the question looks like was learned before.
 stage_tune() {
     [ ! -f toybox.cm3 ] || return 0
     "$cm3" train sft --init cm3.cm3 --data 'codes/*/*.tar' --validation 'codes-tasks-heldout/*.tar' --run tune-run --mixture "$mixture" \
-        --masking none --steps $tune_steps --batch-size 2 --block-size 2048 --lr 0.0015 --warmup 200 --beta2 0.99 \
+        --answers-only --masking none --steps $tune_steps --batch-size 2 --block-size 2048 --lr 0.0015 --warmup 200 --beta2 0.99 \
         --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 --save-every $save_every -o toybox.cm3
 }
 

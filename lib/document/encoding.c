@@ -2,7 +2,7 @@
 #include "document/encoding.h"
 
 #include "base/status.h"
-#include "document/segments.h"
+#include "document/hidden.h"
 
 void cm3_ids_clear(cm3_context *context, cm3_ids *ids) {
     cm3_free(context, ids->ids);
@@ -74,23 +74,6 @@ static cm3_status add_hole(const cm3_encoder *encoder, cm3_hole hole, cm3_ids *i
     return cm3_ids_push(encoder->context, ids, encoder->special->sentinels[holes->count++]);
 }
 
-/** Whether a token's square is touched by a box, of those in fractions of the picture, of which the tokenizer sees the
- * square in the middle. */
-static bool is_hidden(const cm3_segment_data *segment, int32_t x, int32_t y, int32_t grid) {
-    cm3_image_view view;
-    if (cm3_image_get_view(segment->image, &view) != CM3_OK) return false;
-    double side = view.width < view.height ? view.width : view.height, cell = side / grid;
-    double left = (view.width - side) / 2 + x * cell, top = (view.height - side) / 2 + y * cell, least = 1e-6 * side;
-    for (size_t i = 0; i < segment->box_count; i++) {
-        const cm3_box *b = &segment->boxes[i];
-        double x0 = (double)b->x * view.width, y0 = (double)b->y * view.height;
-        double x1 = x0 + (double)b->width * view.width, y1 = y0 + (double)b->height * view.height;
-        bool touches = x0 < left + cell - least && x1 > left + least && y0 < top + cell - least && y1 > top + least;
-        if (touches && x1 > x0 && y1 > y0) return true;
-    }
-    return false;
-}
-
 /** The picture's codes, where they are not known from an earlier pass. */
 static cm3_status read_codes(const cm3_encoder *encoder, const cm3_segment_data *segment) {
     cm3_holes *holes = encoder->holes;
@@ -100,7 +83,11 @@ static cm3_status read_codes(const cm3_encoder *encoder, const cm3_segment_data 
     holes->codes = cm3_calloc(encoder->context, (size_t)count, sizeof *holes->codes);
     if (!holes->codes) return cm3_fail_memory(encoder->context, (size_t)count * sizeof *holes->codes, "image codes");
     holes->image = segment->image;
-    return cm3_vq_encode_image(encoder->vq, segment->image, encoder->preprocessing, holes->codes);
+    cm3_image *known = NULL;
+    CM3_TRY(cm3_paint_over(encoder->context, segment, &known));
+    cm3_status status = cm3_vq_encode_image(encoder->vq, known, encoder->preprocessing, holes->codes);
+    cm3_image_destroy(known);
+    return status;
 }
 
 /** A picture's tokens, each run of hidden ones in a row a sentinel. */
@@ -117,7 +104,7 @@ static cm3_status push_holes(const cm3_encoder *encoder, const cm3_segment_data 
     int32_t grid = cm3_vq_grid(encoder->vq), count = cm3_vq_tokens(encoder->vq);
     for (int32_t i = 0; i < count;) {
         int32_t first = i;
-        while (i < count && i / grid == first / grid && is_hidden(segment, i % grid, i / grid, grid)) i++;
+        while (i < count && i / grid == first / grid && cm3_is_hidden(segment, i % grid, i / grid, grid)) i++;
         if (i > first) {
             CM3_TRY(add_hole(encoder, (cm3_hole){first, i - first}, ids));
         } else {

@@ -85,8 +85,11 @@ cm3_status cm3_open_model_with(cm3_context *context, const char *path, const cha
  * -------------------------------------------------------------------------------------- */
 
 /** Texts of a file (or "-"): a line is a JSON string or an object with "text"; blank lines count and say nothing. NULL
- * after saying why (also when interrupted); freed by cm3_lines_free(). */
-char **cm3_lines_read(const char *path, size_t *count);
+ * after saying why (also when interrupted); freed by cm3_lines_free(). `others` (may be NULL) gets as many paths, those
+ * under `key`, relative to the file's; NULL where a line has none; freed likewise. */
+char **cm3_lines_read(const char *path, const char *key, char ***others, size_t *count);
+/** `name` beside the file `beside`, unless it is absolute; freed by free(). NULL: out of memory. */
+char *cm3_path_beside(const char *beside, const char *name);
 void cm3_lines_free(char **lines, size_t count);
 /** A JSON list of ids or codes in a file (or "-"); not empty. NULL after saying why; freed by free(). */
 int32_t *cm3_ids_read(const char *path, size_t *count);
@@ -94,6 +97,15 @@ int32_t *cm3_ids_read(const char *path, size_t *count);
 bool cm3_write_npy(const char *path, const float *values, int rank, const size_t *shape);
 /** A text, such as a path, as a JSON string on standard output; its bytes stay as they are. */
 void cm3_print_json(const char *text);
+
+/* --- layout.c: pictures that say where things are
+ * ---------------------------------------------------------------------- */
+
+/**
+ * Which of the demo's tasks a picture is a layout for, "outline" or "layout" (a segmentation): outlines are thin lines
+ * without colour. *value is the name of the picture in it.
+ */
+const char *cm3_layout_task(const cm3_image *image, const char **value);
 
 /* --- the commands
  * ------------------------------------------------------------------------------------------------------ */

@@ -143,7 +143,7 @@ int cm3_command_embed(int argc, char **argv) {
         return CM3_EXIT_USAGE;
     }
     cm3_embed_job job = {.arguments = &a};
-    job.lines = a.texts ? cm3_lines_read(a.texts, &job.count) : read_paths(a.images, &job.count);
+    job.lines = a.texts ? cm3_lines_read(a.texts, NULL, NULL, &job.count) : read_paths(a.images, &job.count);
     if (!job.lines) return cm3_ended_early();
     job.context = cm3_open_context(a.threads);
     int code = job.context ? run(&job) : CM3_EXIT_FAILED;

@@ -23,17 +23,21 @@ static const char help_text[] =
     "      --head-rows FILE  rows of the output head (.safetensors), laid over the model's\n"
     "  -p, --prompt TEXT     the sentence; each <image> in it stands for a picture of --image\n"
     "      --image FILE...   pictures of the prompt\n"
+    "      --layout FILE     a picture of where things are, for models of the demo's tasks: a segmentation, or an "
+    "outline\n"
+    "                        (thin lines without colour)\n"
     "      --modality WHAT   image, text, or interleaved: text with pictures where the model begins one (image)\n"
     "      --chat            the prompt is a turn of a talk: its end is told to the model (Chameleon)\n"
     "  -o, --output FILE     .jpg, .jpeg or .png; of several pictures FILE-0, FILE-1 ...\n"
     "  -n, --count N         answers to the sentence, 1 to 64 (1)\n"
     "  --seed N              the same seed draws the same; without it one is picked and told\n"
-    "  --batch FILE          a line a sentence, a JSON string or {\"text\": ...}; --prompts is the same. - is standard "
-    "input\n"
+    "  --batch FILE          a line a sentence, a JSON string or {\"text\": ..., \"layout\": path beside FILE}; "
+    "--prompts is\n"
+    "                        the same. - is standard input\n"
     "  --out-dir DIR         for --batch: 0000.jpg, 0001.jpg ...; line i is drawn with seed SEED + i\n"
     "  --parallel N          sentences of a batch that are drawn together (8)\n"
     "  --guidance S          how closely the sentence is followed; 1 is off (1.5; Chameleon 3). Also --guidance-scale\n"
-    "  --image-guidance S    how closely pictures of the prompt are (Chameleon; 1.2)\n"
+    "  --image-guidance S    how closely pictures of the prompt are (Chameleon, and layouts; 1.2)\n"
     "  --contrast ALPHA      contrastive decoding in place of guidance: tokens at least ALPHA times as probable as "
     "the\n"
     "                        --contrast-k K-th (1); --contrast-last N: the last N of -n only (all)\n"
@@ -73,7 +77,8 @@ typedef struct cm3_generation {
     cm3_context *context;
     cm3_model *model;
     cm3_generate_options options;
-    char **lines;
+    char **lines, **layouts; /**< layouts: NULL, or a path for each line, NULL where it has none */
+    cm3_tasks *tasks;        /**< where there are layouts */
     size_t count;
     cm3_progress progress;
     cm3_job *jobs;
@@ -203,22 +208,40 @@ static void show_progress(cm3_generation *g) {
     cm3_progress_show(&g->progress, done + each * g->finished, each * g->count, note);
 }
 
+/** A prompt of a sentence and a layout, and what guidance's third stream knows: the layout alone. */
+static cm3_status prompt_of_layout(const cm3_generation *g, const char *path, const char *text, cm3_document **prompt,
+                                   cm3_document **pictures) {
+    cm3_image *layout = NULL;
+    cm3_status status = cm3_image_load(g->context, path, &layout);
+    if (status != CM3_OK) return status;
+    cm3_task_value values[] = {{.image = layout}, {.name = "caption", .text = text}};
+    const char *task = cm3_layout_task(layout, &values[0].name);
+    status = cm3_task_document(g->tasks, task, values, 2, prompt, NULL);
+    if (status == CM3_OK) status = cm3_task_picture_prompt(g->tasks, task, values, 2, pictures);
+    cm3_image_destroy(layout);
+    return status;
+}
+
+static cm3_status prompt_of_text(const cm3_generation *g, const char *text, cm3_document **prompt) {
+    cm3_status status = cm3_document_create(g->context, prompt);
+    if (status != CM3_OK) return status;
+    if (!g->arguments->images.count) return cm3_document_add_text(*prompt, text, SIZE_MAX);
+    return cm3_document_add_prompt(*prompt, text, g->images, g->arguments->images.count);
+}
+
 static cm3_status start(cm3_generation *g, cm3_job *job, size_t line) {
-    cm3_document *prompt = NULL;
-    cm3_status status = cm3_document_create(g->context, &prompt);
-    if (g->arguments->images.count) {
-        if (status == CM3_OK) {
-            status = cm3_document_add_prompt(prompt, g->lines[line], g->images, g->arguments->images.count);
-        }
-    } else if (status == CM3_OK) {
-        status = cm3_document_add_text(prompt, g->lines[line], SIZE_MAX);
-    }
+    cm3_document *prompt = NULL, *pictures = NULL;
+    const char *layout = g->layouts ? g->layouts[line] : NULL;
     cm3_generate_options options = g->options;
     options.seed += line;
     if (!options.seed) options.seed = 1; /* 0 would mean: pick one */
     *job = (cm3_job){.line = line};
+    cm3_status status = layout ? prompt_of_layout(g, layout, g->lines[line], &prompt, &pictures)
+                               : prompt_of_text(g, g->lines[line], &prompt);
+    options.picture_prompt = pictures;
     if (status == CM3_OK) status = cm3_request_start(g->model, prompt, &options, &job->request);
     cm3_document_destroy(prompt);
+    cm3_document_destroy(pictures);
     return status;
 }
 
@@ -307,6 +330,7 @@ static int generate(cm3_generation *g) {
     for (size_t i = 0; i < a->images.count && status == CM3_OK; i++) {
         status = cm3_image_load(g->context, a->images.items[i], &g->images[i]);
     }
+    if (g->layouts && status == CM3_OK) status = cm3_tasks_load(g->context, NULL, &g->tasks);
     if (status != CM3_OK) return cm3_failed(g->context, status);
     uint64_t seed = g->options.seed;
     if (!cm3_generate_read_options(g->model, a, &g->options, g->stops)) return CM3_EXIT_USAGE;
@@ -346,16 +370,19 @@ static bool check(const cm3_generate_arguments *a) {
                           : !!a->prompt + !!a->batch + !!a->ids > 1 ? "-p, --batch and --ids exclude each other"
                           : a->images.count > 64                    ? "at most 64 pictures can be in a prompt"
                           : a->ids && a->images.count               ? "--image goes with -p"
-                          : a->ids && a->count > 1                  ? "--ids goes with one answer"
-                          : a->batch && !a->out_dir                 ? "--batch wants --out-dir DIR"
-                          : a->batch && a->output                   ? "--batch wants --out-dir, not -o"
-                          : !a->batch && a->out_dir                 ? "--out-dir goes with --batch"
-                          : too_long(a->output)                     ? "-o FILE is too long"
-                          : too_long(a->out_dir)                    ? "--out-dir DIR is too long"
-                          : too_long(a->preview)                    ? "--preview DIR is too long"
-                          : !is_picture(a->output)                  ? "-o FILE must end in .jpg, .jpeg or .png"
-                          : !is_picture(a->sheet)                   ? "--sheet FILE must end in .jpg, .jpeg or .png"
-                                                                    : NULL;
+                          : a->layout && !a->prompt                 ? "--layout goes with -p; --batch has its own"
+                          : a->layout && (a->images.count || a->modality)
+                              ? "--layout goes without --image and --modality"
+                          : a->ids && a->count > 1  ? "--ids goes with one answer"
+                          : a->batch && !a->out_dir ? "--batch wants --out-dir DIR"
+                          : a->batch && a->output   ? "--batch wants --out-dir, not -o"
+                          : !a->batch && a->out_dir ? "--out-dir goes with --batch"
+                          : too_long(a->output)     ? "-o FILE is too long"
+                          : too_long(a->out_dir)    ? "--out-dir DIR is too long"
+                          : too_long(a->preview)    ? "--preview DIR is too long"
+                          : !is_picture(a->output)  ? "-o FILE must end in .jpg, .jpeg or .png"
+                          : !is_picture(a->sheet)   ? "--sheet FILE must end in .jpg, .jpeg or .png"
+                                                    : NULL;
     if (missing) cm3_say("%s; 'cm3 generate --help' tells more", missing);
     return !missing;
 }
@@ -377,7 +404,7 @@ static bool pick_seed(const cm3_generate_arguments *a, uint64_t *seed) {
 /** Reads, loads and draws. */
 static int run(const cm3_generate_arguments *a) {
     cm3_generation *g = calloc(1, sizeof *g);
-    char *single[] = {(char *)(uintptr_t)a->prompt};
+    char *single[] = {(char *)(uintptr_t)a->prompt}, *layout[] = {(char *)(uintptr_t)a->layout};
     if (!g) {
         cm3_say("out of memory");
         return CM3_EXIT_FAILED;
@@ -385,7 +412,8 @@ static int run(const cm3_generate_arguments *a) {
     g->arguments = a;
     g->count = 1;
     g->options.seed = a->seed;
-    g->lines = a->batch ? cm3_lines_read(a->batch, &g->count) : single;
+    if (a->layout) g->layouts = layout;
+    g->lines = a->batch ? cm3_lines_read(a->batch, "layout", &g->layouts, &g->count) : single;
     int code = g->lines ? CM3_EXIT_DONE : cm3_ended_early();
     if (code == CM3_EXIT_DONE && !a->ids && !pick_seed(a, &g->options.seed)) code = CM3_EXIT_FAILED;
     if (code == CM3_EXIT_DONE) {
@@ -393,9 +421,11 @@ static int run(const cm3_generate_arguments *a) {
         code = g->context ? generate(g) : CM3_EXIT_FAILED;
     }
     for (size_t i = 0; i < a->images.count; i++) cm3_image_destroy(g->images[i]);
+    cm3_tasks_destroy(g->tasks);
     cm3_model_destroy(g->model);
     cm3_context_destroy(g->context);
     if (a->batch) cm3_lines_free(g->lines, g->count);
+    if (a->batch) cm3_lines_free(g->layouts, g->count);
     free(g);
     return code;
 }
@@ -417,6 +447,7 @@ int cm3_command_generate(int argc, char **argv) {
         {"--head-rows", NULL, CM3_OPTION_TEXT, &a.head_rows, 0, 0},
         {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},
         {"--image", NULL, CM3_OPTION_LIST, &a.images, 0, 0},
+        {"--layout", NULL, CM3_OPTION_TEXT, &a.layout, 0, 0},
         {"--modality", NULL, CM3_OPTION_TEXT, &a.modality, 0, 0},
         {"--chat", NULL, CM3_OPTION_FLAG, &a.chat, 0, 0},
         {"--ids", NULL, CM3_OPTION_TEXT, &a.ids, 0, 0},

@@ -1,4 +1,4 @@
-/* Lines of texts: a JSON string each, or an object with "text". */
+/* Lines of texts: a JSON string each, or an object with "text", and a path beside it. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,24 +25,58 @@ void cm3_print_json(const char *text) {
     putchar('"');
 }
 
-/** The text of one line, or NULL after saying why. */
-static char *text_of(const char *path, size_t number, const char *line, size_t size) {
-    json_error_t error;
-    json_t *json = json_loadb(line, size, JSON_DECODE_ANY, &error);
-    if (!json) {
-        cm3_say("%s:%zu:%d: %s", path, number, error.column, error.text);
-        return NULL;
-    }
-    const json_t *text = json_is_object(json) ? json_object_get(json, "text") : json;
-    char *copy = json_is_string(text) ? strdup(json_string_value(text)) : NULL;
-    if (!json_is_string(text)) cm3_say("%s:%zu: neither a JSON string nor an object with \"text\"", path, number);
-    json_decref(json);
-    return copy;
+char *cm3_path_beside(const char *beside, const char *name) {
+    const char *slash = strrchr(beside, '/');
+    size_t folder = slash && name[0] != '/' ? (size_t)(slash - beside) + 1 : 0, size = folder + strlen(name) + 1;
+    char *path = malloc(size);
+    if (path) snprintf(path, size, "%.*s%s", (int)folder, beside, name);
+    return path;
 }
 
-char **cm3_lines_read(const char *path, size_t *count) {
+/** The text of one line, and the path under `key` where it has one. False after saying why. */
+static bool take_line(const char *path, size_t number, const char *line, size_t size, const char *key, char **text,
+                      char **other) {
+    json_error_t error;
+    json_t *json = json_loadb(line, size, JSON_DECODE_ANY, &error);
+    *text = *other = NULL;
+    if (!json) {
+        cm3_say("%s:%zu:%d: %s", path, number, error.column, error.text);
+        return false;
+    }
+    const json_t *words = json_is_object(json) ? json_object_get(json, "text") : json;
+    const json_t *name = key ? json_object_get(json, key) : NULL;
+    if (!json_is_string(words)) {
+        cm3_say("%s:%zu: neither a JSON string nor an object with \"text\"", path, number);
+    } else if (name && !json_is_string(name)) {
+        cm3_say("%s:%zu: \"%s\" is no path", path, number, key);
+    } else {
+        *text = strdup(json_string_value(words));
+        if (name) *other = cm3_path_beside(path, json_string_value(name));
+        if (!*text || (name && !*other)) {
+            cm3_say("out of memory");
+            free(*text);
+            *text = NULL;
+        }
+    }
+    json_decref(json);
+    return *text != NULL;
+}
+
+/** Room for one line more in both lists. */
+static bool grow(char ***lines, char ***others, size_t count, size_t *capacity) {
+    if (count < *capacity) return true;
+    size_t wanted = *capacity ? 2 * *capacity : 64;
+    char **grown = realloc(*lines, wanted * sizeof *grown);
+    if (grown) *lines = grown;
+    char **more = grown ? realloc(*others, wanted * sizeof *more) : NULL;
+    if (more) *others = more;
+    if (more) *capacity = wanted;
+    return more != NULL;
+}
+
+char **cm3_lines_read(const char *path, const char *key, char ***others, size_t *count) {
     FILE *file = strcmp(path, "-") ? fopen(path, "rb") : stdin;
-    char **lines = NULL, *line = NULL;
+    char **lines = NULL, **paths = NULL, *line = NULL;
     size_t capacity = 0, line_capacity = 0, number = 0;
     ssize_t size;
     bool good = file != NULL;
@@ -52,15 +86,9 @@ char **cm3_lines_read(const char *path, size_t *count) {
         number++;
         while (size && (line[size - 1] == '\n' || line[size - 1] == '\r' || line[size - 1] == ' ')) size--;
         if (!size) continue;
-        if (*count == capacity) {
-            capacity = capacity ? 2 * capacity : 64;
-            char **grown = realloc(lines, capacity * sizeof *lines);
-            good = grown != NULL;
-            lines = grown ? grown : lines;
-        }
-        char *text = good ? text_of(path, number, line, (size_t)size) : NULL;
-        good = text != NULL;
-        if (text) lines[(*count)++] = text;
+        good = grow(&lines, &paths, *count, &capacity) &&
+               take_line(path, number, line, (size_t)size, key, &lines[*count], &paths[*count]);
+        *count += good;
     }
     free(line);
     if (file && file != stdin) fclose(file);
@@ -69,6 +97,11 @@ char **cm3_lines_read(const char *path, size_t *count) {
         cm3_say("%s: there are no lines", path);
         good = false;
     }
+    if (!good || !others) {
+        cm3_lines_free(paths, *count);
+        paths = NULL;
+    }
+    if (others) *others = paths;
     if (good) return lines;
     cm3_lines_free(lines, *count);
     *count = 0;

@@ -87,15 +87,6 @@ static void clear_queries(task_run *run) {
 /* --- what is asked -------------------------------------------------------------------------------------------------
  */
 
-/** `name` beside the file `beside`, unless it is absolute. */
-static char *path_beside(const char *beside, const char *name) {
-    const char *slash = strrchr(beside, '/');
-    size_t folder = slash && name[0] != '/' ? (size_t)(slash - beside) + 1 : 0, size = folder + strlen(name) + 1;
-    char *path = malloc(size);
-    if (path) snprintf(path, size, "%.*s%s", (int)folder, beside, name);
-    return path;
-}
-
 static bool is_infill(const task_run *run) {
     return !strcmp(run->kind->task, "infill-image");
 }
@@ -136,7 +127,7 @@ static bool read_query(const task_run *run, size_t number, const char *line, siz
                 is_infill(run) ? " and \"box\": [x, y, w, h]" : "");
     }
     if (fits) {
-        query->image = path_beside(file, image);
+        query->image = cm3_path_beside(file, image);
         query->text = strdup(text ? text : "");
         fits = query->image && query->text;
     }
