@@ -9,7 +9,7 @@ static size_t find_slot(const cm3_vocab *vocab, const char *name, size_t size) {
     size_t mask = vocab->slot_count - 1, slot = XXH3_64bits(name, size) & mask;
     while (vocab->slots[slot] >= 0) {
         const cm3_token *token = &vocab->tokens[vocab->slots[slot]];
-        if (token->size == size && !memcmp(vocab->names + token->name, name, size)) break;
+        if (token->size == size && (!size || !memcmp(vocab->names + token->name, name, size))) break;
         slot = (slot + 1) & mask;
     }
     return slot;
