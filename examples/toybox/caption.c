@@ -153,6 +153,57 @@ void toy_caption_varied(toy_random *random, const toy_scene *scene, char *text) 
     say_scene(text, &said, canonical ? 0 : wording);
 }
 
+/* --- reading --- */
+
+/* Whether the text goes on with the words; if so it is moved behind them. */
+static bool take(const char **text, const char *words) {
+    size_t length = strlen(words);
+    if (strncmp(*text, words, length) != 0) return false;
+    *text += length;
+    return true;
+}
+
+/* Which of the names comes next, with what stands behind it: the longest, for "at the top" begins "at the top left". */
+static int take_one(const char **text, const char *const *names, int count) {
+    int best = -1;
+    for (int i = 0; i < count; i++) {
+        size_t length = strlen(names[i]);
+        if (strncmp(*text, names[i], length) == 0 && (best < 0 || length > strlen(names[best]))) best = i;
+    }
+    if (best >= 0) *text += strlen(names[best]);
+    return best;
+}
+
+static bool parse_object(const char **text, toy_object *o) {
+    *o = (toy_object){0};
+    if (!take(text, "a ") || (o->size = take_one(text, toy_size_names, TOY_SIZES)) < 0 || !take(text, " "))
+        return false;
+    if ((o->colour = take_one(text, toy_colour_names, TOY_COLOURS)) < 0 || !take(text, " ")) return false;
+    if ((o->shape = take_one(text, toy_shape_names, TOY_SHAPES)) < 0 || !take(text, " ")) return false;
+    o->cell = take_one(text, toy_cell_phrases, TOY_CELLS);
+    return o->cell >= 0;
+}
+
+bool toy_parse_placed(const char *text, toy_scene *scene) {
+    *scene = (toy_scene){.kind = TOY_PLACED};
+    bool last = false;
+    do {
+        if (scene->count == TOY_MAX_OBJECTS || !parse_object(&text, &scene->objects[scene->count])) return false;
+        for (int i = 0; i < scene->count; i++) {
+            if (scene->objects[i].cell == scene->objects[scene->count].cell) return false;
+        }
+        scene->count++;
+        if (last || !take(&text, ", ")) {
+            if (last || !take(&text, " and ")) break;
+            last = true;
+        }
+    } while (true);
+    if ((scene->count > 1 && !last) || !take(&text, " on a ")) return false;
+    scene->background = take_one(&text, toy_background_names, TOY_BACKGROUNDS);
+    toy_sort_objects(scene->objects, scene->count);
+    return scene->background >= 0 && strcmp(text, " background") == 0;
+}
+
 /* --- emblems --- */
 
 void toy_emblem_prompt(const char *name, char *text) {

@@ -11,6 +11,12 @@ enum { TOY_CAPTION_SIZE = 512 };
 void toy_caption(const toy_scene *scene, char *text);
 
 /**
+ * Reads a canonical placed caption, objects in any order. False where it is none: a word that is not in its place, two
+ * objects in one cell, more than four.
+ */
+bool toy_parse_placed(const char *text, toy_scene *scene);
+
+/**
  * A caption for training: the canonical form seven times in ten, else another wording; objects in any order, and for a
  * related scene any relation that holds, said from either side.
  */

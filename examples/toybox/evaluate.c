@@ -18,6 +18,15 @@ static const char usage[] =
     "      are entirely right and the accuracy of each attribute.\n"
     "  read PICTURE...\n"
     "      prints the scene found in each picture as JSON.\n"
+    "  quiz --task TASK [--count N] [--seed S] [--side PIXELS] DIR\n"
+    "      writes requests of a task on held-out scenes, DIR/requests.jsonl, as the command's --batch takes them, "
+    "with\n"
+    "      pictures in DIR/given; the right answers go to DIR/wanted or DIR/wanted.jsonl. TASK: caption, ask, edit,\n"
+    "      segment, layout, outline, boxes, infill, infill-text.\n"
+    "  mark REQUESTS.jsonl ANSWERS [--json] [--shuffled] [--failures FILE.jsonl] [--sheet FILE.png]\n"
+    "      marks answers to a quiz: a folder of pictures, or JSON lines of texts. --shuffled gives each request the "
+    "next\n"
+    "      one's answer. --sheet: the first pictures, what was given beside what was made.\n"
     "  sheet PROMPTS.jsonl DIR OUT.png|.jpg [--columns C]\n"
     "      lays the pictures out, those that are wrong in a red frame.\n"
     "  selftest [--fixtures DIR]\n"
@@ -27,8 +36,9 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"prompts", toy_command_prompts}, {"score", toy_command_score},       {"read", toy_command_read},
-    {"sheet", toy_command_sheet},     {"selftest", toy_command_selftest},
+    {"prompts", toy_command_prompts},   {"score", toy_command_score}, {"read", toy_command_read},
+    {"quiz", toy_command_quiz},         {"mark", toy_command_mark},   {"sheet", toy_command_sheet},
+    {"selftest", toy_command_selftest},
 };
 
 int main(int argc, char **argv) {

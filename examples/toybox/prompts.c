@@ -36,16 +36,12 @@ static bool save_picture(toy_studio *studio, const options *o, const toy_scene *
     size_t side = (size_t)o->side, size = strlen(o->pictures) + 40;
     toy_picture picture = {.side = (int)o->side, .pixels = malloc(3 * side * side)};
     char *path = malloc(size);
-    cm3_image *image = NULL;
     bool ok = (picture.pixels && path) || toy_complain("out of memory");
     if (ok) {
         snprintf(path, size, "%s/%04ld.png", o->pictures, number);
         toy_draw_picture(&picture, scene);
-        ok = toy_to_image(studio, &picture, &image);
+        ok = toy_save_picture(studio, &picture, path);
     }
-    if (ok && cm3_image_save(image, path, NULL) != CM3_OK)
-        ok = toy_complain("%s: %s", path, cm3_context_message(studio->context));
-    cm3_image_destroy(image);
     free(picture.pixels);
     free(path);
     return ok;

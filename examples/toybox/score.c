@@ -165,26 +165,7 @@ int toy_command_read(int argc, char **argv) {
 
 /* --- sheet --- */
 
-enum { FRAME = 3, GAP = 2 };
-
-/* A picture with a frame: red where it is wrong, white where it is right. */
-static bool frame(toy_studio *studio, const cm3_image *image, bool right, cm3_image **framed) {
-    cm3_image_view from, to;
-    if (cm3_image_get_view(image, &from) != CM3_OK ||
-        cm3_image_create(studio->context, from.width + 2 * FRAME, from.height + 2 * FRAME, framed) != CM3_OK)
-        return toy_complain("%s", cm3_context_message(studio->context));
-    if (cm3_image_get_view(*framed, &to) != CM3_OK) return toy_complain("%s", cm3_context_message(studio->context));
-    for (int32_t y = 0; y < to.height; y++) {
-        uint8_t *row = to.pixels + (size_t)y * to.stride;
-        for (int32_t x = 0; x < to.width; x++) {
-            row[3 * x] = right ? 255 : 230;
-            row[3 * x + 1] = row[3 * x + 2] = right ? 255 : 0;
-        }
-        if (y < FRAME || y >= to.height - FRAME) continue;
-        memcpy(row + 3 * FRAME, from.pixels + (size_t)(y - FRAME) * from.stride, 3 * (size_t)from.width);
-    }
-    return true;
-}
+enum { GAP = 2 };
 
 static bool make_sheet(toy_studio *studio, const toy_prompt *prompts, size_t count, const char *directory, int columns,
                        const char *path) {
@@ -196,7 +177,7 @@ static bool make_sheet(toy_studio *studio, const toy_prompt *prompts, size_t cou
         toy_score score;
         ok = toy_load_numbered(studio, directory, i, &image) && toy_studio_read(studio, image, "a picture", &found);
         if (ok) toy_judge(&prompts[i].scene, &found, &score);
-        ok = ok && frame(studio, image, toy_all_right(&score), &framed[i]);
+        ok = ok && toy_frame(studio, image, toy_all_right(&score), &framed[i]);
         cm3_image_destroy(image);
     }
     cm3_image *sheet = NULL;

@@ -2,7 +2,7 @@
  */
 #include "caption.h"
 #include "emblem.h"
-#include "studio.h"
+#include "quiz.h"
 
 #include <getopt.h>
 #include <math.h>
@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { PATH_SIZE = 4096 };
 
 typedef struct selftest {
     toy_studio studio;
@@ -284,6 +287,91 @@ static void check_reader(selftest *t, toy_kind kind, int side, bool blur, int co
           side, blur ? ", blurred" : "", right, count, shuffled, altered);
 }
 
+/* --- quizzes --- */
+
+/* The figures that the right answers get, and the next request's. */
+static void check_marks(selftest *t, const char *directory, const toy_quiz_plan *plan, bool shuffled) {
+    char requests[PATH_SIZE], answers[PATH_SIZE];
+    snprintf(requests, sizeof requests, "%s/requests.jsonl", directory);
+    snprintf(answers, sizeof answers, "%s/wanted%s", directory, toy_quiz_of_texts(plan->quiz) ? ".jsonl" : "");
+    toy_marking marking = {.requests = requests, .answers = answers, .shuffled = shuffled};
+    toy_marks marks;
+    if (!toy_mark(&t->studio, &marking, &marks)) {
+        check(t, false, "%s: marking failed", toy_quiz_names[plan->quiz]);
+        return;
+    }
+    int figures = 0;
+    for (int i = 0; i < TOY_FIGURES && *marks.figures[i].name; i++, figures++) {
+        double value = marks.figures[i].sum / (double)marks.figures[i].count;
+        check(t, shuffled ? value <= 0.05 : value >= 0.99, "%s at %d%s: %s is %.4f", toy_quiz_names[plan->quiz],
+              plan->side, shuffled ? ", shuffled" : "", marks.figures[i].name, value);
+    }
+    check(t, figures > 0 && marks.requests == plan->count, "%s: %d figures of %ld requests", toy_quiz_names[plan->quiz],
+          figures, marks.requests);
+}
+
+static void check_quizzes(selftest *t, int side) {
+    char directory[] = "/tmp/toybox-quiz-XXXXXX";
+    if (!mkdtemp(directory)) {
+        check(t, false, "no folder could be made in /tmp");
+        return;
+    }
+    for (int quiz = 0; quiz < TOY_QUIZZES; quiz++) {
+        toy_quiz_plan plan = {.quiz = (toy_quiz)quiz, .count = 100, .seed = 5, .side = side, .directory = directory};
+        check(t, toy_make_quiz(&t->studio, &plan), "%s: a quiz was made", toy_quiz_names[quiz]);
+        check_marks(t, directory, &plan, false);
+        check_marks(t, directory, &plan, true);
+    }
+    /* Only what the quizzes put there. */
+    static const char *const folders[] = {"given", "wanted", "truth", ""};
+    char path[PATH_SIZE];
+    for (size_t i = 0; i < 3; i++) {
+        for (int number = 0; number < 100; number++) {
+            snprintf(path, sizeof path, "%s/%s/%04d.png", directory, folders[i], number);
+            unlink(path);
+        }
+    }
+    snprintf(path, sizeof path, "%s/requests.jsonl", directory);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/wanted.jsonl", directory);
+    unlink(path);
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, folders[i]);
+        rmdir(path);
+    }
+}
+
+/* Every caption is read as the scene it was made from, and with a word less as none. */
+static void check_parsing(selftest *t) {
+    int right = 0, wrong = 0;
+    for (int i = 0; i < 300; i++) {
+        toy_random random = toy_random_make(8, 80, (uint64_t)i);
+        toy_scene scene = toy_draw_scene(&random, TOY_PLACED, 0, TOY_ANY), parsed;
+        char text[TOY_CAPTION_SIZE], shorter[TOY_CAPTION_SIZE] = "";
+        toy_caption(&scene, text);
+        bool same = toy_parse_placed(text, &parsed) && parsed.count == scene.count;
+        same = same && parsed.background == scene.background;
+        for (int k = 0; k < scene.count && same; k++) {
+            const toy_object *a = &scene.objects[k], *b = &parsed.objects[k];
+            same = a->cell == b->cell && a->shape == b->shape && a->colour == b->colour && a->size == b->size;
+        }
+        right += same;
+        int words = 0, taken = 0;
+        for (const char *c = text; *c; c++) words += *c == ' ';
+        int left_out = toy_random_below(&random, words);
+        for (char *word = strtok(text, " "); word; word = strtok(NULL, " "), taken++) {
+            size_t length = strlen(shorter);
+            if (taken != left_out) {
+                snprintf(shorter + length, sizeof shorter - length, "%s%s", length ? " " : "", word);
+            }
+        }
+        /* "at the top" is a place, too. */
+        wrong +=
+            toy_parse_placed(shorter, &parsed) && !strstr(shorter, "at the top") && !strstr(shorter, "at the bottom");
+    }
+    check(t, right == 300 && wrong == 0, "captions: %d of 300 read back, %d read with a word missing", right, wrong);
+}
+
 int toy_command_selftest(int argc, char **argv) {
     static const struct option options[] = {{"fixtures", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
     selftest t = {.fixtures = TOYBOX_FIXTURES};
@@ -305,6 +393,9 @@ int toy_command_selftest(int argc, char **argv) {
         check_reader(&t, (toy_kind)kind, 128, false, 400);
         check_reader(&t, (toy_kind)kind, 96, true, 400);
     }
+    check_parsing(&t);
+    check_quizzes(&t, 96);
+    check_quizzes(&t, 128);
     toy_studio_close(&t.studio);
     if (t.failures)
         printf("%d checks failed\n", t.failures);

@@ -156,3 +156,31 @@ bool toy_to_image(toy_studio *studio, const toy_picture *picture, cm3_image **im
         return toy_complain("making a picture: %s", cm3_context_message(studio->context));
     return true;
 }
+
+bool toy_save_picture(toy_studio *studio, const toy_picture *picture, const char *path) {
+    cm3_image *image = NULL;
+    bool ok = toy_to_image(studio, picture, &image);
+    if (ok && cm3_image_save(image, path, NULL) != CM3_OK)
+        ok = toy_complain("%s: %s", path, cm3_context_message(studio->context));
+    cm3_image_destroy(image);
+    return ok;
+}
+
+bool toy_frame(toy_studio *studio, const cm3_image *image, bool right, cm3_image **framed) {
+    enum { FRAME = 3 };
+    cm3_image_view from, to;
+    if (cm3_image_get_view(image, &from) != CM3_OK ||
+        cm3_image_create(studio->context, from.width + 2 * FRAME, from.height + 2 * FRAME, framed) != CM3_OK)
+        return toy_complain("%s", cm3_context_message(studio->context));
+    if (cm3_image_get_view(*framed, &to) != CM3_OK) return toy_complain("%s", cm3_context_message(studio->context));
+    for (int32_t y = 0; y < to.height; y++) {
+        uint8_t *row = to.pixels + (size_t)y * to.stride;
+        for (int32_t x = 0; x < to.width; x++) {
+            row[3 * x] = right ? 255 : 230;
+            row[3 * x + 1] = row[3 * x + 2] = right ? 255 : 0;
+        }
+        if (y < FRAME || y >= to.height - FRAME) continue;
+        memcpy(row + 3 * FRAME, from.pixels + (size_t)(y - FRAME) * from.stride, 3 * (size_t)from.width);
+    }
+    return true;
+}

@@ -38,10 +38,18 @@ bool toy_load_numbered(toy_studio *studio, const char *directory, size_t number,
 /** An RGB picture as an image of the library. */
 bool toy_to_image(toy_studio *studio, const toy_picture *picture, cm3_image **image);
 
+/** Writes a picture as PNG or JPEG, by the path's ending. */
+bool toy_save_picture(toy_studio *studio, const toy_picture *picture, const char *path);
+
+/** A picture with a frame: red where it is wrong, white where it is right. */
+bool toy_frame(toy_studio *studio, const cm3_image *image, bool right, cm3_image **framed);
+
 /* The commands; what they return is the exit code. */
 int toy_command_prompts(int argc, char **argv);
 int toy_command_score(int argc, char **argv);
 int toy_command_read(int argc, char **argv);
+int toy_command_quiz(int argc, char **argv);
+int toy_command_mark(int argc, char **argv);
 int toy_command_sheet(int argc, char **argv);
 int toy_command_selftest(int argc, char **argv);
 

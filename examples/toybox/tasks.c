@@ -219,7 +219,7 @@ bool toy_draw_edit(toy_random *random, const toy_scene *scene, toy_edit kind, bo
 
 /* --- boxes --- */
 
-void toy_box(int shape, double x, double y, double r, int box[4]) {
+void toy_extent(int shape, double x, double y, double r, double extent[4]) {
     /* left, top, right, bottom of each outline, in radii */
     static const double reach[TOY_SHAPES][4] = {
         [TOY_CIRCLE] = {-1, -1, 1, 1},
@@ -231,8 +231,14 @@ void toy_box(int shape, double x, double y, double r, int box[4]) {
         [TOY_HEART] = {-0.95, -0.85, 0.95, 0.95},
         [TOY_CROSS] = {-1, -1, 1, 1},
     };
+    for (int i = 0; i < 4; i++) extent[i] = (i % 2 ? y : x) + r * reach[shape][i];
+}
+
+void toy_box(int shape, double x, double y, double r, int box[4]) {
+    double extent[4];
+    toy_extent(shape, x, y, r, extent);
     for (int i = 0; i < 4; i++) {
-        long value = lround(100 * ((i % 2 ? y : x) + r * reach[shape][i]));
+        long value = lround(100 * extent[i]);
         box[i] = value < 0 ? 0 : value > 99 ? 99 : (int)value;
     }
 }

@@ -29,6 +29,8 @@ extern const char *const toy_edit_names[TOY_EDITS];
 bool toy_draw_edit(toy_random *random, const toy_scene *scene, toy_edit kind, bool varied, toy_scene *after,
                    char *instruction);
 
+/** An outline's bounding box as fractions of the side: x0 y0 x1 y1. */
+void toy_extent(int shape, double x, double y, double r, double extent[4]);
 /** An object's outline: its bounding box in hundredths of the side, 0..99: x0 y0 x1 y1. */
 void toy_box(int shape, double x, double y, double r, int box[4]);
 
