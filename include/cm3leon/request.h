@@ -70,6 +70,20 @@ typedef struct cm3_generate_options {
     /** With CM3_MODALITY_IMAGE: the third stream's prompt, such as cm3_task_picture_prompt() makes it; copied. NULL
      * (default): none of its own */
     const cm3_document *picture_prompt;
+    /**
+     * Above 0: of the candidates the result has the `best` highest in score, the highest first. The score is
+     * `encoder`'s cosine of the prompt's texts and the picture (CM3Leon section 3.2 re-ranks so), or, without one, the
+     * log-probability a token. 0 (default): all, in their order.
+     */
+    int32_t best;
+    /** With CM3_MODALITY_IMAGE and `best`: a model of the same context with both towers (CLIP). A hold is taken. It
+     * works when the pictures are made, on the engine thread; its memory is in no estimate. */
+    cm3_model *encoder;
+    /**
+     * Above 1: with CM3_MODALITY_TEXT, beam search of that width in place of sampling: the result has the `candidates`
+     * (at most `beams`) texts of highest log-probability that were found. Nothing is told before the end. 0 (default).
+     */
+    int32_t beams;
 } cm3_generate_options;
 
 CM3_API void cm3_generate_options_init(cm3_generate_options *options);
@@ -171,6 +185,12 @@ CM3_API cm3_status cm3_request_seed(const cm3_request *request, uint64_t *seed);
 
 /** What was made so far (all of it after the end): a document of the caller's. BUSY while it is computing. */
 CM3_API cm3_status cm3_request_result(const cm3_request *request, cm3_document **result);
+
+/**
+ * Of a request with `best` or `beams` that ended well: which candidate stands at a place of the result, 0 the first,
+ * and its score. Either may be NULL. Errors: BUSY; NOT_FOUND behind the last.
+ */
+CM3_API cm3_status cm3_request_score(const cm3_request *request, int32_t place, int32_t *candidate, double *score);
 
 /** The message of its failure; "" without one. Valid as long as the request. */
 CM3_API const char *cm3_request_message(const cm3_request *request);

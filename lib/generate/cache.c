@@ -1,6 +1,8 @@
 /* KV caches: one block, cut into layers, each [kv_heads, capacity, head_dim] for keys and for values. */
 #include "generate/cache.h"
 
+#include <string.h>
+
 #include "base/status.h"
 
 /** How a cache lies in its block: a table of pointers, then of each layer its keys, values and their scales. */
@@ -74,6 +76,21 @@ cm3_status cm3_cache_create(cm3_context *context, const cm3_lm_config *config, c
     point(c, block, &layout);
     *cache = c;
     return CM3_OK;
+}
+
+void cm3_cache_copy(cm3_kv_cache *to, const cm3_kv_cache *from) {
+    size_t row = (size_t)from->head_dim * cm3_dtype_size(from->dtype), held = (size_t)from->length;
+    for (int32_t layer = 0; layer < from->layers; layer++) {
+        for (size_t head = 0; head < (size_t)from->kv_heads; head++) {
+            size_t at = head * (size_t)from->capacity;
+            memcpy((char *)to->k[layer] + at * row, (const char *)from->k[layer] + at * row, held * row);
+            memcpy((char *)to->v[layer] + at * row, (const char *)from->v[layer] + at * row, held * row);
+            if (!from->k_scales) continue;
+            memcpy(to->k_scales[layer] + at, from->k_scales[layer] + at, held * sizeof(float));
+            memcpy(to->v_scales[layer] + at, from->v_scales[layer] + at, held * sizeof(float));
+        }
+    }
+    to->length = from->length;
 }
 
 void cm3_cache_destroy(cm3_context *context, cm3_kv_cache *cache) {

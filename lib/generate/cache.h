@@ -10,6 +10,8 @@ bool cm3_cache_size(const cm3_lm_config *config, cm3_dtype dtype, int64_t capaci
 /** A cache for `capacity` positions in one block of memory. Errors: NO_MEMORY. */
 cm3_status cm3_cache_create(cm3_context *context, const cm3_lm_config *config, cm3_dtype dtype, int64_t capacity,
                             cm3_kv_cache **cache);
+/** What one holds becomes the other's, which is of the same shape and capacity. */
+void cm3_cache_copy(cm3_kv_cache *to, const cm3_kv_cache *from);
 void cm3_cache_destroy(cm3_context *context, cm3_kv_cache *cache);
 
 #endif

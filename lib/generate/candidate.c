@@ -294,7 +294,8 @@ cm3_status cm3_candidate_end(cm3_request *request, cm3_candidate *candidate, cm3
     }
     cm3_event event = {
         .kind = CM3_EVENT_END, .reason = reason, .status = why, .log_probability = candidate->log_probability};
-    cm3_status told = push_event(request, candidate, &event);
+    bool silent = request->beam && candidate->number >= request->options.best; /* a beam that was not asked for */
+    cm3_status told = silent ? CM3_OK : push_event(request, candidate, &event);
     return status == CM3_OK ? told : status;
 }
 

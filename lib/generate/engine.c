@@ -10,8 +10,10 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "generate/beam.h"
 #include "generate/demand.h"
 #include "generate/mixing.h"
+#include "generate/ranking.h"
 
 /* Scratch beyond this is given back when there is nothing to do. */
 #define IDLE_BYTES ((size_t)64 << 20)
@@ -102,6 +104,7 @@ void cm3_engine_interrupt(cm3_engine *engine) {
 
 /** The last thing the engine does with a request: after this it may be freed at any moment. */
 static void finish(cm3_request *request, cm3_status status) {
+    if (status == CM3_OK) status = cm3_rank_candidates(request);
     request->status = status;
     if (status != CM3_OK && status != CM3_ERROR_CANCELLED) {
         snprintf(request->message, sizeof request->message, "%s", cm3_context_message(request->context));
@@ -260,6 +263,11 @@ static bool contrasts(const cm3_request *request, const cm3_candidate *candidate
     return !o->contrast_candidates || candidate->number >= o->candidates - o->contrast_candidates;
 }
 
+/** Whether log-probabilities are asked for, or decide. */
+static bool scores(const cm3_request *request) {
+    return request->options.scores || (request->options.best && !request->options.encoder);
+}
+
 /** What the candidate may say next; the rest becomes -infinity. */
 static void mix(cm3_engine *engine, const cm3_request *request, const cm3_candidate *candidate) {
     const cm3_vocabulary *vocabulary = &engine->vocabulary;
@@ -293,14 +301,14 @@ static void mix(cm3_engine *engine, const cm3_request *request, const cm3_candid
 static void weigh(cm3_engine *engine, const cm3_request *request, const cm3_candidate *candidate) {
     int32_t first = engine->images_only ? engine->vocabulary.image_first : 0;
     int32_t count = engine->images_only ? engine->vocabulary.image_count : engine->vocabulary.size;
-    float *scores = engine->mixed + first;
-    if (request->options.scores) {
+    float *mixed = engine->mixed + first;
+    if (scores(request)) {
         for (int32_t i = 0; i < count; i++) {
-            engine->own[i] = scores[i] > -INFINITY ? candidate->conditional.logits[i] : -INFINITY;
+            engine->own[i] = mixed[i] > -INFINITY ? candidate->conditional.logits[i] : -INFINITY;
         }
     }
     if (contrasts(request, candidate)) {
-        cm3_keep_plausible(scores, candidate->conditional.logits, count, request->options.contrast_alpha,
+        cm3_keep_plausible(mixed, candidate->conditional.logits, count, request->options.contrast_alpha,
                            request->options.contrast_k, engine->scratch.chances);
     }
 }
@@ -322,7 +330,7 @@ static cm3_status next_token(cm3_engine *engine, cm3_request *request, cm3_candi
         };
         uint32_t position = (uint32_t)(candidate->history.count - candidate->prompt_count);
         CM3_TRY(cm3_sampler_draw(request->sampler, &step, request->options.seed, position, &engine->scratch, &token));
-        if (request->options.scores) {
+        if (scores(request)) {
             int32_t first = engine->images_only ? engine->vocabulary.image_first : 0;
             int32_t count = engine->images_only ? engine->vocabulary.image_count : engine->vocabulary.size;
             candidate->log_probability += cm3_log_probability(engine->own, count, token - first);
@@ -364,10 +372,27 @@ static cm3_status tell_progress(cm3_request *request) {
     return cm3_events_push(&request->events, &event);
 }
 
+/** The next token of each beam. */
+static cm3_status widen_beams(cm3_engine *engine, cm3_request *request) {
+    cm3_beam_begin(request);
+    for (int32_t i = 0; i < request->options.candidates; i++) {
+        cm3_candidate *candidate = &request->candidates[i];
+        if (!cm3_beam_wants(request, candidate)) continue;
+        if (atomic_load(&request->cancelled)) return CM3_ERROR_CANCELLED;
+        mix(engine, request, candidate);
+        cm3_beam_offer(request, candidate, engine->mixed, engine->vocabulary.size);
+    }
+    return cm3_beam_choose(request, &engine->vocabulary);
+}
+
 /** The next token of each candidate, from the logits of this step. */
 static cm3_status draw_tokens(cm3_engine *engine, cm3_request *request) {
     uint64_t start = cm3_clock_ns();
-    cm3_status status = CM3_OK;
+    cm3_status status = request->beam ? widen_beams(engine, request) : CM3_OK;
+    if (request->beam) {
+        request->timings.sampling += cm3_clock_since(start);
+        return status;
+    }
     for (int32_t i = 0; i < request->options.candidates && status == CM3_OK; i++) {
         if (request->candidates[i].ended) continue;
         if (atomic_load(&request->cancelled)) return CM3_ERROR_CANCELLED;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "generate/beam.h"
 #include "generate/demand.h"
 #include "generate/infill.h"
 
@@ -107,6 +108,7 @@ static cm3_status open_candidates(cm3_request *request, const cm3_vocabulary *vo
         if (!candidate->in_image) continue;
         CM3_TRY(cm3_candidate_guide(request, candidate));
     }
+    if (request->options.beams > 1) CM3_TRY(cm3_beam_open(request));
     cm3_stream *reader = shares ? &request->prompt_stream : &request->candidates[0].conditional;
     CM3_TRY(copy_ids(context, &reader->pending, &request->prompt_ids));
     size_t events = cm3_request_events(request->total_tokens);

@@ -8,6 +8,8 @@
 #include "base/random.h"
 #include "document/segments.h"
 #include "generate/engine.h"
+#include "generate/ranking.h"
+#include "model/clip.h"
 
 static const cm3_generate_options defaults = {
     .struct_size = sizeof defaults,
@@ -23,6 +25,11 @@ static const cm3_generate_options defaults = {
     .kv = CM3_KV_AUTO,
     .contrast_k = 1,
 };
+
+static bool has_both_towers(const cm3_model *encoder) {
+    return encoder->clip && encoder->clip->config.text.present && encoder->clip->config.vision.present &&
+           encoder->tokenizer->bpe;
+}
 
 void cm3_generate_options_init(cm3_generate_options *options) {
     if (options) *options = defaults;
@@ -79,6 +86,14 @@ static cm3_status check_options(cm3_model *model, const cm3_generate_options *o)
         {o->preview_rows >= 0, "preview_rows must be 0 or more"},
         {o->contrast_alpha >= 0 && o->contrast_alpha <= 1, "contrast_alpha must be 0..1"},
         {o->contrast_k >= 1, "contrast_k must be 1 or more"},
+        {o->best >= 0 && o->best <= o->candidates, "best must be 0 or more, and at most candidates"},
+        {!o->encoder || (o->best && o->modality == CM3_MODALITY_IMAGE && !o->codes_only),
+         "encoder goes with best, the modality image, and pixels"},
+        {!o->encoder || o->encoder->context == model->context, "encoder is a model of another context"},
+        {!o->encoder || has_both_towers(o->encoder), "encoder has not both a text and an image tower"},
+        {o->beams >= 0 && o->beams <= 64, "beams must be 0..64"},
+        {o->beams < 2 || (o->modality == CM3_MODALITY_TEXT && o->candidates <= o->beams && !o->best),
+         "beams goes with the modality text, at most so many candidates, and without best"},
         {!o->picture_prompt || o->modality == CM3_MODALITY_IMAGE, "picture_prompt goes with the modality image"},
         {o->contrast_candidates >= 0 && o->contrast_candidates <= o->candidates,
          "contrast_candidates must be 0 or more, and at most candidates"},
@@ -101,6 +116,10 @@ cm3_status cm3_request_options(cm3_model *model, const cm3_generate_options *opt
     *own = defaults;
     CM3_TRY(cm3_options_read(model->context, own, sizeof *own, options, "cm3_generate_options"));
     CM3_TRY(check_options(model, own));
+    if (own->beams > 1) { /* all are candidates, of which the best are told */
+        own->best = own->candidates;
+        own->candidates = own->beams;
+    }
     if (own->compute == CM3_COMPUTE_AUTO) {
         bool bf16 = cm3_context_cpu(model->context) >= CM3_CPU_AVX512_BF16;
         own->compute = bf16 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
@@ -122,6 +141,10 @@ static void release(cm3_request *request) {
     cm3_ids_clear(context, &request->picture_prompt_ids);
     cm3_ids_clear(context, &request->stops);
     cm3_free(context, request->holes.codes);
+    cm3_free(context, request->beam);
+    cm3_free(context, request->ranks);
+    cm3_free(context, request->caption);
+    cm3_model_destroy(request->options.encoder);
     cm3_document_destroy(request->prompt);
     cm3_document_destroy(request->picture_prompt);
     cm3_sampler_destroy(request->sampler);
@@ -143,6 +166,7 @@ static cm3_status prepare(cm3_request *request, const cm3_document *prompt) {
     o->stop_ids = NULL; /* the caller's need not live on */
     if (o->picture_prompt) CM3_TRY(cm3_document_copy(o->picture_prompt, &request->picture_prompt));
     o->picture_prompt = NULL; /* likewise */
+    if (o->encoder) CM3_TRY(cm3_rank_caption(request, prompt));
     CM3_TRY(cm3_document_copy(prompt, &request->prompt));
     return cm3_engine_get(request->model, &request->engine);
 }
@@ -160,11 +184,13 @@ cm3_status cm3_request_start(cm3_model *model, const cm3_document *prompt, const
     if (!r) return cm3_fail_memory(model->context, sizeof *r, "request");
     r->context = model->context;
     r->options = own;
+    if (own.encoder) cm3_model_retain(own.encoder);
     r->started_at = cm3_clock_ns();
     atomic_init(&r->cancelled, 0);
     atomic_init(&r->finished, 0);
     cm3_status status = cm3_events_init(r->context, &r->events);
     if (status != CM3_OK) {
+        cm3_model_destroy(own.encoder);
         cm3_free(model->context, r);
         return status;
     }
@@ -250,15 +276,30 @@ cm3_status cm3_request_result(const cm3_request *request, cm3_document **result)
     }
     CM3_TRY(cm3_document_create(request->context, result));
     cm3_status status = CM3_OK;
-    for (int32_t i = 0; i < request->options.candidates && request->candidates && status == CM3_OK; i++) {
+    int32_t count = request->ranks ? request->options.best : request->options.candidates;
+    for (int32_t i = 0; i < count && request->candidates && status == CM3_OK; i++) {
         if (i) status = cm3_document_add_break(*result);
-        if (status == CM3_OK) status = add_pieces(*result, &request->candidates[i]);
+        int32_t number = request->ranks ? request->ranks[i].candidate : i;
+        if (status == CM3_OK) status = add_pieces(*result, &request->candidates[number]);
     }
     if (status != CM3_OK) {
         cm3_document_destroy(*result);
         *result = NULL;
     }
     return status;
+}
+
+cm3_status cm3_request_score(const cm3_request *request, int32_t place, int32_t *candidate, double *score) {
+    if (!request) return CM3_ERROR_INVALID_ARGUMENT;
+    if (!cm3_request_done(request))
+        return cm3_fail(request->context, CM3_ERROR_BUSY, "the request is still being computed");
+    if (!request->ranks || place < 0 || place >= request->options.best) {
+        return cm3_fail(request->context, CM3_ERROR_NOT_FOUND, "cm3_request_score: there is no place %d", place);
+    }
+    /* Of beams, candidates are counted as they are told. */
+    if (candidate) *candidate = request->candidates[request->ranks[place].candidate].number;
+    if (score) *score = request->ranks[place].score;
+    return CM3_OK;
 }
 
 const char *cm3_request_message(const cm3_request *request) {

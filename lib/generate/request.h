@@ -44,9 +44,16 @@ typedef struct cm3_candidate {
     size_t piece_count, piece_capacity;
     int32_t hole, left, forced; /**< INFILL: where it stands, codes still due there, and a token that must come; -1 */
     double log_probability;
-    bool full; /**< max_tokens or the context is used up */
+    bool through; /**< of a beam: it has said its last token, which is told when all have */
+    bool full;    /**< max_tokens or the context is used up */
     bool ended;
 } cm3_candidate;
+
+/** A candidate's place in the result. */
+typedef struct cm3_rank {
+    int32_t candidate;
+    double score;
+} cm3_rank;
 
 struct cm3_request {
     cm3_context *context;
@@ -65,7 +72,10 @@ struct cm3_request {
     bool in_step;             /**< its streams go on in this step */
     bool started;             /**< the prompt has been read */
     cm3_candidate *candidates;
-    int32_t active; /**< candidates that have not ended */
+    struct cm3_beam *beam; /**< of beam search; else NULL */
+    cm3_rank *ranks;       /**< [candidates], the best first, once all are made; NULL: they stand as they are */
+    char *caption;         /**< the prompt's texts, for an encoder's score */
+    int32_t active;        /**< candidates that have not ended */
     cm3_event_queue events;
     atomic_int cancelled, finished;
     cm3_status status;  /**< valid once finished */

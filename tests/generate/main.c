@@ -13,6 +13,7 @@ int main(void) {
     srunner_add_suite(runner, memory_suite());
     srunner_add_suite(runner, mixing_suite());
     srunner_add_suite(runner, infill_suite());
+    srunner_add_suite(runner, ranking_suite());
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

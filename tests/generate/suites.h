@@ -13,5 +13,6 @@ Suite *texts_suite(void);
 Suite *memory_suite(void);
 Suite *mixing_suite(void);
 Suite *infill_suite(void);
+Suite *ranking_suite(void);
 
 #endif

@@ -30,6 +30,9 @@ static const char help_text[] =
     "      --chat            the prompt is a turn of a talk: its end is told to the model (Chameleon)\n"
     "  -o, --output FILE     .jpg, .jpeg or .png; of several pictures FILE-0, FILE-1 ...\n"
     "  -n, --count N         answers to the sentence, 1 to 64 (1)\n"
+    "  --best N              keep the N best of them: the likeliest, or by --encoder; the best first\n"
+    "  --encoder MODEL       a text-image encoder (CLIP) that judges which pictures fit the sentence best\n"
+    "  --beams N             of text: beam search of that width in place of sampling (off)\n"
     "  --seed N              the same seed draws the same; without it one is picked and told\n"
     "  --batch FILE          a line a sentence, a JSON string or {\"text\": ..., \"layout\": path beside FILE}; "
     "--prompts is\n"
@@ -75,7 +78,7 @@ typedef struct cm3_job {
 typedef struct cm3_generation {
     const cm3_generate_arguments *arguments;
     cm3_context *context;
-    cm3_model *model;
+    cm3_model *model, *encoder;
     cm3_generate_options options;
     char **lines, **layouts; /**< layouts: NULL, or a path for each line, NULL where it has none */
     cm3_tasks *tasks;        /**< where there are layouts */
@@ -121,7 +124,8 @@ static void output_path(const cm3_generation *g, size_t line, int32_t number, ui
     } else {
         snprintf(stem, sizeof stem, "cm3-%llu", (unsigned long long)seed);
     }
-    bool several = a->count > 1 || (g->options.modality == CM3_MODALITY_INTERLEAVED && number > 0);
+    bool several =
+        (a->best ? a->best : a->count) > 1 || (g->options.modality == CM3_MODALITY_INTERLEAVED && number > 0);
     if (several) snprintf(part, sizeof part, "-%d", number);
     snprintf(path, size, "%s%s%s", stem, part, ending);
 }
@@ -330,11 +334,13 @@ static int generate(cm3_generation *g) {
     for (size_t i = 0; i < a->images.count && status == CM3_OK; i++) {
         status = cm3_image_load(g->context, a->images.items[i], &g->images[i]);
     }
+    if (a->encoder && status == CM3_OK) status = cm3_open_model(g->context, a->encoder, NULL, &g->encoder);
     if (g->layouts && status == CM3_OK) status = cm3_tasks_load(g->context, NULL, &g->tasks);
     if (status != CM3_OK) return cm3_failed(g->context, status);
     uint64_t seed = g->options.seed;
     if (!cm3_generate_read_options(g->model, a, &g->options, g->stops)) return CM3_EXIT_USAGE;
     g->options.seed = seed;
+    g->options.encoder = g->encoder;
     if (a->ids) return cm3_generate_from_ids(g->context, g->model, a, &g->options);
     g->job_count = a->batch ? (size_t)a->parallel : 1;
     g->jobs = calloc(g->job_count, sizeof *g->jobs);
@@ -373,6 +379,8 @@ static bool check(const cm3_generate_arguments *a) {
                           : a->layout && !a->prompt                 ? "--layout goes with -p; --batch has its own"
                           : a->layout && (a->images.count || a->modality)
                               ? "--layout goes without --image and --modality"
+                          : a->best > a->count      ? "--best is of the answers that -n asks for"
+                          : a->encoder && !a->best  ? "--encoder goes with --best"
                           : a->ids && a->count > 1  ? "--ids goes with one answer"
                           : a->batch && !a->out_dir ? "--batch wants --out-dir DIR"
                           : a->batch && a->output   ? "--batch wants --out-dir, not -o"
@@ -422,6 +430,7 @@ static int run(const cm3_generate_arguments *a) {
     }
     for (size_t i = 0; i < a->images.count; i++) cm3_image_destroy(g->images[i]);
     cm3_tasks_destroy(g->tasks);
+    cm3_model_destroy(g->encoder);
     cm3_model_destroy(g->model);
     cm3_context_destroy(g->context);
     if (a->batch) cm3_lines_free(g->lines, g->count);
@@ -453,6 +462,9 @@ int cm3_command_generate(int argc, char **argv) {
         {"--ids", NULL, CM3_OPTION_TEXT, &a.ids, 0, 0},
         {"--output", "-o", CM3_OPTION_TEXT, &a.output, 0, 0},
         {"--count", "-n", CM3_OPTION_INT, &a.count, 1, 64},
+        {"--best", NULL, CM3_OPTION_INT, &a.best, 1, 64},
+        {"--encoder", NULL, CM3_OPTION_TEXT, &a.encoder, 0, 0},
+        {"--beams", NULL, CM3_OPTION_INT, &a.beams, 1, 64},
         {"--seed", NULL, CM3_OPTION_SEED, &a.seed, 0, 0},
         {"--batch", NULL, CM3_OPTION_TEXT, &a.batch, 0, 0},
         {"--prompts", NULL, CM3_OPTION_TEXT, &a.batch, 0, 0},

@@ -46,6 +46,8 @@ bool cm3_generate_read_options(const cm3_model *model, const cm3_generate_argume
     if (a->ids) o->guidance_scale = o->repetition_penalty = 1;
     if (a->guidance >= 0) o->guidance_scale = (float)a->guidance;
     if (a->image_guidance >= 0) o->image_guidance_scale = (float)a->image_guidance;
+    o->best = (int32_t)a->best;
+    o->beams = (int32_t)a->beams;
     o->contrast_alpha = (float)a->contrast;
     o->contrast_k = (int32_t)a->contrast_k;
     o->contrast_candidates = (int32_t)a->contrast_last;

@@ -36,6 +36,8 @@ static const char options_text[] =
     "  -m, --model MODEL    a .cm3 file or a folder\n"
     "  -n, --count N        answers, 1 to 64 (1)\n"
     "  --seed N             (1)\n"
+    "  --best N             keep the N likeliest of them, the likeliest first\n"
+    "  --beams N            of texts: beam search of that width (off)\n"
     "  --temperature T      0 takes the likeliest (of one text 0, else 0.3)\n"
     "  --guidance S         of pictures: how closely they follow the text, or what else is given (1.5)\n"
     "  --image-guidance S   of edits: how closely they follow the picture (1.2)\n"
@@ -54,7 +56,7 @@ typedef struct task_arguments {
     const char *model, *output, *batch, *out_dir, *tasks, *prompt;
     cm3_list words, boxes;
     uint64_t seed;
-    int64_t count, threads;
+    int64_t count, best, beams, threads;
     double temperature, guidance, image_guidance;
     bool json, quiet;
 } task_arguments;
@@ -259,7 +261,7 @@ static void tell_text(const task_run *run, size_t index, const task_query *query
 static void output_path(const task_run *run, size_t index, int32_t number, char *path, size_t size) {
     const task_arguments *a = run->arguments;
     char part[16] = "";
-    if (a->count > 1) snprintf(part, sizeof part, "-%d", number);
+    if ((a->best ? a->best : a->count) > 1) snprintf(part, sizeof part, "-%d", number);
     if (a->batch) {
         snprintf(path, size, "%s/%04zu%s.png", a->out_dir, index, part);
         return;
@@ -319,6 +321,8 @@ static cm3_status answer(const task_run *run, size_t index, const task_query *qu
     options.modality = is_infill(run) ? CM3_MODALITY_INFILL : run->kind->draws ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT;
     if (is_infill(run) && !*query->text) options.guidance_scale = 1; /* there is no caption to be followed */
     options.candidates = (int32_t)a->count;
+    options.best = (int32_t)a->best;
+    options.beams = (int32_t)a->beams;
     options.seed = a->seed + index ? a->seed + index : 1;
     if (a->guidance >= 0) options.guidance_scale = (float)a->guidance;
     if (a->image_guidance >= 0) options.image_guidance_scale = (float)a->image_guidance;
@@ -395,6 +399,8 @@ static bool check(const task_kind *kind, const task_arguments *a) {
                         : infill && !a->batch && !a->boxes.count    ? "--box X,Y,W,H is missing"
                         : a->boxes.count && (a->batch || !infill)   ? "--box goes with one picture of infill"
                         : a->boxes.count > 16                       ? "at most 16 boxes"
+                        : a->best > a->count                        ? "--best is of the answers that -n asks for"
+                        : a->beams > 1 && kind->draws               ? "--beams is for texts"
                         : kind->draws && a->batch && !a->out_dir    ? "--batch wants --out-dir DIR"
                         : kind->draws && !a->batch && !a->output    ? "-o FILE is missing"
                         : a->output && !is_picture(a->output)       ? "-o FILE must end in .jpg, .jpeg or .png"
@@ -421,6 +427,8 @@ static int command(const char *name, int argc, char **argv) {
         {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},
         {"--box", NULL, CM3_OPTION_LIST, &a.boxes, 0, 0},
         {"--count", "-n", CM3_OPTION_INT, &a.count, 1, 64},
+        {"--best", NULL, CM3_OPTION_INT, &a.best, 1, 64},
+        {"--beams", NULL, CM3_OPTION_INT, &a.beams, 1, 64},
         {"--seed", NULL, CM3_OPTION_SEED, &a.seed, 0, 0},
         {"--temperature", NULL, CM3_OPTION_NUMBER, &a.temperature, 0, 100},
         {"--guidance", NULL, CM3_OPTION_NUMBER, &a.guidance, 0, 100},
