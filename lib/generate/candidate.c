@@ -255,6 +255,14 @@ static cm3_status take_infill(cm3_request *request, cm3_candidate *candidate, co
     return CM3_OK;
 }
 
+/** Room that a text must leave: where holes are filled in, for those of pictures behind it. */
+static size_t still_due(const cm3_request *request, const cm3_candidate *candidate) {
+    bool texts;
+    if (request->options.modality != CM3_MODALITY_INFILL) return 0;
+    int64_t due = cm3_infill_tokens(&request->holes, candidate->hole + 1, &texts);
+    return due ? (size_t)due + 2 : 0;
+}
+
 cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
                               int32_t token) {
     bool was_image = candidate->in_image;
@@ -278,7 +286,7 @@ cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, co
     }
     bool speaks = !infill || (!candidate->in_image && candidate->forced < 0); /* pictures are always whole */
     candidate->full = (request->options.max_tokens && speaks && made >= (size_t)request->options.max_tokens) ||
-                      candidate->history.count >= (size_t)request->capacity;
+                      (speaks && candidate->history.count + still_due(request, candidate) >= (size_t)request->capacity);
     if (!candidate->due_rows) CM3_TRY(end_if_full(request, candidate));
     return feed(request, candidate, token, was_image);
 }

@@ -179,15 +179,14 @@ static cm3_status too_long(const cm3_model *model, int64_t prompt, int64_t neede
 }
 
 cm3_status cm3_demand_capacity(const cm3_model *model, const cm3_generate_options *options, int64_t image_tokens,
-                               int64_t prompt, int64_t *capacity) {
+                               bool speaks, int64_t prompt, int64_t *capacity) {
     int64_t context = model->lm->config.max_positions;
-    bool image = options->modality == CM3_MODALITY_IMAGE || (options->modality == CM3_MODALITY_INFILL && image_tokens);
-    if (image ? prompt + image_tokens > context : prompt >= context) {
-        return too_long(model, prompt, prompt + (image ? image_tokens : 1));
-    }
-    *capacity = image ? prompt + image_tokens : context;
-    if (!image && options->max_tokens) {
-        int64_t more = options->modality == CM3_MODALITY_INTERLEAVED ? image_tokens + 2 : 0;
+    int64_t pictures = !speaks || options->modality == CM3_MODALITY_INFILL ? image_tokens : 0,
+            least = pictures + speaks;
+    if (prompt + least > context) return too_long(model, prompt, prompt + least);
+    *capacity = speaks ? context : prompt + pictures;
+    if (speaks && options->max_tokens) {
+        int64_t more = options->modality == CM3_MODALITY_INTERLEAVED ? image_tokens + 2 : pictures;
         int64_t wanted = prompt + options->max_tokens + more;
         if (wanted < context) *capacity = wanted;
     }

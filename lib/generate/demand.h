@@ -42,9 +42,10 @@ int64_t cm3_demand_pictures(const cm3_special_tokens *special, const cm3_generat
 bool cm3_demand_caches(const cm3_lm_config *config, cm3_dtype kv, int64_t image_tokens, const cm3_demand *demand,
                        size_t *bytes);
 
-/** Positions that a candidate needs: its prompt and what may follow. `image_tokens`: of an image; of INFILL all that
- * its holes take, 0 where that is not known. Errors: TOO_LONG. */
+/** Positions that a candidate needs: its prompt and what may follow. `image_tokens`: of an image; of INFILL those of
+ * all holes of pictures. `speaks`: text of any length may be said, as far as max_tokens and the context allow. Errors:
+ * TOO_LONG. */
 cm3_status cm3_demand_capacity(const cm3_model *model, const cm3_generate_options *options, int64_t image_tokens,
-                               int64_t prompt, int64_t *capacity);
+                               bool speaks, int64_t prompt, int64_t *capacity);
 
 #endif

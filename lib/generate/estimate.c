@@ -45,7 +45,8 @@ static cm3_status measure(estimate_call *call, const cm3_vocabulary *vocabulary,
         if (tokens > left && left > 0) tokens = left;
         if (o->guidance_scale != 1) demand.unconditional = demand.prompt;
     }
-    CM3_TRY(cm3_demand_capacity(model, o, tokens, demand.prompt, &demand.capacity));
+    bool speaks = o->modality != CM3_MODALITY_IMAGE && !(o->modality == CM3_MODALITY_INFILL && tokens);
+    CM3_TRY(cm3_demand_capacity(model, o, tokens, speaks, demand.prompt, &demand.capacity));
     cm3_scratch scratch;
     CM3_TRY(cm3_demand_measure(model, vocabulary, measuring, &demand, 1, &scratch));
     cm3_dtype kv = cm3_request_kv(o);

@@ -21,17 +21,20 @@ cm3_status cm3_infill_prompt(cm3_request *request, cm3_encoder *encoder) {
     const cm3_holes *holes = &request->holes;
     encoder->holes = &request->holes;
     CM3_TRY(write_prompt(request, encoder, &request->prompt_ids));
-    bool pictures = cm3_infill_tokens(holes) > 0;
-    if (!pictures || request->options.guidance_scale == 1) return CM3_OK;
+    bool texts;
+    cm3_infill_tokens(holes, 0, &texts);
+    if (texts || request->options.guidance_scale == 1) return CM3_OK;
     encoder->without_text = true;
     return write_prompt(request, encoder, &request->unconditional_ids);
 }
 
-int64_t cm3_infill_tokens(const cm3_holes *holes) {
+int64_t cm3_infill_tokens(const cm3_holes *holes, int32_t first, bool *texts) {
     int64_t tokens = 0;
-    for (int32_t i = 0; i < holes->count; i++) {
-        if (holes->holes[i].cell < 0) return 0;
-        tokens += holes->holes[i].count + 2; /* its end, and the next one's sentinel */
+    *texts = false;
+    for (int32_t i = first; i < holes->count; i++) {
+        bool text = holes->holes[i].cell < 0;
+        *texts = *texts || text;
+        if (!text) tokens += holes->holes[i].count + 2;
     }
     return tokens;
 }

@@ -10,8 +10,9 @@
  */
 cm3_status cm3_infill_prompt(cm3_request *request, cm3_encoder *encoder);
 
-/** Tokens that the holes will take where all of them are of pictures; 0: a text is among them, nobody knows. */
-int64_t cm3_infill_tokens(const cm3_holes *holes);
+/** Tokens that the pictures' holes from number `first` on will take, the end of each and the next one's sentinel
+ * included; *texts: whether texts are among them, of which nobody knows. */
+int64_t cm3_infill_tokens(const cm3_holes *holes, int32_t first, bool *texts);
 
 /** A candidate at its first hole, the codes around the holes in place. */
 cm3_status cm3_infill_begin(cm3_request *request, cm3_candidate *candidate);

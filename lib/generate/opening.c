@@ -29,9 +29,10 @@ static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabular
     bool infill = request->options.modality == CM3_MODALITY_INFILL;
     CM3_TRY(infill ? cm3_infill_prompt(request, &encoder)
                    : cm3_prompt_tokens(&encoder, request->prompt, form, &request->prompt_ids));
-    int64_t tokens = infill ? cm3_infill_tokens(&request->holes) : vocabulary->image_tokens;
+    bool speaks = !image;
+    int64_t tokens = infill ? cm3_infill_tokens(&request->holes, 0, &speaks) : vocabulary->image_tokens;
     int64_t prompt = (int64_t)request->prompt_ids.count;
-    CM3_TRY(cm3_demand_capacity(request->model, &request->options, tokens, prompt, &request->capacity));
+    CM3_TRY(cm3_demand_capacity(request->model, &request->options, tokens, speaks, prompt, &request->capacity));
     int64_t left = request->options.max_tokens ? request->options.max_tokens : request->capacity - prompt;
     request->total_tokens = (uint64_t)request->options.candidates * (uint64_t)(image ? tokens : left);
     request->timings.prompt_tokens = (uint64_t)prompt;

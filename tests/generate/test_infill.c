@@ -51,6 +51,29 @@ static cm3_document *document_of(gen_case *c, const char *text, cm3_image *image
     return document;
 }
 
+/** The picture with what a box of it hides as a straight line from left to right. */
+static cm3_image *painted(gen_case *c, const cm3_image *image, const cm3_box *box) {
+    cm3_image_view from, to;
+    cm3_image *copy;
+    ck_assert_int_eq(cm3_image_get_view(image, &from), CM3_OK);
+    GEN_OK(c, cm3_image_from_pixels(c->context, from.pixels, from.width, from.height, from.stride, &copy));
+    ck_assert_int_eq(cm3_image_get_view(copy, &to), CM3_OK);
+    double w = from.width, h = from.height;
+    int x0 = (int)floor((double)box->x * w + 1e-6), x1 = (int)ceil((double)(box->x + box->width) * w - 1e-4);
+    int y0 = (int)floor((double)box->y * h + 1e-6), y1 = (int)ceil((double)(box->y + box->height) * h - 1e-4);
+    ck_assert(x0 > 0 && x1 < from.width && y0 >= 0 && y1 <= from.height);
+    for (int y = y0; y < y1; y++) {
+        const uint8_t *row = from.pixels + (size_t)y * from.stride;
+        for (int x = x0; x < x1; x++) {
+            for (int k = 0; k < 3; k++) {
+                double left = row[3 * (x0 - 1) + k], right = row[3 * x1 + k], t = (x - x0 + 1.0) / (x1 - x0 + 1.0);
+                to.pixels[(size_t)y * to.stride + (size_t)(3 * x + k)] = (uint8_t)(left + t * (right - left) + 0.5);
+            }
+        }
+    }
+    return copy;
+}
+
 /** The most probable image code after ids. */
 static int32_t best_code(gen_case *c, const int32_t *ids, size_t count, const int32_t *plain, size_t plain_count,
                          double scale) {
@@ -89,7 +112,9 @@ START_TEST(a_rectangle) {
     size_t counts[2] = {1, 1}, count;
     cm3_tokenizer *tokenizer;
     GEN_OK(&c, cm3_model_tokenizer(c.model, &tokenizer));
-    GEN_OK(&c, cm3_tokenizer_encode_image(tokenizer, image, known, TINY_TOKENS, &count));
+    cm3_image *known_image = painted(&c, image, &box);
+    GEN_OK(&c, cm3_tokenizer_encode_image(tokenizer, known_image, known, TINY_TOKENS, &count));
+    cm3_image_destroy(known_image);
     GEN_OK(&c, cm3_tokenizer_encode(tokenizer, "a red ball", SIZE_MAX, CM3_ENCODE_PLAIN, ids[0] + 1, 32, &count));
     counts[0] += count;
     for (int s = 0; s < 2; s++) {
@@ -179,6 +204,33 @@ START_TEST(other_sizes) {
     cm3_document_destroy(result);
     cm3_document_destroy(document);
     cm3_image_destroy(image);
+    gen_down(&c);
+}
+END_TEST
+
+/** Whatever a box hides, all that is made is the same. */
+START_TEST(hidden_is_unknown) {
+    gen_case c;
+    filled f[2];
+    memset(f, 0, sizeof f);
+    gen_up(&c, 1, 320);
+    cm3_generate_options o = greedy();
+    const cm3_box box = _i ? (cm3_box){0, 0.25f, 1, 0.4f} : (cm3_box){0.3f, 0.25f, 0.5f, 0.4f};
+    for (int k = 0; k < 2; k++) {
+        cm3_image_view view;
+        cm3_image *image = noise(&c, TINY_SIDE, TINY_SIDE);
+        ck_assert_int_eq(cm3_image_get_view(image, &view), CM3_OK);
+        for (int y = (int)ceilf(0.25f * TINY_SIDE); k && y < (int)(0.65f * TINY_SIDE); y++) {
+            int x0 = (int)ceilf(box.x * TINY_SIDE), x1 = (int)((box.x + box.width) * TINY_SIDE);
+            memset(view.pixels + (size_t)y * view.stride + 3 * (size_t)x0, 255, 3 * (size_t)(x1 - x0));
+        }
+        cm3_document *document = document_of(&c, "a red ball", image, &box, 1);
+        GEN_OK(&c, cm3_generate(c.model, document, &o, take, &f[k], NULL));
+        cm3_document_destroy(document);
+        cm3_image_destroy(image);
+    }
+    ck_assert_int_gt(f[0].count[0], 8);
+    ck_assert_mem_eq(&f[0].tokens, &f[1].tokens, sizeof f[0].tokens);
     gen_down(&c);
 }
 END_TEST
@@ -323,6 +375,7 @@ Suite *infill_suite(void) {
     tcase_set_timeout(tcase, 240);
     tcase_add_loop_test(tcase, a_rectangle, 0, 4);
     tcase_add_loop_test(tcase, other_sizes, 0, 3);
+    tcase_add_loop_test(tcase, hidden_is_unknown, 0, 2);
     tcase_add_loop_test(tcase, masks, 0, 2);
     tcase_add_loop_test(tcase, candidates, 0, 2);
     tcase_add_test(tcase, refused);

@@ -198,6 +198,40 @@ START_TEST(three_streams) {
 }
 END_TEST
 
+/* A text and part of a picture, filled in. */
+START_TEST(filling_in) {
+    gen_up(&c, team_sizes[_i], 320);
+    generating g = of(CM3_MODALITY_INFILL);
+    cm3_image *image;
+    const cm3_box box = {0.3f, 0.3f, 0.3f, 0.2f};
+    GEN_OK(&c, cm3_image_create(c.context, 20, 18, &image));
+    if (_i) GEN_OK(&c, cm3_document_add_mask(g.prompt, 0));
+    GEN_OK(&c, cm3_document_add_image_holes(g.prompt, image, &box, 1));
+    cm3_image_destroy(image);
+    run_as("filling in", generate, &g, true);
+    cm3_document_destroy(g.prompt);
+    gen_down(&c);
+}
+END_TEST
+
+/* Beams, and candidates that an encoder ranks. */
+START_TEST(the_best) {
+    gen_up(&c, team_sizes[_i], 128);
+    generating g = of(CM3_MODALITY_TEXT);
+    g.options.beams = 3;
+    g.options.max_tokens = 6;
+    run_as("beams", generate, &g, true);
+    g.options.beams = 0;
+    g.options.modality = CM3_MODALITY_IMAGE;
+    g.options.best = 1;
+    GEN_OK(&c, cm3_model_load(c.context, CM3_TEST_DATA "/parity/clip", NULL, &g.options.encoder));
+    run_as("ranking", generate, &g, true);
+    cm3_model_destroy(g.options.encoder);
+    cm3_document_destroy(g.prompt);
+    gen_down(&c);
+}
+END_TEST
+
 Suite *requests_out_of_memory_suite(void) {
     Suite *suite = suite_create("survival/requests out of memory");
     TCase *tcase = tcase_create("requests out of memory");
@@ -208,6 +242,8 @@ Suite *requests_out_of_memory_suite(void) {
     tcase_add_loop_test(tcase, samplers, 0, 2);
     tcase_add_loop_test(tcase, quantised, 0, 4);
     tcase_add_loop_test(tcase, three_streams, 0, 2);
+    tcase_add_loop_test(tcase, filling_in, 0, 2);
+    tcase_add_loop_test(tcase, the_best, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
 }
