@@ -13,7 +13,7 @@ expect() {
     shift 2
     total=$((total + 1))
     "$@" >out 2>err </dev/null || status=$?
-    if [ $status -ne "$code" ] || { [ -n "$words" ] && ! cat out err | grep -qF -- "$words"; }; then
+    if [ $status -ne "$code" ] || { [ -n "$words" ] && ! grep -qF -- "$words" out err; }; then
         failed=$((failed + 1))
         printf 'FAILED:'
         printf ' %q' "$@"
@@ -190,6 +190,28 @@ expect 0 "" "$cm3" infill -m "$model" --batch holes.jsonl --out-dir holes
 holds "two are filled" bash -c '[ "$(ls holes | tr "\n" " ")" = "0000.png 0001.png " ]'
 expect 1 '"box": [x, y, w, h]' "$cm3" infill -m "$model" --batch half.jsonl --out-dir holes
 expect 1 "nowhere.png" "$cm3" caption -m "$model" nowhere.png
+expect 0 "" env CM3_MODEL="$model" "$cm3" caption scene.png --beams 3 -n 2
+holds "two captions" test "$(wc -l <out)" -eq 2
+expect 2 "--beams is for texts" "$cm3" segment -m "$model" scene.png --beams 3 -o seen.png
+expect 1 "at most so many candidates" "$cm3" caption -m "$model" scene.png --beams 3 -n 4
+
+# --- layouts, and the best of several
+expect 0 "laid.png" "$cm3" generate -m "$model" -p "$prompt" --layout scene.png -o laid.png --seed 1
+expect 2 "--layout goes with -p" "$cm3" generate -m "$model" --batch requests.jsonl --out-dir laid --layout scene.png
+expect 2 "--layout goes without" "$cm3" generate -m "$model" -p "$prompt" --layout scene.png --modality text
+expect 1 "nowhere.png" "$cm3" generate -m "$model" -p "$prompt" --layout nowhere.png
+mkdir -p below
+printf '%s\n' '{"text": "a red circle", "layout": "../scene.png"}' '"a blue star"' >below/laid.jsonl
+expect 0 "" "$cm3" generate -m "$model" --batch below/laid.jsonl --out-dir laid --seed 1
+holds "both are drawn" test -s laid/0000.jpg -a -s laid/0001.jpg
+echo '{"text": "a red circle", "layout": 5}' >below/wrong.jsonl
+expect 1 '"layout" is no path' "$cm3" generate -m "$model" --batch below/wrong.jsonl --out-dir laid
+expect 0 "best-1.png" "$cm3" generate -m "$model" -p "$prompt" -n 4 --best 2 -o best.png --seed 1
+holds "two of four" test -s best-0.png -a ! -e best-2.png
+expect 0 "fit.png" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 1 --encoder "$parity/clip" -o fit.png --seed 1
+expect 1 "text and an image tower" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 1 --encoder "$model"
+expect 2 "--encoder goes with --best" "$cm3" generate -m "$model" -p "$prompt" --encoder "$parity/clip"
+expect 2 "--best is of the answers" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 3
 printf '{"image": "scene.png", "text": "make the circle blue"}\n\n{"image": "none.png", "text": "x"}\n{"image": "scene.png", "text": "remove it"}\n' >edits.jsonl
 expect 1 "request 2 failed" "$cm3" edit -m "$model" --batch edits.jsonl --out-dir edits
 holds "the others are edited" bash -c '[ "$(ls edits | tr "\n" " ")" = "0000.png 0002.png " ]'

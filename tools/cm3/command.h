@@ -75,6 +75,8 @@ double cm3_now(void);
 
 /** A context with `threads` threads (-1: all), warnings on stderr. NULL after saying why. */
 cm3_context *cm3_open_context(int64_t threads);
+/** The model that is asked for: `given`, or where that is NULL what the variable CM3_MODEL names; NULL: none. */
+const char *cm3_model_asked_for(const char *given);
 /** Loads a `.cm3` file or a folder, the image decoder from `vqgan` where that is not NULL. */
 cm3_status cm3_open_model(cm3_context *context, const char *path, const char *vqgan, cm3_model **model);
 /** The same, rows of the head from a file where that is not NULL. */

@@ -18,7 +18,9 @@ static const char help_text[] =
     "to\n"
     "standard output.\n"
     "\n"
-    "  -m, --model MODEL     the model, a .cm3 file or a folder that other tools made\n"
+    "  -m, --model MODEL     the model, a .cm3 file or a folder that other tools made; without it that of the "
+    "variable\n"
+    "                        CM3_MODEL\n"
     "      --vqgan FILE      an image decoder for a folder that holds none\n"
     "      --head-rows FILE  rows of the output head (.safetensors), laid over the model's\n"
     "  -p, --prompt TEXT     the sentence; each <image> in it stands for a picture of --image\n"
@@ -499,7 +501,9 @@ int cm3_command_generate(int argc, char **argv) {
         fputs(help_text, stdout);
         return CM3_EXIT_DONE;
     }
-    if (!cm3_options_parse(argc, argv, options, NULL) || !check(&a)) return CM3_EXIT_USAGE;
+    if (!cm3_options_parse(argc, argv, options, NULL)) return CM3_EXIT_USAGE;
+    a.model = cm3_model_asked_for(a.model);
+    if (!check(&a)) return CM3_EXIT_USAGE;
     if ((a.batch && !make_dir(a.out_dir)) || (a.preview && !make_dir(a.preview))) return CM3_EXIT_FAILED;
     return run(&a);
 }

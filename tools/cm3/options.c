@@ -101,6 +101,11 @@ bool cm3_options_parse(int argc, char **argv, const cm3_option *options, cm3_lis
     return true;
 }
 
+const char *cm3_model_asked_for(const char *given) {
+    const char *named = given ? given : getenv("CM3_MODEL");
+    return named && *named ? named : NULL;
+}
+
 bool cm3_wants_help(int argc, char **argv, const cm3_option *options) {
     for (int i = 0; i < argc; i++) {
         const cm3_option *o = options ? find(options, argv[i], strlen(argv[i])) : NULL;

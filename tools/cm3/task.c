@@ -33,7 +33,7 @@ static const task_kind kinds[] = {
 
 static const char options_text[] =
     "\n"
-    "  -m, --model MODEL    a .cm3 file or a folder\n"
+    "  -m, --model MODEL    a .cm3 file or a folder; without it that of the variable CM3_MODEL\n"
     "  -n, --count N        answers, 1 to 64 (1)\n"
     "  --seed N             (1)\n"
     "  --best N             keep the N likeliest of them, the likeliest first\n"
@@ -443,7 +443,9 @@ static int command(const char *name, int argc, char **argv) {
                kind->draws ? " --out-dir DIR" : "", kind->about, options_text);
         return CM3_EXIT_DONE;
     }
-    if (!cm3_options_parse(argc, argv, options, &a.words) || !check(kind, &a)) return CM3_EXIT_USAGE;
+    if (!cm3_options_parse(argc, argv, options, &a.words)) return CM3_EXIT_USAGE;
+    a.model = cm3_model_asked_for(a.model);
+    if (!check(kind, &a)) return CM3_EXIT_USAGE;
     return run_task(kind, &a);
 }
 
