@@ -4,6 +4,7 @@
 #include "scene_json.h"
 #include "tasks.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,17 +127,43 @@ static bool add_example(json_t *examples, json_t *example) {
     return example && json_array_append_new(examples, example) == 0;
 }
 
-/** What every scene can be asked for: its caption, two questions, a gap in a caption to be filled, itself. */
+/** Six questions and their answers, one of them the caption half of the time. */
+static bool add_talk(json_t *examples, toy_random *random, const toy_scene *scene) {
+    static const char *const describe[] = {"describe the picture", "describe the given picture",
+                                           "what does the picture show?"};
+    enum { QUESTIONS = 6 };
+    json_t *example = json_pack("{s:s}", "task", "talk");
+    int caption = toy_random_below(random, 2 * QUESTIONS);
+    bool ok = example != NULL;
+    for (int i = 0; i < QUESTIONS && ok; i++) {
+        char question[TOY_CAPTION_SIZE], answer[TOY_CAPTION_SIZE], name[16], number[4] = "";
+        toy_question kind;
+        do kind = (toy_question)toy_random_below(random, TOY_QUESTIONS);
+        while (!toy_ask(random, scene, kind, true, question, answer));
+        if (i == caption) {
+            snprintf(question, sizeof question, "%s", describe[toy_random_below(random, 3)]);
+            toy_caption_placed(scene, answer);
+        }
+        if (i) snprintf(number, sizeof number, "%d", i + 1);
+        snprintf(name, sizeof name, "question%s", number);
+        ok = json_object_set_new(example, name, json_string(question)) == 0;
+        snprintf(name, sizeof name, "answer%s", number);
+        ok = ok && json_object_set_new(example, name, json_string(answer)) == 0;
+    }
+    return ok && add_example(examples, example);
+}
+
+/** What every scene can be asked for: its caption, questions, a gap in a caption to be filled, itself. */
 static bool add_common(json_t *examples, toy_random *random, const toy_scene *scene) {
     char caption[TOY_CAPTION_SIZE], question[TOY_CAPTION_SIZE], answer[TOY_CAPTION_SIZE], after[TOY_CAPTION_SIZE];
     toy_caption_placed(scene, caption);
     bool ok = add_example(examples, json_pack("{s:s, s:s}", "task", "caption", "caption", caption));
-    for (int i = 0; i < 2 && ok; i++) {
-        toy_question kind;
-        do kind = (toy_question)toy_random_below(random, TOY_QUESTIONS);
-        while (!toy_ask(random, scene, kind, true, question, answer));
-        ok = add_example(examples, json_pack("{s:s, s:s, s:s}", "task", "ask", "question", question, "answer", answer));
-    }
+    toy_question kind;
+    do kind = (toy_question)toy_random_below(random, TOY_QUESTIONS);
+    while (!toy_ask(random, scene, kind, true, question, answer));
+    ok = ok &&
+         add_example(examples, json_pack("{s:s, s:s, s:s}", "task", "ask", "question", question, "answer", answer));
+    ok = ok && add_talk(examples, random, scene);
     if (toy_random_below(random, 2)) toy_caption(scene, caption);
     toy_gap(random, caption, question, answer, after);
     ok = ok && add_example(examples, json_pack("{s:s, s:s, s:s, s:s}", "task", "infill-text", "before", question,
@@ -194,7 +221,7 @@ static bool make_boxes(toy_random *random, const toy_plan *plan, toy_record *rec
     char text[TOY_CAPTION_SIZE];
     toy_boxes(things, count, background, text);
     toy_paint_things(&record->picture, things, count, background);
-    return finish(json_pack("{s:[s], s:s, s:[{s:s}]}", "text", text, "kind", "boxes", "examples", "task", "generate"),
+    return finish(json_pack("{s:[s], s:s, s:[{s:s}]}", "text", text, "kind", "boxes", "examples", "task", "boxes"),
                   &record->json);
 }
 

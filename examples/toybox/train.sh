@@ -15,8 +15,8 @@ pictures=60000         # pictures for the image tokenizer
 vq_steps=7500
 lm_steps=13000
 cm3_steps=4000         # on from there, with spans moved to the end
-tune_steps=13000       # and from there, on tasks
-mixture='{"generate": 4, "caption": 1, "ask": 1.5, "edit": 2.5, "segment": 1, "layout": 1, "outline": 0.7, "infill-image": 1.3, "infill-text": 0.7}'
+tune_steps=12000       # and from there, on tasks
+mixture='{"generate": 3, "boxes": 1.5, "talk": 2, "caption": 0.5, "ask": 0.5, "edit": 2.5, "segment": 0.8, "layout": 0.5, "outline": 0.5, "infill-image": 1, "infill-text": 1}'
 heldout=1000
 judged=300             # prompts of each kind
 save_every=500
@@ -150,7 +150,7 @@ stage_cm3() {
 stage_tune() {
     [ ! -f toybox.cm3 ] || return 0
     "$cm3" train sft --init cm3.cm3 --data 'codes/*/*.tar' --validation 'codes-tasks-heldout/*.tar' --run tune-run --mixture "$mixture" \
-        --answers-only --masking none --steps $tune_steps --batch-size 2 --block-size 2048 --lr 0.0015 --warmup 200 --beta2 0.99 \
+        --answers-only --text-weight 3 --masking none --steps $tune_steps --batch-size 2 --block-size 2048 --lr 0.0015 --warmup 200 --beta2 0.99 \
         --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 --save-every $save_every -o toybox.cm3
 }
 

@@ -47,8 +47,8 @@ typedef struct cm3_box {
 
 /**
  * Appends a picture with holes: what the boxes touch, by tokens of the model's image tokenizer, is to be filled in by
- * CM3_MODALITY_INFILL. The boxes, clipped to the picture, are copied; one that touches nothing is no error here.
- * Errors: INVALID_ARGUMENT (no boxes; a number that is not finite; a negative side), NO_MEMORY.
+ * CM3_MODALITY_INFILL or CM3_MODALITY_IMAGE. The boxes, clipped to the picture, are copied; one that touches nothing is
+ * no error here. Errors: INVALID_ARGUMENT (no boxes; a number that is not finite; a negative side), NO_MEMORY.
  */
 CM3_API cm3_status cm3_document_add_image_holes(cm3_document *document, cm3_image *image, const cm3_box *boxes,
                                                 size_t box_count);

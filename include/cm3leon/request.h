@@ -11,14 +11,19 @@ extern "C" {
 #endif
 
 typedef enum cm3_modality {
-    CM3_MODALITY_IMAGE = 1,       /**< exactly one image, then the end */
+    /**
+     * Exactly one image, then the end. Where a picture of the prompt has holes (cm3_document_add_image_holes()) it is
+     * that picture once more: the prompt has mask 0 for each token that is hidden, what is not hidden is taken as it
+     * is, and the result is the original, to the byte, but for the squares of the tokens that were hidden.
+     */
+    CM3_MODALITY_IMAGE = 1,
     CM3_MODALITY_TEXT = 2,        /**< text until its end or max_tokens */
     CM3_MODALITY_INTERLEAVED = 3, /**< text; a begin-image token opens an image of exactly N tokens; text again */
     CM3_MODALITY_FREE = 4,        /**< any token but image codes, as Hugging Face's Chameleon masks them */
     /**
-     * The prompt's holes are filled in, in their order (CM3): masks by text until <eoss>, boxes of a picture
-     * (cm3_document_add_image_holes()) by just as many tokens as they hide. The result has the texts, then the picture:
-     * the original, to the byte, but for the squares of the tokens that were hidden.
+     * The prompt's holes are filled in, in their order, each a span behind its mask (CM3): masks by text until <eoss>,
+     * boxes of a picture (cm3_document_add_image_holes()) by just as many tokens as they hide. The result has the
+     * texts, then the picture: the original, to the byte, but for the squares of the tokens that were hidden.
      */
     CM3_MODALITY_INFILL = 5
 } cm3_modality;

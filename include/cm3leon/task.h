@@ -50,8 +50,9 @@ typedef struct cm3_task_form {
 
 /**
  * Builds the prompt of a task: all elements but the answer, which is left out at the end, or is mask 0 in its place and
- * once more at the end, so that a text that is generated is the span; an image of which a box is asked for has
- * its value's boxes for holes (CM3_MODALITY_INFILL). Of several patterns the first is taken. *document is the caller's;
+ * once more at the end, so that a text that is generated is the span; an image that is hidden in part, or of which
+ * a box is asked for, has its value's boxes for holes (CM3_MODALITY_IMAGE, CM3_MODALITY_INFILL). Of several answers the
+ * first is asked for. Of several patterns the first is taken. *document is the caller's;
  * `form` may be NULL. Errors: NOT_FOUND (no such task; a value that the task names is not given), INVALID_ARGUMENT,
  * NO_MEMORY.
  */

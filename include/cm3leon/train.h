@@ -131,6 +131,7 @@ typedef struct cm3_train_lm_options {
     const char *mixture;
     const char *tasks; /**< path of the tasks' templates (cm3_tasks_load()); NULL: the library's own */
     int answers_only;  /**< with a mixture: not 0: only answers are learned; 0 (default): all of a document */
+    float text_weight; /**< of learning a token of text beside an image code's 1; 0 < w <= 1000; default 1 */
 } cm3_train_lm_options;
 
 CM3_API void cm3_train_options_init(cm3_train_options *options);

@@ -81,8 +81,11 @@ static cm3_status read_codes(const cm3_encoder *encoder, const cm3_segment_data 
     if (holes->codes) return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED, "two pictures with holes");
     int32_t count = cm3_vq_tokens(encoder->vq);
     holes->codes = cm3_calloc(encoder->context, (size_t)count, sizeof *holes->codes);
-    if (!holes->codes) return cm3_fail_memory(encoder->context, (size_t)count * sizeof *holes->codes, "image codes");
+    if (holes->codes) holes->hidden = cm3_calloc(encoder->context, (size_t)count, 1);
+    if (!holes->hidden) return cm3_fail_memory(encoder->context, (size_t)count * sizeof *holes->codes, "image codes");
     holes->image = segment->image;
+    int32_t grid = cm3_vq_grid(encoder->vq);
+    for (int32_t i = 0; i < count; i++) holes->hidden[i] = cm3_is_hidden(segment, i % grid, i / grid, grid);
     cm3_image *known = NULL;
     CM3_TRY(cm3_paint_over(encoder->context, segment, &known));
     cm3_status status = cm3_vq_encode_image(encoder->vq, known, encoder->preprocessing, holes->codes);
@@ -90,26 +93,33 @@ static cm3_status read_codes(const cm3_encoder *encoder, const cm3_segment_data 
     return status;
 }
 
-/** A picture's tokens, each run of hidden ones in a row a sentinel. */
+static cm3_status push_sentinel(const cm3_encoder *encoder, int32_t number, cm3_ids *ids) {
+    if (number >= encoder->special->sentinel_count) {
+        return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "mask %d: the model has %d sentinels", number,
+                        encoder->special->sentinel_count);
+    }
+    return cm3_ids_push(encoder->context, ids, encoder->special->sentinels[number]);
+}
+
+/** A picture's tokens, each run of hidden ones in a row a sentinel, or each hidden one sentinel 0. */
 static cm3_status push_holes(const cm3_encoder *encoder, const cm3_segment_data *segment, cm3_ids *ids) {
     if (!encoder->holes) {
         return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT,
-                        "a picture with holes is for CM3_MODALITY_INFILL alone");
+                        "a picture with holes is for CM3_MODALITY_INFILL and CM3_MODALITY_IMAGE alone");
     }
     if (!encoder->vq) {
         return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED,
                         "the model has no image tokenizer to read pictures with");
     }
     CM3_TRY(read_codes(encoder, segment));
-    int32_t grid = cm3_vq_grid(encoder->vq), count = cm3_vq_tokens(encoder->vq);
+    const cm3_holes *holes = encoder->holes;
+    const int32_t grid = cm3_vq_grid(encoder->vq), count = cm3_vq_tokens(encoder->vq);
     for (int32_t i = 0; i < count;) {
         int32_t first = i;
-        while (i < count && i / grid == first / grid && cm3_is_hidden(segment, i % grid, i / grid, grid)) i++;
-        if (i > first) {
-            CM3_TRY(add_hole(encoder, (cm3_hole){first, i - first}, ids));
-        } else {
-            CM3_TRY(push_some_codes(encoder, encoder->holes->codes + i++, 1, ids));
-        }
+        while (i < count && i / grid == first / grid && holes->hidden[i]) i++;
+        for (int32_t k = first; k < i && holes->in_place; k++) CM3_TRY(push_sentinel(encoder, 0, ids));
+        if (i > first && !holes->in_place) CM3_TRY(add_hole(encoder, (cm3_hole){first, i - first}, ids));
+        if (i == first) CM3_TRY(push_some_codes(encoder, holes->codes + i++, 1, ids));
     }
     return CM3_OK;
 }
@@ -130,17 +140,9 @@ static cm3_status push_image(const cm3_encoder *encoder, const cm3_segment_data 
     return CM3_OK;
 }
 
-static cm3_status push_sentinel(const cm3_encoder *encoder, int32_t number, cm3_ids *ids) {
-    if (number >= encoder->special->sentinel_count) {
-        return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT, "mask %d: the model has %d sentinels", number,
-                        encoder->special->sentinel_count);
-    }
-    return cm3_ids_push(encoder->context, ids, encoder->special->sentinels[number]);
-}
-
 /** A mask: where holes are filled in, the next one. */
 static cm3_status push_mask(const cm3_encoder *encoder, int32_t number, cm3_ids *ids) {
-    if (!encoder->holes) return push_sentinel(encoder, number, ids);
+    if (!encoder->holes || encoder->holes->in_place) return push_sentinel(encoder, number, ids);
     if (number == encoder->holes->count) return add_hole(encoder, (cm3_hole){-1, 0}, ids);
     return cm3_fail(encoder->context, CM3_ERROR_INVALID_ARGUMENT,
                     "mask %d is where mask %d should be: they are counted as "

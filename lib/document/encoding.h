@@ -19,7 +19,9 @@ typedef struct cm3_holes {
     cm3_hole holes[CM3_MAX_HOLES];
     int32_t count;
     int32_t *codes;   /**< [codes of a picture]: all of the picture that has holes; owned (cm3_alloc). NULL: none has */
+    uint8_t *hidden;  /**< [codes of a picture]: 1: in a box; owned (cm3_alloc), with codes */
     cm3_image *image; /**< it; borrowed from the document */
+    bool in_place;    /**< sentinel 0 stands for each token of a box, and the picture is drawn once more behind */
 } cm3_holes;
 
 /** What tokens a document is written with. */

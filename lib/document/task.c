@@ -70,14 +70,19 @@ static cm3_status read_piece(const task_reader *r, const json_t *value, cm3_task
     *piece = (cm3_task_piece){.kind = CM3_SEGMENT_BREAK};
     if (word) return strcmp(word, "break") == 0 ? CM3_OK : wrong(r, "the only word is \"break\"");
     const json_t *text = json_object_get(value, "text"), *image = json_object_get(value, "image"),
-                 *answer = json_object_get(value, "answer");
+                 *answer = json_object_get(value, "answer"), *hidden = json_object_get(value, "hidden");
     if (!json_is_object(value) || !text == !image) return wrong(r, "\"break\", or an object with 'text' or 'image'");
-    if (json_object_size(value) != 1u + (answer != NULL)) return wrong(r, "there is a key that is not known");
+    if (json_object_size(value) != 1u + (answer != NULL) + (hidden != NULL))
+        return wrong(r, "there is a key that is not known");
     const char *part = json_string_value(answer);
     piece->box = part && image && strcmp(part, "box") == 0;
     piece->answer = piece->box || json_is_true(answer);
     if (answer && !piece->answer && !json_is_false(answer)) {
         return wrong(r, "'answer' is true, false or, of an image, \"box\"");
+    }
+    piece->hidden = json_is_true(hidden);
+    if (hidden && (!json_is_boolean(hidden) || !image || piece->answer)) {
+        return wrong(r, "'hidden' is true or false, of an image that is not the answer");
     }
     if (text) return read_patterns(r, text, piece);
     if (!json_string_length(image)) return wrong(r, "'image' is not a name");
@@ -91,19 +96,22 @@ static cm3_status read_task(task_reader *r, const json_t *list, cm3_task *task) 
     if (!json_array_size(list)) {
         return cm3_fail(context, CM3_ERROR_FORMAT, "%s: task '%.100s' is not a list of elements", r->name, r->task);
     }
-    size_t count = json_array_size(list), answers = 0;
+    size_t count = json_array_size(list), answers = 0, boxes = 0;
     cm3_task_piece *pieces = take(r, count * sizeof *pieces);
     *task = (cm3_task){.name = keep(r, r->task), .pieces = pieces, .count = count};
     if (!pieces || !task->name) return cm3_fail_memory(context, count * sizeof *pieces, r->name);
     for (r->element = 0; r->element < count; r->element++) {
         CM3_TRY(read_piece(r, json_array_get(list, r->element), &pieces[r->element]));
+        task->hides = task->hides || pieces[r->element].hidden;
         if (!pieces[r->element].answer) continue;
-        task->answer = r->element;
-        answers++;
+        if (!answers++) task->answer = r->element;
+        boxes += pieces[r->element].box;
     }
     if (answers == 1) return CM3_OK;
-    return cm3_fail(context, CM3_ERROR_FORMAT, "%s: task '%.100s' has %zu answers; one is expected", r->name, r->task,
-                    answers);
+    if (answers > 1 && answers <= CM3_MAX_ANSWERS && !boxes && pieces[count - 1].answer) return CM3_OK;
+    return cm3_fail(context, CM3_ERROR_FORMAT,
+                    "%s: task '%.100s' has %zu answers; one is expected, or several of which one is the last element",
+                    r->name, r->task, answers);
 }
 
 static cm3_status read_tasks(cm3_tasks *tasks, const char *name, json_t *root) {
@@ -261,8 +269,18 @@ static cm3_status push_text(const cm3_encoder *encoder, const cm3_task *task, co
     return status;
 }
 
+/** The last `count` ids are a picture's: those in the rectangle become sentinel 0. */
+static void hide(const cm3_encoder *encoder, const cm3_cells *hidden, size_t count, cm3_ids *ids) {
+    int32_t *codes = ids->ids + ids->count - count;
+    for (int32_t y = hidden->y; y < hidden->y + hidden->height; y++) {
+        for (int32_t x = hidden->x; x < hidden->x + hidden->width; x++) {
+            codes[y * hidden->grid + x] = encoder->special->sentinels[0];
+        }
+    }
+}
+
 static cm3_status push_piece(const cm3_encoder *encoder, const cm3_task *task, const cm3_task_piece *piece,
-                             const cm3_task_values *values, cm3_random *random, cm3_ids *ids) {
+                             const cm3_task_values *values, cm3_random *random, const cm3_cells *hidden, cm3_ids *ids) {
     if (piece->kind == CM3_SEGMENT_BREAK) return cm3_push_break(encoder, ids);
     if (piece->kind == CM3_SEGMENT_TEXT) {
         uint64_t which = random && piece->pattern_count > 1 ? cm3_random_below(random, piece->pattern_count) : 0;
@@ -271,15 +289,19 @@ static cm3_status push_piece(const cm3_encoder *encoder, const cm3_task *task, c
     size_t count = 0;
     const int32_t *codes = values->codes(values->arg, piece->image, &count);
     if (!codes) return no_value(encoder->context, task, piece->image, strlen(piece->image));
-    return cm3_push_codes(encoder, codes, count, ids);
+    CM3_TRY(cm3_push_codes(encoder, codes, count, ids));
+    if (piece->hidden && hidden) hide(encoder, hidden, count, ids);
+    return CM3_OK;
 }
 
 cm3_status cm3_task_tokens(const cm3_encoder *encoder, const cm3_task *task, const cm3_task_values *values,
-                           cm3_random *random, cm3_task_drop drop, cm3_ids *ids, cm3_span *answer) {
+                           cm3_random *random, cm3_task_drop drop, const cm3_cells *hidden, cm3_ids *ids,
+                           cm3_answers *answers) {
     const cm3_special_tokens *special = encoder->special;
     const bool follows = cm3_task_follows(task);
     if (!follows && drop == CM3_DROP_ALL) drop = CM3_DROP_TEXT; /* what is filled in needs what is around it */
     ids->count = 0;
+    answers->count = 0;
     CM3_TRY(cm3_ids_push(encoder->context, ids, special->eod));
     for (size_t i = 0; i < task->count; i++) {
         const cm3_task_piece *piece = &task->pieces[i];
@@ -288,14 +310,14 @@ cm3_status cm3_task_tokens(const cm3_encoder *encoder, const cm3_task *task, con
             CM3_TRY(cm3_ids_push(encoder->context, ids, special->sentinels[0]));
             CM3_TRY(cm3_push_break(encoder, ids));
         }
-        if (piece->answer) answer->begin = (int64_t)ids->count;
+        int64_t begin = (int64_t)ids->count;
         if (drop == CM3_DROP_TEXT && !piece->answer && has_values(piece)) {
             /* Sentinels of a document to be filled in are its spans': there a text is just not there. */
             if (follows) CM3_TRY(cm3_ids_push(encoder->context, ids, special->sentinels[0]));
         } else {
-            CM3_TRY(push_piece(encoder, task, piece, values, random, ids));
+            CM3_TRY(push_piece(encoder, task, piece, values, random, hidden, ids));
         }
-        if (piece->answer) answer->end = (int64_t)ids->count;
+        if (piece->answer) answers->spans[answers->count++] = (cm3_span){begin, (int64_t)ids->count};
     }
     return cm3_ids_push(encoder->context, ids, special->eod);
 }
@@ -333,16 +355,14 @@ static cm3_status add_text(cm3_document *document, const cm3_task *task, const c
 static cm3_status add_piece(cm3_document *document, const cm3_task *task, const cm3_task_piece *piece,
                             given_values *given, bool pictures_only) {
     if (pictures_only && !piece->answer && has_values(piece)) return cm3_document_add_mask(document, 0);
-    if (piece->answer && !piece->box) {
-        return cm3_task_follows(task) ? CM3_OK : cm3_document_add_mask(document, 0);
-    }
+    if (piece->answer && !piece->box) return cm3_document_add_mask(document, 0);
     if (piece->kind == CM3_SEGMENT_BREAK) return cm3_document_add_break(document);
     if (piece->kind == CM3_SEGMENT_TEXT) return add_text(document, task, piece->patterns[0], given);
     const cm3_task_value *value = find_value(given, piece->image);
     if (!value || (!value->image && !value->codes)) {
         return no_value(document->context, task, piece->image, strlen(piece->image));
     }
-    if (piece->box && value->boxes) {
+    if ((piece->box || piece->hidden) && value->boxes) {
         return cm3_document_add_image_holes(document, value->image, value->boxes, value->box_count);
     }
     return cm3_document_add_picture(document, value->image, value->codes, value->code_count);
@@ -352,7 +372,8 @@ static cm3_status build(const cm3_tasks *tasks, const cm3_task *task, given_valu
                         cm3_document **document) {
     CM3_TRY(cm3_document_create(tasks->context, document));
     cm3_status status = CM3_OK;
-    for (size_t i = 0; i < task->count && status == CM3_OK; i++) {
+    size_t count = cm3_task_follows(task) ? task->answer : task->count;
+    for (size_t i = 0; i < count && status == CM3_OK; i++) {
         status = add_piece(*document, task, &task->pieces[i], given, pictures_only);
     }
     bool infill = !cm3_task_follows(task) && !task->pieces[task->answer].box;

@@ -11,6 +11,7 @@
 typedef struct cm3_task_piece {
     cm3_segment_kind kind;       /**< TEXT, IMAGE or BREAK */
     bool answer, box;            /**< box: the answer is a rectangle of the image */
+    bool hidden;                 /**< of an image: sentinel 0 stands for each token in its boxes */
     const char *const *patterns; /**< TEXT: wordings, with {name} for values */
     size_t pattern_count;
     const char *image; /**< IMAGE: its value's name */
@@ -19,7 +20,8 @@ typedef struct cm3_task_piece {
 typedef struct cm3_task {
     const char *name;
     const cm3_task_piece *pieces;
-    size_t count, answer; /**< answer: the number of its piece */
+    size_t count, answer; /**< answer: the number of its piece, or of the first of several */
+    bool hides;           /**< one of the pieces is hidden in part */
 } cm3_task;
 
 struct cm3_tasks {
@@ -35,9 +37,9 @@ cm3_status cm3_tasks_parse(cm3_context *context, const char *name, const char *j
 /** NULL: there is none of that name. */
 const cm3_task *cm3_tasks_find(const cm3_tasks *tasks, const char *name);
 
-/** Whether the answer is what the document ends with; else it is a mask. */
+/** Whether an answer is what the document ends with; else it is a mask. */
 static inline bool cm3_task_follows(const cm3_task *task) {
-    return task->answer + 1 == task->count && !task->pieces[task->answer].box;
+    return task->pieces[task->count - 1].answer && !task->pieces[task->answer].box;
 }
 
 /** Where values come from; both give NULL for a name they do not know. */
@@ -58,12 +60,27 @@ typedef enum cm3_task_drop {
     CM3_DROP_ALL   /**< all before the answer becomes eod, sentinel 0, break; where it is filled in, as DROP_TEXT */
 } cm3_task_drop;
 
+/** A rectangle of a picture's tokens. */
+typedef struct cm3_cells {
+    int32_t x, y, width, height;
+    int32_t grid; /**< tokens in a row of the picture */
+} cm3_cells;
+
+#define CM3_MAX_ANSWERS 64
+
+/** Where what is asked for stands in a document. */
+typedef struct cm3_answers {
+    cm3_span spans[CM3_MAX_ANSWERS];
+    int count;
+} cm3_answers;
+
 /**
  * A task's whole training document, in place of what ids holds: eod, the pieces, the closing eod. `random`: wordings
- * are drawn; NULL: the first. *answer: where the answer stands (of a box: the whole image). NOT_FOUND, with task and
- * name, for a value that is not there.
+ * are drawn; NULL: the first. `hidden`: what a task that hides hides; NULL: nothing. *answers: where they stand (of a
+ * box: the whole image). NOT_FOUND, with task and name, for a value that is not there.
  */
 cm3_status cm3_task_tokens(const cm3_encoder *encoder, const cm3_task *task, const cm3_task_values *values,
-                           cm3_random *random, cm3_task_drop drop, cm3_ids *ids, cm3_span *answer);
+                           cm3_random *random, cm3_task_drop drop, const cm3_cells *hidden, cm3_ids *ids,
+                           cm3_answers *answers);
 
 #endif

@@ -123,7 +123,7 @@ static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, cm
     cm3_piece piece = {.code_count = candidate->codes.count};
     if (graph) {
         CM3_TRY(decode(request, candidate, graph, cm3_vq_grid(request->model->tokenizer->vq), &piece.image));
-        if (request->options.modality == CM3_MODALITY_INFILL) CM3_TRY(lay_over(request, &piece.image));
+        if (request->holes.codes) CM3_TRY(lay_over(request, &piece.image));
         event.image = piece.image;
     }
     piece.codes = cm3_calloc(request->context, piece.code_count, sizeof *piece.codes);
@@ -162,9 +162,12 @@ static cm3_status take_code(cm3_request *request, cm3_candidate *candidate, cons
                             int32_t token) {
     const cm3_tokenizer *tokenizer = request->model->tokenizer;
     CM3_TRY(cm3_ids_push(request->context, &candidate->codes, tokenizer->special.image_code[token]));
+    CM3_TRY(cm3_infill_rest(request, candidate));
     int32_t count = (int32_t)candidate->codes.count, every = request->options.preview_rows,
             side = cm3_vq_grid(tokenizer->vq);
+    candidate->forced = -1;
     if (count < vocabulary->image_tokens) {
+        candidate->forced = cm3_infill_known(request, count);
         bool preview = every > 0 && !request->options.codes_only && count % side == 0 && count / side % every == 0;
         candidate->due_rows = preview ? every : 0;
         return CM3_OK;

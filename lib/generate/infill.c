@@ -39,6 +39,36 @@ int64_t cm3_infill_tokens(const cm3_holes *holes, int32_t first, bool *texts) {
     return tokens;
 }
 
+cm3_status cm3_infill_lead(const cm3_request *request, int32_t *lead) {
+    const cm3_holes *holes = &request->holes;
+    *lead = 0;
+    if (!holes->codes) return CM3_OK;
+    int32_t count = cm3_vq_tokens(request->model->tokenizer->vq);
+    while (*lead < count && !holes->hidden[*lead]) ++*lead;
+    if (*lead < count) return CM3_OK;
+    return cm3_fail(request->context, CM3_ERROR_INVALID_ARGUMENT,
+                    "there is nothing to fill in: no box touches its picture");
+}
+
+int32_t cm3_infill_known(const cm3_request *request, int32_t place) {
+    const cm3_holes *holes = &request->holes;
+    if (!holes->in_place || !holes->codes || holes->hidden[place]) return -1;
+    return request->model->tokenizer->special.image[holes->codes[place]];
+}
+
+cm3_status cm3_infill_rest(cm3_request *request, cm3_candidate *candidate) {
+    const cm3_holes *holes = &request->holes;
+    int32_t count = cm3_vq_tokens(request->model->tokenizer->vq), from = (int32_t)candidate->codes.count;
+    if (!holes->in_place || !holes->codes) return CM3_OK;
+    for (int32_t i = from; i < count; i++) {
+        if (holes->hidden[i]) return CM3_OK;
+    }
+    for (int32_t i = from; i < count; i++) {
+        CM3_TRY(cm3_ids_push(request->context, &candidate->codes, holes->codes[i]));
+    }
+    return CM3_OK;
+}
+
 /** At hole candidate->hole: its tokens are due. */
 static void open_hole(const cm3_request *request, cm3_candidate *candidate) {
     const cm3_hole *hole = &request->holes.holes[candidate->hole];
@@ -116,9 +146,8 @@ cm3_status cm3_infill_compose(const cm3_request *request, const cm3_image *made,
     cm3_status status = side == part.width ? CM3_OK : cm3_image_resize(made, side, side, CM3_FILTER_BICUBIC, &scaled);
     if (status == CM3_OK) status = cm3_image_get_view(scaled ? scaled : made, &part);
     if (status == CM3_OK) status = cm3_image_get_view(*image, &to);
-    for (int32_t h = 0; h < holes->count && status == CM3_OK; h++) {
-        const cm3_hole *hole = &holes->holes[h];
-        for (int32_t i = 0; hole->cell >= 0 && i < hole->count; i++) lay_cell(&part, &to, x, y, hole->cell + i, grid);
+    for (int32_t i = 0; i < grid * grid && status == CM3_OK; i++) {
+        if (holes->hidden[i]) lay_cell(&part, &to, x, y, i, grid);
     }
     cm3_image_destroy(scaled);
     if (status != CM3_OK) {

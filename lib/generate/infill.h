@@ -14,6 +14,16 @@ cm3_status cm3_infill_prompt(cm3_request *request, cm3_encoder *encoder);
  * included; *texts: whether texts are among them, of which nobody knows. */
 int64_t cm3_infill_tokens(const cm3_holes *holes, int32_t first, bool *texts);
 
+/** A picture that is drawn once more: how many of its tokens are known before the first that is hidden; 0 where no
+ * picture of the prompt has holes. Errors: INVALID_ARGUMENT where no box touches it. */
+cm3_status cm3_infill_lead(const cm3_request *request, int32_t *lead);
+
+/** The token that must come `place` tokens into a picture, or -1. */
+int32_t cm3_infill_known(const cm3_request *request, int32_t place);
+
+/** The candidate's picture is known from here on: its codes are filled up. */
+cm3_status cm3_infill_rest(cm3_request *request, cm3_candidate *candidate);
+
 /** A candidate at its first hole, the codes around the holes in place. */
 cm3_status cm3_infill_begin(cm3_request *request, cm3_candidate *candidate);
 

@@ -14,6 +14,15 @@ size_t cm3_request_events(uint64_t total_tokens) {
     return total_tokens < (MOST_EVENTS - 64) / 2 ? 2 * (size_t)total_tokens + 64 : MOST_EVENTS;
 }
 
+/** The first tokens of a picture, which are known. */
+static cm3_status push_known(cm3_request *request, int32_t lead, cm3_ids *ids) {
+    const cm3_special_tokens *special = &request->model->tokenizer->special;
+    for (int32_t i = 0; i < lead; i++) {
+        CM3_TRY(cm3_ids_push(request->context, ids, special->image[request->holes.codes[i]]));
+    }
+    return CM3_OK;
+}
+
 /** Tokens of the prompt and the room they leave. Runs on the compute thread: pictures in the prompt are encoded here.
  */
 static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabulary) {
@@ -27,10 +36,16 @@ static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabular
     bool image = request->options.modality == CM3_MODALITY_IMAGE;
     const cm3_prompt_form form = {.image_follows = image, .end_turn = request->options.end_turn != 0};
     bool infill = request->options.modality == CM3_MODALITY_INFILL;
+    request->holes.in_place = image;
+    encoder.holes = image ? &request->holes : NULL;
     CM3_TRY(infill ? cm3_infill_prompt(request, &encoder)
                    : cm3_prompt_tokens(&encoder, request->prompt, form, &request->prompt_ids));
     bool speaks = !image;
     int64_t tokens = infill ? cm3_infill_tokens(&request->holes, 0, &speaks) : vocabulary->image_tokens;
+    int32_t lead = 0;
+    if (image) CM3_TRY(cm3_infill_lead(request, &lead));
+    CM3_TRY(push_known(request, lead, &request->prompt_ids));
+    tokens -= lead;
     int64_t prompt = (int64_t)request->prompt_ids.count;
     CM3_TRY(cm3_demand_capacity(request->model, &request->options, tokens, speaks, prompt, &request->capacity));
     int64_t left = request->options.max_tokens ? request->options.max_tokens : request->capacity - prompt;
@@ -40,6 +55,7 @@ static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabular
     request->picture_ids = cm3_demand_pictures(&tokenizer->special, &request->options, &request->prompt_ids);
     if (request->picture_prompt) {
         CM3_TRY(cm3_prompt_tokens(&encoder, request->picture_prompt, form, &request->picture_prompt_ids));
+        CM3_TRY(push_known(request, lead, &request->picture_prompt_ids));
         request->picture_ids = (int64_t)request->picture_prompt_ids.count;
         if (request->picture_ids + tokens > request->model->lm->config.max_positions) {
             return cm3_fail(request->context, CM3_ERROR_TOO_LONG,
@@ -47,7 +63,8 @@ static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabular
                             (long long)request->picture_ids, request->model->lm->config.max_positions);
         }
     }
-    return cm3_unconditional_tokens(&encoder, &request->unconditional_ids);
+    CM3_TRY(cm3_unconditional_tokens(&encoder, &request->unconditional_ids));
+    return push_known(request, lead, &request->unconditional_ids);
 }
 
 static cm3_status copy_ids(cm3_context *context, cm3_ids *to, const cm3_ids *from) {
@@ -72,6 +89,9 @@ static cm3_status open_candidate(cm3_request *request, cm3_candidate *candidate,
     CM3_TRY(cm3_ids_reserve(context, &candidate->codes, (size_t)image));
     bool infill = request->options.modality == CM3_MODALITY_INFILL;
     if (infill) CM3_TRY(cm3_infill_begin(request, candidate));
+    for (int32_t i = 0; request->holes.in_place && request->holes.codes && !request->holes.hidden[i]; i++) {
+        CM3_TRY(cm3_ids_push(context, &candidate->codes, request->holes.codes[i]));
+    }
     bool shares = request->prompt_stream.cache != NULL;
     CM3_TRY(cm3_cache_create(context, config, kv, request->capacity - (shares ? prompt : 0),
                              &candidate->conditional.cache));

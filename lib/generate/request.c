@@ -141,6 +141,7 @@ static void release(cm3_request *request) {
     cm3_ids_clear(context, &request->picture_prompt_ids);
     cm3_ids_clear(context, &request->stops);
     cm3_free(context, request->holes.codes);
+    cm3_free(context, request->holes.hidden);
     cm3_free(context, request->beam);
     cm3_free(context, request->ranks);
     cm3_free(context, request->caption);

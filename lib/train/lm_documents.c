@@ -80,27 +80,60 @@ static const int32_t *item_codes(void *arg, const char *name, size_t *count) {
     return NULL;
 }
 
-/** A rectangle of a picture's tokens, each of its rows a span; as many as there are sentinels. */
-static int draw_box(const cm3_trainer *trainer, const cm3_span *image, cm3_random *random, cm3_span *spans) {
+/** A rectangle of a picture's tokens, of at most so many rows. */
+static cm3_cells draw_cells(const cm3_trainer *trainer, int64_t tokens, int64_t most_rows, cm3_random *random) {
     const cm3_vq *vq = cm3_lm_run_vq(cm3_lm_run_of(trainer));
-    int64_t count = image->end - image->begin, width = (int64_t)lround(sqrt((double)count));
-    int64_t most = cm3_lm_run_of(trainer)->tokenizer->special.sentinel_count;
-    if (vq) width = cm3_vq_grid(vq);
-    int64_t height = count / width, tall = height < most ? height : most;
-    int64_t w = 1 + (int64_t)cm3_random_below(random, (uint64_t)width),
-            h = 1 + (int64_t)cm3_random_below(random, (uint64_t)(tall < CM3_MAX_SPANS ? tall : CM3_MAX_SPANS));
-    int64_t x = (int64_t)cm3_random_below(random, (uint64_t)(width - w + 1)),
-            y = (int64_t)cm3_random_below(random, (uint64_t)(height - h + 1));
-    for (int64_t i = 0; i < h; i++) {
-        int64_t begin = image->begin + (y + i) * width + x;
-        spans[i] = (cm3_span){begin, begin + w};
-    }
-    return (int)h;
+    int64_t grid = vq ? cm3_vq_grid(vq) : (int64_t)lround(sqrt((double)tokens));
+    int64_t rows = tokens / grid, tall = rows < most_rows ? rows : most_rows;
+    cm3_cells cells = {.width = 1 + (int32_t)cm3_random_below(random, (uint64_t)grid),
+                       .height = 1 + (int32_t)cm3_random_below(random, (uint64_t)tall),
+                       .grid = (int32_t)grid};
+    cells.x = (int32_t)cm3_random_below(random, (uint64_t)(grid - cells.width + 1));
+    cells.y = (int32_t)cm3_random_below(random, (uint64_t)(rows - cells.height + 1));
+    return cells;
 }
 
-/** Of learning each of the unit's ids where only the answer is learned: what is said at the end of the document. */
-static void weigh_answer(const cm3_ids *unit, int64_t answer, float *weights) {
-    for (size_t i = 0; i < unit->count; i++) weights[i] = (int64_t)i >= answer;
+/** Its rows in a picture that begins at `begin`. */
+static int spans_of(const cm3_cells *cells, int64_t begin, cm3_span *spans) {
+    for (int32_t i = 0; i < cells->height; i++) {
+        int64_t at = begin + (int64_t)(cells->y + i) * cells->grid + cells->x;
+        spans[i] = (cm3_span){at, at + cells->width};
+    }
+    return cells->height;
+}
+
+/** A box that is asked for: each of its rows a span; as many as there are sentinels. */
+static int draw_box(const cm3_trainer *trainer, const cm3_span *image, cm3_random *random, cm3_span *spans) {
+    int64_t most = cm3_lm_run_of(trainer)->tokenizer->special.sentinel_count;
+    const cm3_cells cells =
+        draw_cells(trainer, image->end - image->begin, most < CM3_MAX_SPANS ? most : CM3_MAX_SPANS, random);
+    return spans_of(&cells, image->begin, spans);
+}
+
+/** Of learning each of the unit's ids where only answers are learned, and what ends each; what is hidden and drawn once
+ * more is learned where it was hidden. */
+static void weigh_answers(const cm3_ids *unit, const cm3_answers *answers, const cm3_cells *hidden, float *weights) {
+    cm3_span rows[CM3_MAX_ANSWERS];
+    memset(weights, 0, unit->count * sizeof *weights);
+    int count = hidden ? spans_of(hidden, answers->spans[0].begin, rows) : answers->count;
+    const cm3_span *spans = hidden ? rows : answers->spans;
+    for (int i = 0; i < count; i++) {
+        for (int64_t k = spans[i].begin; k < spans[i].end + !hidden && k < (int64_t)unit->count; k++) weights[k] = 1;
+    }
+}
+
+/** The same where answers were moved to the end of the document. */
+static void weigh_end(const cm3_ids *unit, int64_t from, float *weights) {
+    for (size_t i = 0; i < unit->count; i++) weights[i] = (int64_t)i >= from;
+}
+
+/** Tokens of text weigh more than those of pictures, or less. */
+static void weigh_texts(const cm3_trainer *trainer, cm3_lm_scratch *scratch) {
+    const cm3_lm_run *run = cm3_lm_run_of(trainer);
+    const int32_t *image_code = run->tokenizer->special.image_code;
+    for (size_t i = 0; i < scratch->unit.count; i++) {
+        if (image_code[scratch->unit.ids[i]] < 0) scratch->weights[i] *= run->options.text_weight;
+    }
 }
 
 /** Room for the unit's weights, all 1. */
@@ -147,14 +180,34 @@ static int draw_spans(const cm3_trainer *trainer, const cm3_item *item, const cm
         spans[0] = *answer;
         return answer->begin < answer->end;
     }
-    if (validating) return 0;
+    /* Sentinels that stand for what is hidden are no spans'. */
+    if (validating || item->task->hides) return 0;
     return cm3_draw_spans(run->options.masking, special, ids->ids, (int64_t)ids->count, special->sentinel_count, random,
                           spans);
 }
 
+/** Moves the document's spans, and weighs what is learned of it. */
+static cm3_status finish_item(cm3_trainer *trainer, const cm3_answers *answers, const cm3_cells *hidden,
+                              const cm3_span *spans, int count, cm3_lm_scratch *scratch) {
+    const cm3_lm_run *run = cm3_lm_run_of(trainer);
+    cm3_ids *unit = &scratch->unit;
+    cm3_masking form = run->options.masking == CM3_MASKING_PAPER ? CM3_MASKING_PAPER : CM3_MASKING_CODE;
+    int64_t moved = count * (form == CM3_MASKING_CODE ? 2 : 1) + 1;
+    for (int i = 0; i < count; i++) moved += spans[i].end - spans[i].begin;
+    CM3_TRY(cm3_move_spans(trainer->context, form, &run->tokenizer->special, spans, count, unit));
+    CM3_TRY(begin_weights(trainer, scratch));
+    if (run->options.answers_only && count) {
+        weigh_end(unit, (int64_t)unit->count - moved, scratch->weights);
+    } else if (run->options.answers_only) {
+        weigh_answers(unit, answers, hidden, scratch->weights);
+    }
+    if (run->options.text_weight != 1) weigh_texts(trainer, scratch);
+    spare_sentinels(trainer, scratch);
+    return CM3_OK;
+}
+
 static cm3_status make_item(cm3_trainer *trainer, cm3_mixture *mixture, uint64_t position, bool validating,
                             cm3_lm_scratch *scratch) {
-    const cm3_lm_run *run = cm3_lm_run_of(trainer);
     const cm3_item item = cm3_mixture_at(mixture, position);
     cm3_random random = cm3_random_make(trainer->options.seed ^ 0x5441534bu, position);
     cm3_item_values own = {&item, &random, validating, scratch};
@@ -162,24 +215,21 @@ static cm3_status make_item(cm3_trainer *trainer, cm3_mixture *mixture, uint64_t
     const cm3_encoder encoder = encoder_of(trainer);
     bool guided = item.task->pieces[item.task->answer].kind == CM3_SEGMENT_IMAGE;
     cm3_task_drop drop = guided && !validating ? draw_drop(trainer, &random) : CM3_DROP_NOTHING;
+    cm3_cells hidden = {0};
+    if (item.task->hides) hidden = draw_cells(trainer, item.sample->code_count, CM3_MAX_ANSWERS, &random);
+    const cm3_cells *hides = item.task->hides ? &hidden : NULL;
     cm3_ids *unit = &scratch->unit;
-    cm3_span answer = {0, 0}, spans[CM3_MAX_SPANS];
-    cm3_status status = cm3_task_tokens(&encoder, item.task, &values, validating ? NULL : &random, drop, unit, &answer);
+    cm3_answers answers;
+    cm3_span spans[CM3_MAX_SPANS];
+    cm3_status status =
+        cm3_task_tokens(&encoder, item.task, &values, validating ? NULL : &random, drop, hides, unit, &answers);
     if (status != CM3_OK) {
         char message[512];
         snprintf(message, sizeof message, "%s", cm3_context_message(trainer->context));
         return cm3_fail(trainer->context, status, "%s: %s", item.sample->name, message);
     }
-    int count = draw_spans(trainer, &item, &answer, validating, &random, unit, spans);
-    int64_t moved = 0, said = answer.begin;
-    for (int i = 0; i < count; i++) moved += spans[i].end - spans[i].begin;
-    cm3_masking form = run->options.masking == CM3_MASKING_PAPER ? CM3_MASKING_PAPER : CM3_MASKING_CODE;
-    CM3_TRY(cm3_move_spans(trainer->context, form, &run->tokenizer->special, spans, count, unit));
-    if (count) said = (int64_t)unit->count - moved - count * (form == CM3_MASKING_CODE ? 2 : 1) - 1;
-    CM3_TRY(begin_weights(trainer, scratch));
-    if (run->options.answers_only) weigh_answer(unit, said, scratch->weights);
-    spare_sentinels(trainer, scratch);
-    return CM3_OK;
+    int count = draw_spans(trainer, &item, &answers.spans[0], validating, &random, unit, spans);
+    return finish_item(trainer, &answers, hides, spans, count, scratch);
 }
 
 /* --- units ---------------------------------------------------------------------------------------------------------
@@ -217,7 +267,7 @@ cm3_status cm3_lm_make_unit(cm3_trainer *trainer, cm3_dataset *dataset, uint64_t
     }
     bool joins = run->options.attend == CM3_ATTEND_BLOCK && masking != CM3_MASKING_NONE;
     CM3_TRY(join_pairs(trainer, dataset, position, joins, scratch, documents));
-    if (masking == CM3_MASKING_NONE) return CM3_OK;
+    if (masking == CM3_MASKING_NONE && run->options.text_weight == 1) return CM3_OK;
     cm3_random random = cm3_random_make(trainer->options.seed ^ 0x4d41534bu, position);
     cm3_ids *unit = &scratch->unit;
     cm3_span spans[CM3_MAX_SPANS];
@@ -225,6 +275,7 @@ cm3_status cm3_lm_make_unit(cm3_trainer *trainer, cm3_dataset *dataset, uint64_t
         cm3_draw_spans(masking, special, unit->ids, (int64_t)unit->count, special->sentinel_count, &random, spans);
     CM3_TRY(cm3_move_spans(trainer->context, masking, special, spans, count, unit));
     CM3_TRY(begin_weights(trainer, scratch));
+    if (run->options.text_weight != 1) weigh_texts(trainer, scratch);
     spare_sentinels(trainer, scratch);
     *weights = scratch->weights;
     return CM3_OK;

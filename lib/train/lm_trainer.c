@@ -13,6 +13,7 @@ static const cm3_train_lm_options defaults = {
     .caption_dropout = 0.1f,
     .attend = CM3_ATTEND_DOCUMENT,
     .masking = CM3_MASKING_CODE,
+    .text_weight = 1,
 };
 
 void cm3_train_lm_options_init(cm3_train_lm_options *options) {
@@ -139,11 +140,11 @@ static cm3_status check_options(cm3_context *context, const cm3_train_lm_options
     }
     if (o->block_size < 2 || o->block_size > 1 << 20 || !(o->caption_dropout >= 0 && o->caption_dropout <= 1) ||
         (o->attend != CM3_ATTEND_DOCUMENT && o->attend != CM3_ATTEND_BLOCK) || o->masking < CM3_MASKING_NONE ||
-        o->masking > CM3_MASKING_PAPER) {
+        o->masking > CM3_MASKING_PAPER || !(o->text_weight > 0 && o->text_weight <= 1000)) {
         return cm3_fail(
             context, CM3_ERROR_INVALID_ARGUMENT,
             "language model training: block_size must be 2..1048576, caption_dropout 0..1, attend one of the "
-            "two, masking one of the three");
+            "two, masking one of the three, text_weight above 0 and at most 1000");
     }
     return CM3_OK;
 }
@@ -189,9 +190,10 @@ static cm3_status make_settings(cm3_trainer *trainer, const json_t *config, cons
     snprintf(sum, sizeof sum, "%016llx", (unsigned long long)cm3_hash(tokenizer, size));
     cm3_free(trainer->context, tokenizer);
     json_t *settings = cm3_trainer_settings(trainer);
-    json_t *own = json_pack("{s:O,s:i,s:f,s:i,s:i,s:b,s:s?,s:s}", "config", config, "block_size", o->block_size,
-                            "caption_dropout", (double)o->caption_dropout, "attend", o->attend, "masking", o->masking,
-                            "answers_only", o->answers_only != 0, "mixture", mixture, "tokenizer", sum);
+    json_t *own = json_pack("{s:O,s:i,s:f,s:f,s:i,s:i,s:b,s:s?,s:s}", "config", config, "block_size", o->block_size,
+                            "caption_dropout", (double)o->caption_dropout, "text_weight", (double)o->text_weight,
+                            "attend", o->attend, "masking", o->masking, "answers_only", o->answers_only != 0, "mixture",
+                            mixture, "tokenizer", sum);
     char *text = NULL;
     if (settings && own && json_object_update(settings, own) == 0)
         text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);

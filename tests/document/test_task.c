@@ -34,6 +34,16 @@ static const cm3_task_value values[] = {
     {.name = "caption", .text = "a red ball"},
     {.name = "question", .text = "what is it?"},
     {.name = "answer", .text = "a cube"},
+    {.name = "question2", .text = "what is red?"},
+    {.name = "answer2", .text = "the ball"},
+    {.name = "question3", .text = "how many?"},
+    {.name = "answer3", .text = "two"},
+    {.name = "question4", .text = "is there a ball?"},
+    {.name = "answer4", .text = "yes"},
+    {.name = "question5", .text = "where is it?"},
+    {.name = "answer5", .text = "at the top"},
+    {.name = "question6", .text = "why?"},
+    {.name = "answer6", .text = "because"},
     {.name = "instruction", .text = "make it blue"},
     {.name = "before", .text = "a"},
     {.name = "span", .text = " red"},
@@ -78,19 +88,19 @@ START_TEST(prompts_begin_documents) {
     size_t count = 0;
     for (; cm3_tasks_name(tasks, count, &name) == CM3_OK; count++) {
         cm3_ids ids = {0}, prompt = {0};
-        cm3_span answer;
+        cm3_answers answers;
         cm3_document *document;
         cm3_task_form form = {.struct_size = sizeof form};
-        OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, name), &all, NULL, CM3_DROP_NOTHING, &ids, &answer));
+        OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, name), &all, NULL, CM3_DROP_NOTHING, NULL, &ids, &answers));
         ck_assert_int_eq(ids.ids[0], EOD);
         ck_assert_int_eq(ids.ids[ids.count - 1], EOD);
         OK(cm3_task_document(tasks, name, values, VALUES, &document, &form));
         bool image = form.answer == CM3_SEGMENT_IMAGE;
         OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){.image_follows = image && !form.box}, &prompt));
         if (form.infill) {
-            OK(cm3_move_spans(fixture.context, CM3_MASKING_CODE, &parts.special, &answer, 1, &ids));
+            OK(cm3_move_spans(fixture.context, CM3_MASKING_CODE, &parts.special, answers.spans, 1, &ids));
         }
-        size_t shared = form.infill || form.box ? prompt.count : (size_t)answer.begin;
+        size_t shared = form.infill || form.box ? prompt.count : (size_t)answers.spans[0].begin;
         ck_assert_msg(prompt.count == shared && shared < ids.count, "%s: %zu, %zu", name, prompt.count, shared);
         ck_assert_mem_eq(prompt.ids, ids.ids, shared * sizeof *ids.ids);
         if (form.infill) ck_assert_int_eq(ids.ids[shared - 1], SENTINEL);
@@ -129,15 +139,14 @@ static void expect_image(const cm3_ids *ids, size_t *at, int number) {
 START_TEST(drops) {
     const cm3_task *edit = cm3_tasks_find(tasks, "edit");
     cm3_ids ids = {0};
-    cm3_span answer;
+    cm3_answers answers;
     for (int drop = CM3_DROP_NOTHING; drop <= CM3_DROP_ALL; drop++) {
         size_t at = 0;
-        OK(cm3_task_tokens(&encoder, edit, &all, NULL, (cm3_task_drop)drop, &ids, &answer));
+        OK(cm3_task_tokens(&encoder, edit, &all, NULL, (cm3_task_drop)drop, NULL, &ids, &answers));
         ONE(EOD);
         if (drop == CM3_DROP_ALL) {
             ONE(SENTINEL);
         } else {
-            expect_text(&ids, &at, "edit");
             ONE(BREAK);
             expect_image(&ids, &at, 1);
             ONE(BREAK);
@@ -145,9 +154,9 @@ START_TEST(drops) {
             if (drop == CM3_DROP_NOTHING) expect_text(&ids, &at, "make it blue");
         }
         ONE(BREAK);
-        ck_assert_int_eq(answer.begin, (int64_t)at);
+        ck_assert_int_eq(answers.spans[0].begin, (int64_t)at);
         expect_image(&ids, &at, 0);
-        ck_assert_int_eq(answer.end, (int64_t)at);
+        ck_assert_int_eq(answers.spans[0].end, (int64_t)at);
         ONE(EOD);
         ck_assert_uint_eq(at, ids.count);
     }
@@ -157,34 +166,90 @@ END_TEST
 
 /** Where the answer is filled in, its spans have the sentinels: a text that is left out leaves none. */
 START_TEST(drops_around_holes) {
+    static const char own[] = "{\"tasks\": {\"box\": [{\"text\": \"{caption}\"}, \"break\", {\"image\": \"image\", "
+                              "\"answer\": \"box\"}]}}";
+    cm3_tasks *boxes;
+    OK(cm3_tasks_parse(fixture.context, "own", own, strlen(own), &boxes));
     cm3_ids ids = {0};
-    cm3_span answer;
+    cm3_answers answers;
     for (int drop = CM3_DROP_TEXT; drop <= CM3_DROP_ALL; drop++) {
         size_t at = 0;
-        OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, "infill-image"), &all, NULL, (cm3_task_drop)drop, &ids,
-                           &answer));
+        OK(cm3_task_tokens(&encoder, cm3_tasks_find(boxes, "box"), &all, NULL, (cm3_task_drop)drop, NULL, &ids,
+                           &answers));
         ONE(EOD);
         ONE(BREAK);
-        ck_assert_int_eq(answer.begin, (int64_t)at);
+        ck_assert_int_eq(answers.spans[0].begin, (int64_t)at);
         expect_image(&ids, &at, 0);
         ONE(EOD);
         ck_assert_uint_eq(at, ids.count);
     }
+    cm3_document *none;
+    ck_assert_int_eq(cm3_task_picture_prompt(boxes, "box", values, VALUES, &none), CM3_ERROR_UNSUPPORTED);
+    cm3_tasks_destroy(boxes);
+    cm3_ids_clear(fixture.context, &ids);
+}
+END_TEST
+
+/** Several answers: where each stands. */
+START_TEST(several_answers) {
+    cm3_ids ids = {0};
+    cm3_answers answers;
+    size_t at = 0;
+    char question[16] = "question", answer[16] = "answer";
+    OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, "talk"), &all, NULL, CM3_DROP_NOTHING, NULL, &ids, &answers));
+    ck_assert_int_eq(answers.count, 6);
+    ONE(EOD);
+    ONE(BREAK);
+    expect_image(&ids, &at, 0);
+    for (int i = 0; i < 6; i++) {
+        if (i) snprintf(question + 8, 8, "%d", i + 1), snprintf(answer + 6, 8, "%d", i + 1);
+        ONE(BREAK);
+        expect_text(&ids, &at, value_of(question)->text);
+        ONE(BREAK);
+        ck_assert_int_eq(answers.spans[i].begin, (int64_t)at);
+        expect_text(&ids, &at, value_of(answer)->text);
+        ck_assert_int_eq(answers.spans[i].end, (int64_t)at);
+    }
+    ONE(EOD);
+    ck_assert_uint_eq(at, ids.count);
+    cm3_ids_clear(fixture.context, &ids);
+}
+END_TEST
+
+/** A rectangle of a picture that is hidden where it is given, and drawn in full where it is asked for. */
+START_TEST(hidden_pictures) {
+    cm3_ids ids = {0};
+    cm3_answers answers;
+    const cm3_cells cells = {.x = 1, .y = 2, .width = 3, .height = 2, .grid = 8};
+    OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, "infill-image"), &all, NULL, CM3_DROP_NOTHING, &cells, &ids,
+                       &answers));
+    size_t at = 0;
+    ONE(EOD);
+    ONE(BREAK);
+    for (int i = 0; i < TINY_TOKENS; i++) {
+        bool hidden = i % 8 >= 1 && i % 8 < 4 && i / 8 >= 2 && i / 8 < 4;
+        ONE(hidden ? SENTINEL : IMAGE + codes[0][i]);
+    }
+    ONE(BREAK);
+    expect_text(&ids, &at, "a red ball");
+    ONE(BREAK);
+    ck_assert_int_eq(answers.spans[0].begin, (int64_t)at);
+    expect_image(&ids, &at, 0);
     cm3_ids_clear(fixture.context, &ids);
 }
 END_TEST
 
 /** Guidance's third stream begins as a training document whose texts are left out does. */
 START_TEST(picture_prompts) {
-    static const char *const names[] = {"edit", "layout", "generate"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const names[] = {"edit", "layout", "generate", "infill-image"};
+    for (int i = 0; i < 4; i++) {
         cm3_ids ids = {0}, prompt = {0};
-        cm3_span answer;
+        cm3_answers answers;
         cm3_document *document;
-        OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, names[i]), &all, NULL, CM3_DROP_TEXT, &ids, &answer));
+        OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, names[i]), &all, NULL, CM3_DROP_TEXT, NULL, &ids, &answers));
         OK(cm3_task_picture_prompt(tasks, names[i], values, VALUES, &document));
         OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){.image_follows = true}, &prompt));
-        ck_assert_int_eq((int64_t)prompt.count, answer.begin);
+        ck_assert_int_eq((int64_t)prompt.count, answers.spans[0].begin);
         ck_assert_mem_eq(prompt.ids, ids.ids, prompt.count * sizeof *ids.ids);
         cm3_document_destroy(document);
         cm3_ids_clear(fixture.context, &ids);
@@ -192,7 +257,7 @@ START_TEST(picture_prompts) {
     }
     cm3_document *none;
     ck_assert_int_eq(cm3_task_picture_prompt(tasks, "ask", values, VALUES, &none), CM3_ERROR_UNSUPPORTED);
-    ck_assert_int_eq(cm3_task_picture_prompt(tasks, "infill-image", values, VALUES, &none), CM3_ERROR_UNSUPPORTED);
+    ck_assert_int_eq(cm3_task_picture_prompt(tasks, "infill-text", values, VALUES, &none), CM3_ERROR_UNSUPPORTED);
     ck_assert_int_eq(cm3_task_picture_prompt(tasks, "dance", values, VALUES, &none), CM3_ERROR_NOT_FOUND);
     ck_assert_ptr_null(none);
 }
@@ -202,10 +267,11 @@ END_TEST
 START_TEST(wordings) {
     cm3_random random = cm3_random_make(3, 0);
     cm3_ids ids = {0}, before = {0};
-    cm3_span answer;
+    cm3_answers answers;
     int changes = 0;
     for (int i = 0; i < 50; i++) {
-        OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, "caption"), &all, &random, CM3_DROP_NOTHING, &ids, &answer));
+        OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, "caption"), &all, &random, CM3_DROP_NOTHING, NULL, &ids,
+                           &answers));
         changes += ids.count != before.count;
         before.count = ids.count;
     }
@@ -230,7 +296,13 @@ static const struct {
     {"{\"tasks\": {\"x\": [{\"text\": \"a\", \"answer\": \"box\"}]}}", "box"},
     {"{\"tasks\": {\"x\": [{\"text\": \"a\", \"answers\": true}]}}", "not known"},
     {"{\"tasks\": {\"x\": [{\"image\": \"\", \"answer\": true}]}}", "not a name"},
-    {"{\"tasks\": {\"x\": [{\"image\": \"a\", \"answer\": true}, {\"text\": \"b\", \"answer\": true}]}}", "2 answers"},
+    {"{\"tasks\": {\"x\": [{\"image\": \"a\", \"answer\": true}, {\"text\": \"b\", \"answer\": true}, \"break\"]}}",
+     "2 answers"},
+    {"{\"tasks\": {\"x\": [{\"image\": \"a\", \"answer\": \"box\"}, {\"text\": \"b\", \"answer\": true}]}}",
+     "2 answers"},
+    {"{\"tasks\": {\"x\": [{\"text\": \"a\", \"hidden\": true}]}}", "'hidden'"},
+    {"{\"tasks\": {\"x\": [{\"image\": \"a\", \"hidden\": 1}]}}", "'hidden'"},
+    {"{\"tasks\": {\"x\": [{\"image\": \"a\", \"hidden\": true, \"answer\": true}]}}", "'hidden'"},
     {"{\"tasks\": ", "line 1"},
 };
 
@@ -288,6 +360,8 @@ Suite *task_suite(void) {
     tcase_add_test(tcase, prompts_begin_documents);
     tcase_add_test(tcase, drops);
     tcase_add_test(tcase, drops_around_holes);
+    tcase_add_test(tcase, several_answers);
+    tcase_add_test(tcase, hidden_pictures);
     tcase_add_test(tcase, picture_prompts);
     tcase_add_test(tcase, wordings);
     tcase_add_loop_test(tcase, refused_templates, 0, (int)(sizeof bad / sizeof *bad));

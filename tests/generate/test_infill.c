@@ -95,6 +95,31 @@ static int32_t best_code(gen_case *c, const int32_t *ids, size_t count, const in
     return IMAGE + best;
 }
 
+/** The result is the original but for columns 2 to 4 of rows 1 and 2, which are the decoder's. */
+static void expect_overlaid(gen_case *c, cm3_tokenizer *tokenizer, const cm3_document *result,
+                            const int32_t known[TINY_TOKENS], const cm3_image *image) {
+    cm3_segment segment = {.struct_size = sizeof segment};
+    GEN_OK(c, cm3_document_get(result, 0, &segment));
+    ck_assert(segment.kind == CM3_SEGMENT_IMAGE && segment.code_count == TINY_TOKENS);
+    ck_assert_mem_eq(segment.codes, known, TINY_TOKENS * sizeof *known);
+    cm3_image *decoded;
+    GEN_OK(c, cm3_tokenizer_decode_image(tokenizer, known, TINY_TOKENS, &decoded));
+    cm3_image_view made, was, drawn;
+    cm3_image_get_view(segment.image, &made);
+    cm3_image_get_view(image, &was);
+    cm3_image_get_view(decoded, &drawn);
+    for (int y = 0; y < TINY_SIDE; y++) {
+        for (int x = 0; x < TINY_SIDE; x++) {
+            int column = x / CELL, row = y / CELL;
+            bool hidden = column >= 2 && column < 5 && row >= 1 && row < 3;
+            const cm3_image_view *from = hidden ? &drawn : &was;
+            ck_assert_mem_eq(made.pixels + (size_t)y * made.stride + (size_t)x * 3,
+                             from->pixels + (size_t)y * from->stride + (size_t)x * 3, 3);
+        }
+    }
+    cm3_image_destroy(decoded);
+}
+
 /** A rectangle: each of its rows behind its sentinel, by the model's own choice, with and without guidance. */
 START_TEST(a_rectangle) {
     gen_case c;
@@ -141,30 +166,105 @@ START_TEST(a_rectangle) {
         for (int s = 0; s < 2; s++) ids[s][counts[s]++] = token;
     }
     ck_assert_int_ge(equal, 5); /* one might be a tie but for rounding */
-    /* The result: the original but for those cells, which are the decoder's. */
-    cm3_segment segment = {.struct_size = sizeof segment};
-    GEN_OK(&c, cm3_document_get(result, 0, &segment));
-    ck_assert(segment.kind == CM3_SEGMENT_IMAGE && segment.code_count == TINY_TOKENS);
-    ck_assert_mem_eq(segment.codes, known, sizeof known);
-    cm3_image *decoded;
-    GEN_OK(&c, cm3_tokenizer_decode_image(tokenizer, known, TINY_TOKENS, &decoded));
-    cm3_image_view made, was, drawn;
-    cm3_image_get_view(segment.image, &made);
-    cm3_image_get_view(image, &was);
-    cm3_image_get_view(decoded, &drawn);
-    for (int y = 0; y < TINY_SIDE; y++) {
-        for (int x = 0; x < TINY_SIDE; x++) {
-            int column = x / CELL, row = y / CELL;
-            bool hidden = column >= 2 && column < 5 && row >= 1 && row < 3;
-            const cm3_image_view *from = hidden ? &drawn : &was;
-            ck_assert_mem_eq(made.pixels + (size_t)y * made.stride + (size_t)x * 3,
-                             from->pixels + (size_t)y * from->stride + (size_t)x * 3, 3);
-        }
-    }
-    cm3_image_destroy(decoded);
+    expect_overlaid(&c, tokenizer, result, known, image);
     cm3_tokenizer_destroy(tokenizer);
     cm3_document_destroy(result);
     cm3_document_destroy(document);
+    cm3_image_destroy(image);
+    gen_down(&c);
+}
+END_TEST
+
+/** The last logits' likeliest image code, guided: u + t (p - u) + s (c - p). */
+static int32_t best_of_three(gen_case *c, int32_t ids[3][512], const size_t counts[3], double s, double t) {
+    cm3_model_info info = {.struct_size = sizeof info};
+    GEN_OK(c, cm3_model_get_info(c->model, &info));
+    size_t vocab = (size_t)info.vocab_size;
+    float own[3][TINY_CODES];
+    for (int k = 0; k < 3; k++) {
+        float *logits = malloc(counts[k] * vocab * sizeof *logits);
+        GEN_OK(c, cm3_model_logits(c->model, ids[k], counts[k], CM3_COMPUTE_F32, logits));
+        memcpy(own[k], logits + (counts[k] - 1) * vocab + IMAGE, sizeof own[k]);
+        free(logits);
+    }
+    int32_t best = 0;
+    double most = -INFINITY;
+    for (int32_t i = 0; i < TINY_CODES; i++) {
+        double u = (double)own[1][i], p = (double)own[2][i], mixed = u + t * (p - u) + s * ((double)own[0][i] - p);
+        if (mixed > most) most = mixed, best = i;
+    }
+    return IMAGE + best;
+}
+
+/** The prompt of a picture that is drawn once more: eod, break, the picture with sentinels, break, the text, break. */
+static size_t redrawn_prompt(int32_t *ids, const int32_t *known, const int32_t *text, size_t text_count) {
+    size_t count = 0;
+    ids[count++] = EOD;
+    ids[count++] = BREAK;
+    for (int i = 0; i < TINY_TOKENS; i++) {
+        bool hidden = i % GRID >= 2 && i % GRID < 5 && i / GRID >= 1 && i / GRID < 3;
+        ids[count++] = hidden ? SENTINEL : IMAGE + known[i];
+    }
+    ids[count++] = BREAK;
+    memcpy(ids + count, text, text_count * sizeof *ids);
+    count += text_count;
+    ids[count++] = BREAK;
+    return count;
+}
+
+/** A picture is drawn once more: what its boxes hide by the model, all else as it is. */
+START_TEST(redrawn) {
+    gen_case c;
+    filled f = {0};
+    gen_up(&c, _i % 2 ? 2 : 0, 320);
+    double scale = _i / 2 ? 2.5 : 1, image_scale = 1.3;
+    const cm3_box box = {2.0f / GRID, 1.2f / GRID, 2.9f / GRID, 1.5f / GRID};
+    cm3_image *image = noise(&c, TINY_SIDE, TINY_SIDE), *known_image = painted(&c, image, &box);
+    const cm3_task_value values[] = {{.name = "image", .image = image, .boxes = &box, .box_count = 1},
+                                     {.name = "caption", .text = "a red ball"}};
+    cm3_tasks *tasks;
+    cm3_document *document, *pictures, *result;
+    GEN_OK(&c, cm3_tasks_load(c.context, NULL, &tasks));
+    GEN_OK(&c, cm3_task_document(tasks, "infill-image", values, 2, &document, NULL));
+    GEN_OK(&c, cm3_task_picture_prompt(tasks, "infill-image", values, 2, &pictures));
+    cm3_generate_options o = greedy();
+    o.modality = CM3_MODALITY_IMAGE;
+    o.guidance_scale = (float)scale;
+    o.image_guidance_scale = (float)image_scale;
+    o.picture_prompt = pictures;
+    o.candidates = 1 + _i % 2;
+    GEN_OK(&c, cm3_generate(c.model, document, &o, take, &f, &result));
+    int32_t known[TINY_TOKENS], text[32], ids[3][512] = {{0}, {EOD, SENTINEL, BREAK}, {0}};
+    const int32_t sentinel = SENTINEL;
+    size_t count, counts[3] = {0, 3, 0};
+    cm3_tokenizer *tokenizer;
+    GEN_OK(&c, cm3_model_tokenizer(c.model, &tokenizer));
+    GEN_OK(&c, cm3_tokenizer_encode_image(tokenizer, known_image, known, TINY_TOKENS, &count));
+    GEN_OK(&c, cm3_tokenizer_encode(tokenizer, "a red ball", SIZE_MAX, CM3_ENCODE_PLAIN, text, 32, &count));
+    counts[0] = redrawn_prompt(ids[0], known, text, count);
+    counts[2] = redrawn_prompt(ids[2], known, &sentinel, 1);
+    int at = 0, equal = 0;
+    for (int i = 0; i < TINY_TOKENS; i++) {
+        bool hidden = i % GRID >= 2 && i % GRID < 5 && i / GRID >= 1 && i / GRID < 3;
+        int32_t token = IMAGE + known[i];
+        if (i >= GRID + 2 && i < 2 * GRID + 5) { /* from the first hidden one to the last */
+            if (hidden) equal += f.tokens[0][at] == best_of_three(&c, ids, counts, scale, scale == 1 ? 1 : image_scale);
+            if (!hidden) ck_assert_int_eq(f.tokens[0][at], token);
+            token = f.tokens[0][at++];
+            known[i] = token - IMAGE;
+        }
+        for (int k = 0; k < 3; k++) ids[k][counts[k]++] = token;
+    }
+    ck_assert_int_eq(f.count[0], at);
+    ck_assert_int_ge(equal, 5); /* one might be a tie but for rounding */
+    if (o.candidates == 2) ck_assert_mem_eq(f.tokens[0], f.tokens[1], sizeof f.tokens[0]);
+    expect_overlaid(&c, tokenizer, result, known, image);
+    cm3_tokenizer_destroy(tokenizer);
+    cm3_document_destroy(result);
+    cm3_document_destroy(document);
+    cm3_document_destroy(pictures);
+    cm3_tasks_destroy(tasks);
+    cm3_image_destroy(known_image);
     cm3_image_destroy(image);
     gen_down(&c);
 }
@@ -215,7 +315,8 @@ START_TEST(hidden_is_unknown) {
     memset(f, 0, sizeof f);
     gen_up(&c, 1, 320);
     cm3_generate_options o = greedy();
-    const cm3_box box = _i ? (cm3_box){0, 0.25f, 1, 0.4f} : (cm3_box){0.3f, 0.25f, 0.5f, 0.4f};
+    if (_i / 2) o.modality = CM3_MODALITY_IMAGE;
+    const cm3_box box = _i % 2 ? (cm3_box){0, 0.25f, 1, 0.4f} : (cm3_box){0.3f, 0.25f, 0.5f, 0.4f};
     for (int k = 0; k < 2; k++) {
         cm3_image_view view;
         cm3_image *image = noise(&c, TINY_SIDE, TINY_SIDE);
@@ -346,6 +447,9 @@ START_TEST(refused) {
     refuse(&c, plain, &o, CM3_ERROR_INVALID_ARGUMENT, "nothing to fill in");
     refuse(&c, none, &o, CM3_ERROR_INVALID_ARGUMENT, "nothing to fill in");
     refuse(&c, thin, &o, CM3_ERROR_INVALID_ARGUMENT, "nothing to fill in");
+    refuse(&c, holes, &picture, CM3_ERROR_TOO_LONG, "96");
+    refuse(&c, none, &picture, CM3_ERROR_INVALID_ARGUMENT, "nothing to fill in");
+    picture.modality = CM3_MODALITY_TEXT;
     refuse(&c, holes, &picture, CM3_ERROR_INVALID_ARGUMENT, "CM3_MODALITY_INFILL");
     GEN_OK(&c, cm3_document_add_text(full, " a blue cube and a green cone and a red ball", SIZE_MAX));
     refuse(&c, full, &o, CM3_ERROR_TOO_LONG, "96");
@@ -375,7 +479,8 @@ Suite *infill_suite(void) {
     tcase_set_timeout(tcase, 240);
     tcase_add_loop_test(tcase, a_rectangle, 0, 4);
     tcase_add_loop_test(tcase, other_sizes, 0, 3);
-    tcase_add_loop_test(tcase, hidden_is_unknown, 0, 2);
+    tcase_add_loop_test(tcase, redrawn, 0, 4);
+    tcase_add_loop_test(tcase, hidden_is_unknown, 0, 4);
     tcase_add_loop_test(tcase, masks, 0, 2);
     tcase_add_loop_test(tcase, candidates, 0, 2);
     tcase_add_test(tcase, refused);

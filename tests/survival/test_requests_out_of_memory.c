@@ -200,12 +200,12 @@ END_TEST
 
 /* A text and part of a picture, filled in. */
 START_TEST(filling_in) {
-    gen_up(&c, team_sizes[_i], 320);
-    generating g = of(CM3_MODALITY_INFILL);
+    gen_up(&c, team_sizes[_i % 2], 320);
+    generating g = of(_i == 2 ? CM3_MODALITY_IMAGE : CM3_MODALITY_INFILL);
     cm3_image *image;
     const cm3_box box = {0.3f, 0.3f, 0.3f, 0.2f};
     GEN_OK(&c, cm3_image_create(c.context, 20, 18, &image));
-    if (_i) GEN_OK(&c, cm3_document_add_mask(g.prompt, 0));
+    if (_i == 1) GEN_OK(&c, cm3_document_add_mask(g.prompt, 0));
     GEN_OK(&c, cm3_document_add_image_holes(g.prompt, image, &box, 1));
     cm3_image_destroy(image);
     run_as("filling in", generate, &g, true);
@@ -242,7 +242,7 @@ Suite *requests_out_of_memory_suite(void) {
     tcase_add_loop_test(tcase, samplers, 0, 2);
     tcase_add_loop_test(tcase, quantised, 0, 4);
     tcase_add_loop_test(tcase, three_streams, 0, 2);
-    tcase_add_loop_test(tcase, filling_in, 0, 2);
+    tcase_add_loop_test(tcase, filling_in, 0, 3);
     tcase_add_loop_test(tcase, the_best, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;

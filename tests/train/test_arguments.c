@@ -135,6 +135,8 @@ START_TEST(ranges) {
     REFUSED(lm.block_size, INT32_MAX, "block_size");
     REFUSED(lm.caption_dropout, 1.5f, "caption_dropout");
     REFUSED(lm.caption_dropout, NAN, "caption_dropout");
+    REFUSED(lm.text_weight, 0, "text_weight");
+    REFUSED(lm.text_weight, NAN, "text_weight");
     REFUSED(lm.attend, (cm3_attend)0, "attend");
     REFUSED(lm.masking, (cm3_masking)3, "masking");
     cm3_trainer *trainer;

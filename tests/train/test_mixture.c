@@ -200,6 +200,56 @@ START_TEST(what_is_learned) {
 }
 END_TEST
 
+/** Of a picture that is given with a hole and asked for in full, what the hole hid; of several answers, each, and what
+ * ends it; texts with their weight. */
+START_TEST(what_is_learned_of_several) {
+    enum { GIVEN = 2, TOKENS = 4 };
+    run.lm.answers_only = 1;
+    run.lm.text_weight = 2.5f;
+    static const char record[] =
+        "{\"text\": \"a ball\", \"codes\": [1, 2, 3, 4], \"examples\": [{\"task\": \"infill-image\"}, "
+        "{\"task\": \"talk\", \"question\": \"what colour\", \"answer\": \"red\", \"question2\": "
+        "\"how\", \"answer2\": \"white ball\", \"question3\": \"a\", \"answer3\": \"b\", "
+        "\"question4\": \"a\", \"answer4\": \"b\", \"question5\": \"a\", \"answer5\": \"b\", "
+        "\"question6\": \"a\", \"answer6\": \"b\"}]}";
+    const char *validation[] = {test_path(&fixture, "several.tar")};
+    test_single_shard(&fixture, validation[0], "1.json", record);
+    test_single_shard(&fixture, run.shard, "1.json", record);
+    run.options.validation = validation;
+    run.options.validation_count = 1;
+    cm3_trainer *trainer = test_lm_trainer(&fixture, &run);
+    cm3_lm_run *own = cm3_lm_run_of(trainer);
+    const cm3_special_tokens *special = &own->tokenizer->special;
+    int hidden = 0, talks = 0;
+    for (uint64_t position = 0; position < 20; position++) {
+        const float *weights;
+        uint64_t documents;
+        test_ok(&fixture,
+                cm3_lm_make_unit(trainer, trainer->validation, position, &own->scratch[1], &weights, &documents));
+        const cm3_ids *unit = &own->scratch[1].unit;
+        size_t breaks = 0, all = 0, answer = unit->count - 1 - TOKENS;
+        for (size_t i = 0; i < unit->count; i++) all += unit->ids[i] == special->break_;
+        bool drawn = all == 3;
+        ck_assert(drawn || all == 13);
+        talks += !drawn;
+        for (size_t i = 0; i < unit->count; i++) {
+            /* eod, break, picture, break, question, break, answer, break, question, break, answer ..., eod */
+            bool said = breaks > 2 && breaks % 2 == 1;
+            float expected = said ? 2.5f : 0;
+            if (drawn)
+                expected = i >= answer && i < answer + TOKENS && unit->ids[GIVEN + i - answer] == special->sentinels[0];
+            ck_assert_msg(weights[i] == expected, "%zu of %zu: %g, %g", i, unit->count, (double)weights[i],
+                          (double)expected);
+            if (drawn) hidden += weights[i] > 0;
+            breaks += unit->ids[i] == special->break_;
+        }
+    }
+    ck_assert_int_eq(talks, 10);
+    ck_assert(hidden > 12 && hidden < 38);
+    cm3_trainer_destroy(trainer);
+}
+END_TEST
+
 /** From a model alone: its tokenizers and its configuration serve. */
 START_TEST(from_a_model) {
     const char *path = test_path(&fixture, "base.cm3");
@@ -210,6 +260,7 @@ START_TEST(from_a_model) {
     run.lm = (cm3_train_lm_options){.struct_size = sizeof run.lm,
                                     .init = path,
                                     .block_size = 64,
+                                    .text_weight = 1,
                                     .mixture = "{\"ask\": 1}",
                                     .attend = CM3_ATTEND_DOCUMENT};
     run.options.resume = 0;
@@ -253,6 +304,7 @@ Suite *mixture_suite(void) {
     tcase_add_test(tcase, refused);
     tcase_add_loop_test(tcase, learns_tasks, 0, 4);
     tcase_add_loop_test(tcase, what_is_learned, 0, 2);
+    tcase_add_test(tcase, what_is_learned_of_several);
     tcase_add_test(tcase, from_a_model);
     tcase_add_loop_test(tcase, bad_records, 0, (int)(sizeof bad / sizeof *bad));
     suite_add_tcase(suite, tcase);

@@ -219,9 +219,11 @@ static cm3_status build(const task_run *run, const task_query *query, cm3_image 
         }
         values[2].text = before;
     }
-    cm3_status status = cm3_task_document(run->tasks, run->kind->task, values, 4, document, NULL);
-    if (status == CM3_OK && run->kind->draws && wants_text(run)) {
-        status = cm3_task_picture_prompt(run->tasks, run->kind->task, values, 4, pictures);
+    /* Without a caption there is only what the picture itself tells. */
+    bool alone = is_infill(run) && !*query->text;
+    cm3_status status = alone ? CM3_OK : cm3_task_document(run->tasks, run->kind->task, values, 4, document, NULL);
+    if (status == CM3_OK && run->kind->draws && run->kind->text) {
+        status = cm3_task_picture_prompt(run->tasks, run->kind->task, values, 4, alone ? document : pictures);
     }
     if (status != CM3_OK) cm3_failed(run->context, status);
     free(before);
@@ -318,7 +320,7 @@ static cm3_status answer(const task_run *run, size_t index, const task_query *qu
     cm3_document *document = NULL, *pictures = NULL, *result = NULL;
     cm3_generate_options options;
     cm3_generate_options_init(&options);
-    options.modality = is_infill(run) ? CM3_MODALITY_INFILL : run->kind->draws ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT;
+    options.modality = run->kind->draws ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT;
     if (is_infill(run) && !*query->text) options.guidance_scale = 1; /* there is no caption to be followed */
     options.candidates = (int32_t)a->count;
     options.best = (int32_t)a->best;

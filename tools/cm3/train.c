@@ -55,6 +55,7 @@ static const char help_text[] =
     "model\n"
     "  --init FILE          a .cm3 file to begin with        --block-size N       tokens (1024)\n"
     "  --caption-dropout X  (0.1)                            --attend NAME        document, block\n"
+    "  --text-weight X      of learning a token of text, an image code's being 1 (1)\n"
     "  --masking NAME       spans that move to the end: code, paper, none (code)\n"
     "Options of sft:\n"
     "  --mixture JSON|FILE  {TASK: weight} (all tasks alike) --tasks FILE         templates (the library's own)\n"
@@ -80,7 +81,7 @@ typedef struct cm3_train_arguments {
     int64_t memory_limit; /**< MB; 0: none */
     int64_t quantise_from, adversarial_from, block_size, vocab_size, image_codes, sentinels, min_frequency;
     double lr, min_lr_ratio, beta1, beta2, weight_decay, clip, weight_average;
-    double l1, l2, commitment, codebook_decay, revival, adversarial, caption_dropout;
+    double l1, l2, commitment, codebook_decay, revival, adversarial, caption_dropout, text_weight;
     bool fresh, quiet;
 } cm3_train_arguments;
 
@@ -305,6 +306,7 @@ static cm3_status create_lm(cm3_context *context, const cm3_train_arguments *a, 
     o.init = a->init;
     o.block_size = (int32_t)a->block_size;
     o.caption_dropout = (float)a->caption_dropout;
+    o.text_weight = (float)a->text_weight;
     o.attend = !strcmp(a->attend, "block") ? CM3_ATTEND_BLOCK : CM3_ATTEND_DOCUMENT;
     o.masking = !strcmp(a->masking, "none")    ? CM3_MASKING_NONE
                 : !strcmp(a->masking, "paper") ? CM3_MASKING_PAPER
@@ -446,6 +448,7 @@ static bool parse(int argc, char **argv, cm3_train_arguments *a) {
         .codebook_decay = 0.99,
         .revival = 0.05,
         .caption_dropout = 0.1,
+        .text_weight = 1,
     };
     const cm3_option options[] = {
         {"--data", "-d", CM3_OPTION_LIST, &a->data, 0, 0},
@@ -494,6 +497,7 @@ static bool parse(int argc, char **argv, cm3_train_arguments *a) {
         {"--codebook-decay", NULL, CM3_OPTION_NUMBER, &a->codebook_decay, 1e-6, 0.999999},
         {"--revival", NULL, CM3_OPTION_NUMBER, &a->revival, 0, 1e6},
         {"--adversarial", NULL, CM3_OPTION_NUMBER, &a->adversarial, 0, 1e6},
+        {"--text-weight", NULL, CM3_OPTION_NUMBER, &a->text_weight, 1e-6, 1000},
         {"--caption-dropout", NULL, CM3_OPTION_NUMBER, &a->caption_dropout, 0, 1},
         {"--fresh", NULL, CM3_OPTION_FLAG, &a->fresh, 0, 0},
         {"--mixture", NULL, CM3_OPTION_TEXT, &a->mixture, 0, 0},
