@@ -95,8 +95,9 @@ cm3_status cm3_document_add_image_holes(cm3_document *document, cm3_image *image
         const cm3_box *b = &boxes[i];
         bool finite = isfinite(b->x) && isfinite(b->y) && isfinite(b->width) && isfinite(b->height);
         if (finite && b->width >= 0 && b->height >= 0) continue;
-        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "box %zu is (%g, %g), %g x %g", i, (double)b->x,
-                        (double)b->y, (double)b->width, (double)b->height);
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
+                        "box %zu is (%g, %g), %g x %g: finite numbers are expected, and no negative sides", i,
+                        (double)b->x, (double)b->y, (double)b->width, (double)b->height);
     }
     cm3_box *own = cm3_calloc(context, box_count, sizeof *own);
     if (!own) return cm3_fail_memory(context, box_count * sizeof *own, "boxes of a document");

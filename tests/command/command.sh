@@ -195,6 +195,40 @@ holds "two captions" test "$(wc -l <out)" -eq 2
 expect 2 "--beams is for texts" "$cm3" segment -m "$model" scene.png --beams 3 -o seen.png
 expect 1 "at most so many candidates" "$cm3" caption -m "$model" scene.png --beams 3 -n 4
 
+# --- pictures of any size, shape and depth; words that fit nothing
+python3 - <<'PY'
+import struct, zlib
+
+def png(name, width, height, depth, colour, row):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    data = zlib.compress(b"".join(b"\0" + row(y) for y in range(height)))
+    with open(name, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+                   + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+
+png("grey16.png", 70, 41, 16, 0, lambda y: b"".join(struct.pack(">H", 900 * (x + y) & 65535) for x in range(70)))
+png("alpha.png", 33, 200, 8, 6, lambda y: bytes((x * 7 + y * k) & 255 for x in range(33) for k in range(4)))
+png("dot.png", 1, 1, 8, 2, lambda y: b"\1\2\3")
+png("black.png", 96, 96, 8, 0, lambda y: bytes(96))
+PY
+for picture in grey16 alpha dot black; do
+    expect 0 "" "$cm3" caption -m "$model" $picture.png
+    expect 0 "" "$cm3" ask -m "$model" $picture.png "what colour is the heart?"
+    expect 0 "edited.png" "$cm3" edit -m "$model" $picture.png "remove the purple elephant" -o edited.png
+    expect 0 "classes.png" "$cm3" segment -m "$model" $picture.png -o classes.png
+    expect 0 "filled.png" "$cm3" infill -m "$model" $picture.png --box 0.1,0.1,0.5,0.5 0.3,0.3,0.5,0.6 -o filled.png
+    expect 0 "filled.png" "$cm3" infill -m "$model" $picture.png "$prompt" --box -1,-1,3,3 -o filled.png
+    expect 0 "" "$cm3" infill-text -m "$model" $picture.png "[mask]"
+done
+expect 1 "the model's context has" "$cm3" ask -m "$model" scene.png "$long"
+expect 1 "the model's context has" "$cm3" edit -m "$model" scene.png "$long" -o edited.png
+expect 0 "" "$cm3" ask -m "$model" scene.png ""
+expect 1 "UTF-8" "$cm3" ask -m "$model" scene.png $'what \xff'
+expect 1 "nothing to fill in" "$cm3" infill -m "$model" scene.png --box 0.5,0.5,0,0.2 -o filled.png
+expect 1 "no negative sides" "$cm3" infill -m "$model" scene.png --box 0.5,0.5,-0.1,0.2 -o filled.png
+expect 1 "finite" "$cm3" infill -m "$model" scene.png --box nan,0.5,0.1,0.2 -o filled.png
+
 # --- layouts, and the best of several
 expect 0 "laid.png" "$cm3" generate -m "$model" -p "$prompt" --layout scene.png -o laid.png --seed 1
 expect 2 "--layout goes with -p" "$cm3" generate -m "$model" --batch requests.jsonl --out-dir laid --layout scene.png
