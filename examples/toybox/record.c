@@ -136,7 +136,7 @@ static bool add_talk(json_t *examples, toy_random *random, const toy_scene *scen
     int caption = toy_random_below(random, 2 * QUESTIONS);
     bool ok = example != NULL;
     for (int i = 0; i < QUESTIONS && ok; i++) {
-        char question[TOY_CAPTION_SIZE], answer[TOY_CAPTION_SIZE], name[16], number[4] = "";
+        char question[TOY_CAPTION_SIZE], answer[TOY_CAPTION_SIZE], name[32], number[12] = "";
         toy_question kind;
         do kind = (toy_question)toy_random_below(random, TOY_QUESTIONS);
         while (!toy_ask(random, scene, kind, true, question, answer));
