@@ -195,14 +195,14 @@ START_TEST(several_answers) {
     cm3_ids ids = {0};
     cm3_answers answers;
     size_t at = 0;
-    char question[16] = "question", answer[16] = "answer";
+    char question[24] = "question", answer[24] = "answer";
     OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, "talk"), &all, NULL, CM3_DROP_NOTHING, NULL, &ids, &answers));
     ck_assert_int_eq(answers.count, 6);
     ONE(EOD);
     ONE(BREAK);
     expect_image(&ids, &at, 0);
     for (int i = 0; i < 6; i++) {
-        if (i) snprintf(question + 8, 8, "%d", i + 1), snprintf(answer + 6, 8, "%d", i + 1);
+        if (i) snprintf(question + 8, 12, "%d", i + 1), snprintf(answer + 6, 12, "%d", i + 1);
         ONE(BREAK);
         expect_text(&ids, &at, value_of(question)->text);
         ONE(BREAK);
