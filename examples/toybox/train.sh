@@ -28,7 +28,7 @@ usage() {
     cat <<'EOF'
 Usage: examples/toybox/train.sh [--base FILE] [--steps N] [--stage NAME]... [--install] [--quick]
 
-Makes the demo model from nothing in examples/toybox/work (or $CM3_TOYBOX_WORK). About six hours on two cores.
+Makes the demo model from nothing in examples/toybox/work (or $CM3_TOYBOX_WORK). About three and a half hours on two cores.
 
   --base FILE    go on from this model: its tokenizers and its weights stand for the stages vq, bpe and lm
 

@@ -40,7 +40,7 @@ static const char options_text[] =
     "  --beams N            of texts: beam search of that width (off)\n"
     "  --temperature T      0 takes the likeliest (of one text 0, else 0.3)\n"
     "  --guidance S         of pictures: how closely they follow the text, or what else is given (1.5)\n"
-    "  --image-guidance S   of edits: how closely they follow the picture (1.2)\n"
+    "  --image-guidance S   of edits: how closely they follow the picture (1.5)\n"
     "  --box X,Y,W,H...     of infill: in fractions of the picture's sides, from its top left corner\n"
     "  -p, --prompt TEXT    the text, instead of behind the picture\n"
     "  --batch FILE         a line a request: {\"image\": path, \"text\": ..., \"box\": [x, y, w, h]}; paths relative "
@@ -327,6 +327,7 @@ static cm3_status answer(const task_run *run, size_t index, const task_query *qu
     options.beams = (int32_t)a->beams;
     options.seed = a->seed + index ? a->seed + index : 1;
     if (a->guidance >= 0) options.guidance_scale = (float)a->guidance;
+    options.image_guidance_scale = 1.5f;
     if (a->image_guidance >= 0) options.image_guidance_scale = (float)a->image_guidance;
     if (!run->kind->draws && a->count == 1) options.temperature = 0;
     if (a->temperature >= 0) options.temperature = (float)a->temperature;
