@@ -109,6 +109,10 @@ contrast() {
     for n in 1 2 4 8; do
         draw candidates "top-p-$n" -n "$n" --best 1 --temperature 1
         draw candidates "cd-k-$n" -n "$n" --best 1 --temperature 1 --contrast 0.5 --contrast-k 3
+        if [ "$n" -eq 1 ]; then # there is no half of one
+            echo "1 $(share candidates top-p-1) $(share candidates cd-k-1) -"
+            continue
+        fi
         draw candidates "half-$n" -n "$n" --best 1 --temperature 1 --contrast 0.5 --contrast-k 3 --contrast-last $((n / 2))
         echo "$n $(share candidates "top-p-$n") $(share candidates "cd-k-$n") $(share candidates "half-$n")"
     done
