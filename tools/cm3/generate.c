@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
@@ -366,12 +365,6 @@ static bool too_long(const char *path) {
     return path && strlen(path) > 3900;
 }
 
-/** Whether a file of that name can be written: found out before the picture is drawn, not after. */
-static bool is_picture(const char *path) {
-    const char *dot = path ? strrchr(path, '.') : ".jpg";
-    return dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg") || !strcasecmp(dot, ".png"));
-}
-
 static bool check(const cm3_generate_arguments *a) {
     const char *missing = !a->model                            ? "-m MODEL is missing"
                           : !a->prompt && !a->batch && !a->ids ? "-p TEXT is missing (or --batch FILE, or --ids FILE)"
@@ -381,18 +374,18 @@ static bool check(const cm3_generate_arguments *a) {
                           : a->layout && !a->prompt                 ? "--layout goes with -p; --batch has its own"
                           : a->layout && (a->images.count || a->modality)
                               ? "--layout goes without --image and --modality"
-                          : a->best > a->count      ? "--best is of the answers that -n asks for"
-                          : a->encoder && !a->best  ? "--encoder goes with --best"
-                          : a->ids && a->count > 1  ? "--ids goes with one answer"
-                          : a->batch && !a->out_dir ? "--batch wants --out-dir DIR"
-                          : a->batch && a->output   ? "--batch wants --out-dir, not -o"
-                          : !a->batch && a->out_dir ? "--out-dir goes with --batch"
-                          : too_long(a->output)     ? "-o FILE is too long"
-                          : too_long(a->out_dir)    ? "--out-dir DIR is too long"
-                          : too_long(a->preview)    ? "--preview DIR is too long"
-                          : !is_picture(a->output)  ? "-o FILE must end in .jpg, .jpeg or .png"
-                          : !is_picture(a->sheet)   ? "--sheet FILE must end in .jpg, .jpeg or .png"
-                                                    : NULL;
+                          : a->best > a->count                      ? "--best is of the answers that -n asks for"
+                          : a->encoder && !a->best                  ? "--encoder goes with --best"
+                          : a->ids && a->count > 1                  ? "--ids goes with one answer"
+                          : a->batch && !a->out_dir                 ? "--batch wants --out-dir DIR"
+                          : a->batch && a->output                   ? "--batch wants --out-dir, not -o"
+                          : !a->batch && a->out_dir                 ? "--out-dir goes with --batch"
+                          : too_long(a->output)                     ? "-o FILE is too long"
+                          : too_long(a->out_dir)                    ? "--out-dir DIR is too long"
+                          : too_long(a->preview)                    ? "--preview DIR is too long"
+                          : a->output && !cm3_is_picture(a->output) ? "-o FILE must end in .jpg, .jpeg or .png"
+                          : a->sheet && !cm3_is_picture(a->sheet)   ? "--sheet FILE must end in .jpg, .jpeg or .png"
+                                                                    : NULL;
     if (missing) cm3_say("%s; 'cm3 generate --help' tells more", missing);
     return !missing;
 }

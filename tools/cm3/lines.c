@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "command.h"
 
@@ -23,6 +24,11 @@ void cm3_print_json(const char *text) {
         }
     }
     putchar('"');
+}
+
+bool cm3_is_picture(const char *path) {
+    const char *dot = strrchr(path, '.');
+    return dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg") || !strcasecmp(dot, ".png"));
 }
 
 char *cm3_path_beside(const char *beside, const char *name) {

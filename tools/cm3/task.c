@@ -385,11 +385,6 @@ static int run_task(const task_kind *kind, const task_arguments *a) {
     return code;
 }
 
-static bool is_picture(const char *path) {
-    const char *dot = strrchr(path, '.');
-    return dot && !strchr(dot, '/') && (!strcmp(dot, ".png") || !strcmp(dot, ".jpg") || !strcmp(dot, ".jpeg"));
-}
-
 static bool check(const task_kind *kind, const task_arguments *a) {
     size_t words = 1 + (kind->text && !a->prompt);
     bool infill = !strcmp(kind->command, "infill");
@@ -406,7 +401,7 @@ static bool check(const task_kind *kind, const task_arguments *a) {
                         : a->beams > 1 && kind->draws               ? "--beams is for texts"
                         : kind->draws && a->batch && !a->out_dir    ? "--batch wants --out-dir DIR"
                         : kind->draws && !a->batch && !a->output    ? "-o FILE is missing"
-                        : a->output && !is_picture(a->output)       ? "-o FILE must end in .jpg, .jpeg or .png"
+                        : a->output && !cm3_is_picture(a->output)   ? "-o FILE must end in .jpg, .jpeg or .png"
                         : a->output && (a->batch || !kind->draws)   ? "-o goes with one picture that is drawn"
                         : a->output && strlen(a->output) > 3900     ? "-o FILE is too long"
                         : a->out_dir && (!a->batch || !kind->draws) ? "--out-dir goes with a --batch of pictures"
