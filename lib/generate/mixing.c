@@ -12,8 +12,8 @@ void cm3_mix_streams(float *to, const float *const *streams, const float *weight
     }
 }
 
-/** Moves the k-th largest to place k - 1 (Hoare's selection). */
-static float kth_largest(float *values, int32_t n, int32_t k) {
+/* Hoare's selection. */
+float cm3_kth_largest(float *values, int32_t n, int32_t k) {
     int32_t low = 0, high = n - 1;
     while (low < high) {
         float pivot = values[low + (high - low) / 2];
@@ -43,7 +43,7 @@ void cm3_keep_plausible(float *scores, const float *conditional, int32_t n, floa
         if (scores[i] > -INFINITY && conditional[i] > -INFINITY) work[count++] = conditional[i];
     }
     if (!count) return;
-    float least = kth_largest(work, count, k < count ? k : count) + logf(alpha);
+    float least = cm3_kth_largest(work, count, k < count ? k : count) + logf(alpha);
     for (int32_t i = 0; i < n; i++) {
         if (!(conditional[i] >= least)) scores[i] = -INFINITY;
     }

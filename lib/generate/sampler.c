@@ -6,6 +6,7 @@
 
 #include "base/options.h"
 #include "base/random.h"
+#include "generate/mixing.h"
 
 cm3_status cm3_sampler_create(cm3_context *context, cm3_sampler **sampler) {
     if (sampler) *sampler = NULL;
@@ -151,35 +152,10 @@ static void divide(float *logits, int32_t count, float temperature) {
     for (int32_t i = 0; i < count; i++) logits[i] = (logits[i] - top) / temperature;
 }
 
-/** The k-th greatest of the values, whose order is lost (Hoare's selection). */
-static float select_greatest(float *values, int32_t count, int32_t k) {
-    int32_t low = 0, high = count - 1, wanted = k - 1;
-    while (low < high) {
-        float pivot = values[low + (high - low) / 2];
-        int32_t i = low, j = high;
-        while (i <= j) {
-            while (values[i] > pivot) i++;
-            while (values[j] < pivot) j--;
-            if (i > j) break;
-            float kept = values[i];
-            values[i++] = values[j];
-            values[j--] = kept;
-        }
-        if (wanted <= j) {
-            high = j;
-        } else if (wanted >= i) {
-            low = i;
-        } else {
-            break;
-        }
-    }
-    return values[wanted];
-}
-
 static void top_k(float *logits, int32_t count, int32_t k, cm3_sampler_scratch *scratch) {
     if (k >= count) return;
     memcpy(scratch->chances, logits, (size_t)count * sizeof(float));
-    float least = select_greatest(scratch->chances, count, k);
+    float least = cm3_kth_largest(scratch->chances, count, k);
     for (int32_t i = 0; i < count; i++) logits[i] = logits[i] < least ? -INFINITY : logits[i];
 }
 
