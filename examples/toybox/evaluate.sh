@@ -101,7 +101,7 @@ guidance() {
     done
 }
 
-# Half of the candidates the usual way, half by CD-K, the likeliest of all kept: CM3Leon's figure 5 with what we can judge.
+# Half of the candidates the usual way, half by CD-K, the likeliest of all kept: CM3Leon's figure 4 with what we can judge.
 contrast() {
     local n
     prompts candidates placed

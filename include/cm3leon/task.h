@@ -17,8 +17,9 @@ typedef struct cm3_tasks cm3_tasks;
 /**
  * Reads a JSON file, {"tasks": {NAME: [element, ...], ...}}; NULL: the library's own, which are lib/document/tasks.json
  * in its sources. An element is "break"; {"text": pattern or list of patterns}; {"image": name}; with "answer": true it
- * is what is asked for ("box": a rectangle of the image). *tasks is the caller's. Errors: INVALID_ARGUMENT, NOT_FOUND,
- * IO, FORMAT with task and element, NO_MEMORY.
+ * is what is asked for ("box": a rectangle of the image; several elements: a document that goes on, the last of them at
+ * its end); an image with "hidden": true has its boxes hidden. *tasks is the caller's. Errors: INVALID_ARGUMENT,
+ * NOT_FOUND, IO, FORMAT with task and element, NO_MEMORY.
  */
 CM3_API cm3_status cm3_tasks_load(cm3_context *context, const char *path, cm3_tasks **tasks);
 
@@ -35,7 +36,7 @@ typedef struct cm3_task_value {
     cm3_image *image;
     const int32_t *codes;
     size_t code_count;
-    const cm3_box *boxes; /**< of an image of which boxes are asked for; NULL: none, and it is whole */
+    const cm3_box *boxes; /**< of an image that is hidden in part, or of which boxes are asked for; NULL: it is whole */
     size_t box_count;
 } cm3_task_value;
 
