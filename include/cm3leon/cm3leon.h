@@ -2,6 +2,7 @@
 #ifndef CM3LEON_H
 #define CM3LEON_H
 
+#include "cm3leon/bank.h"
 #include "cm3leon/base.h"
 #include "cm3leon/context.h"
 #include "cm3leon/document.h"

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "files/system.h"
+
 #define HUGE_PAGE ((size_t)2 << 20)
 #define READ_CHUNK ((size_t)16 << 20)
 
@@ -65,14 +67,6 @@ void cm3_file_forget(const cm3_file *file) {
     if (body->on_disk) madvise(body->mapping, file->size, MADV_DONTNEED);
 }
 
-static cm3_status fail_system(cm3_context *context, const char *name, const char *doing, int error) {
-    cm3_status status = CM3_ERROR_IO;
-    if (error == ENOENT || error == ENOTDIR) status = CM3_ERROR_NOT_FOUND;
-    if (error == ENOMEM) status = CM3_ERROR_NO_MEMORY;
-    char words[128];
-    return cm3_fail(context, status, "%s: %s: %s", name, doing, strerror_r(error, words, sizeof words));
-}
-
 /* Reads from where `fd` stands to the end: pipes, devices, and what says it is empty but is not (as in /proc). */
 static cm3_status read_all(file_body *body, int fd) {
     size_t capacity = 0, size = 0;
@@ -89,7 +83,7 @@ static cm3_status read_all(file_body *body, int fd) {
         size_t room = capacity - size < READ_CHUNK ? capacity - size : READ_CHUNK;
         ssize_t got = read(fd, buffer + size, room);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return fail_system(body->context, body->name, "reading", errno);
+        if (got < 0) return cm3_fail_system(body->context, body->name, "reading", errno);
         if (got == 0) break;
         size += (size_t)got;
     }
@@ -100,8 +94,8 @@ static cm3_status read_all(file_body *body, int fd) {
 
 static cm3_status fill_from(file_body *body, int fd) {
     struct stat info;
-    if (fstat(fd, &info) != 0) return fail_system(body->context, body->name, "stat", errno);
-    if (S_ISDIR(info.st_mode)) return fail_system(body->context, body->name, "reading", EISDIR);
+    if (fstat(fd, &info) != 0) return cm3_fail_system(body->context, body->name, "stat", errno);
+    if (S_ISDIR(info.st_mode)) return cm3_fail_system(body->context, body->name, "reading", EISDIR);
     if (S_ISREG(info.st_mode) && info.st_size > 0 && (uint64_t)info.st_size <= PTRDIFF_MAX) {
         size_t size = (size_t)info.st_size;
         void *mapping = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -113,7 +107,7 @@ static cm3_status fill_from(file_body *body, int fd) {
             return CM3_OK;
         }
         /* Some file systems cannot map; they can still read. */
-        if (errno != ENODEV && errno != EINVAL) return fail_system(body->context, body->name, "mapping", errno);
+        if (errno != ENODEV && errno != EINVAL) return cm3_fail_system(body->context, body->name, "mapping", errno);
     }
     return read_all(body, fd);
 }
@@ -121,7 +115,7 @@ static cm3_status fill_from(file_body *body, int fd) {
 cm3_status cm3_file_open(cm3_context *context, const char *path, cm3_file **file) {
     *file = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) return fail_system(context, path, "opening", errno);
+    if (fd < 0) return cm3_fail_system(context, path, "opening", errno);
     file_body *body;
     cm3_status status = create(context, path, &body);
     if (status == CM3_OK) status = fill_from(body, fd);

@@ -4,15 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/random.h"
+#include "files/system.h"
 
 #define BUFFER_SIZE 65536
 #define MAX_LINKS 40
@@ -29,13 +28,10 @@ struct cm3_writer {
     uint8_t buffer[BUFFER_SIZE];
 };
 
+/* A folder that is not there is a fault of where to write, not of what is looked for. */
 static cm3_status fail_system(cm3_context *context, const char *name, const char *doing, int error) {
-    cm3_status status = CM3_ERROR_IO;
-    /* A file-size limit is a full disk of the process's own. */
-    if (error == ENOSPC || error == EDQUOT || error == EFBIG) status = CM3_ERROR_NO_SPACE;
-    if (error == ENOMEM) status = CM3_ERROR_NO_MEMORY;
-    char words[128];
-    return cm3_fail(context, status, "%s: %s: %s", name, doing, strerror_r(error, words, sizeof words));
+    cm3_status status = cm3_fail_system(context, name, doing, error);
+    return status == CM3_ERROR_NOT_FOUND ? CM3_ERROR_IO : status;
 }
 
 /* "DIRECTORY/" of a path, as a length: 0 where there is none. */
@@ -139,40 +135,8 @@ cm3_status cm3_writer_open(cm3_context *context, const char *path, cm3_writer **
     return CM3_OK;
 }
 
-/* write() without the signals that a closed pipe or a size limit would send: a library must not end its host. */
-static ssize_t quiet_write(int fd, const void *data, size_t size) {
-    sigset_t own, before, pending;
-    sigemptyset(&own);
-    sigaddset(&own, SIGPIPE);
-    sigaddset(&own, SIGXFSZ);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &own, &before);
-    ssize_t written = write(fd, data, size);
-    int error = errno;
-    if (written < 0 && (error == EPIPE || error == EFBIG)) {
-        /* The signal is for this thread, so it is taken back before anyone sees it, unless it was waiting before. */
-        int number = error == EPIPE ? SIGPIPE : SIGXFSZ;
-        sigset_t sent;
-        sigemptyset(&sent);
-        sigaddset(&sent, number);
-        const struct timespec at_once = {0, 0};
-        if (!sigismember(&pending, number)) sigtimedwait(&sent, NULL, &at_once);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = error;
-    return written;
-}
-
-static cm3_status write_out(cm3_writer *writer, const uint8_t *data, size_t size) {
-    while (size > 0) {
-        size_t part = size < (size_t)1 << 30 ? size : (size_t)1 << 30;
-        ssize_t written = quiet_write(writer->fd, data, part);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return fail_system(writer->context, writer->target, "writing", written < 0 ? errno : EIO);
-        data += written;
-        size -= (size_t)written;
-    }
-    return CM3_OK;
+static cm3_status write_out(const cm3_writer *writer, const uint8_t *data, size_t size) {
+    return cm3_write_all(writer->context, writer->target, writer->fd, data, size, -1);
 }
 
 static cm3_status flush(cm3_writer *writer) {
@@ -199,33 +163,10 @@ bool cm3_writer_rewrites(const cm3_writer *writer) {
 
 cm3_status cm3_writer_rewrite(cm3_writer *writer, uint64_t offset, const void *data, size_t size) {
     if (writer->failed == CM3_OK) writer->failed = flush(writer);
-    const uint8_t *from = data;
-    while (writer->failed == CM3_OK && size > 0) {
-        ssize_t written = pwrite(writer->fd, from, size, (off_t)offset);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) {
-            writer->failed = fail_system(writer->context, writer->target, "writing", written < 0 ? errno : EIO);
-            break;
-        }
-        from += written;
-        offset += (uint64_t)written;
-        size -= (size_t)written;
+    if (writer->failed == CM3_OK) {
+        writer->failed = cm3_write_all(writer->context, writer->target, writer->fd, data, size, (int64_t)offset);
     }
     return writer->failed;
-}
-
-/* Makes the rename last. It has happened, so a failure is a line of log and no more; memory it takes none, lest it be
- * left out for want of some. */
-static void sync_directory(cm3_writer *writer) {
-    size_t length = directory_length(writer->target);
-    char first = writer->target[length];
-    writer->target[length] = '\0';
-    int fd = open(length > 0 ? writer->target : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    writer->target[length] = first;
-    if (fd < 0 || fsync(fd) != 0) {
-        cm3_log(writer->context, CM3_LOG_INFO, "%s: its directory cannot be synced", writer->target);
-    }
-    if (fd >= 0) close(fd);
 }
 
 static cm3_status finish(cm3_writer *writer) {
@@ -245,7 +186,7 @@ static cm3_status finish(cm3_writer *writer) {
     }
     cm3_free(writer->context, writer->temporary);
     writer->temporary = NULL;
-    sync_directory(writer);
+    cm3_sync_folder(writer->context, writer->target);
     return CM3_OK;
 }
 

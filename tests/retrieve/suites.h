@@ -1,0 +1,12 @@
+/* The suites of tests/retrieve. */
+#ifndef CM3_TESTS_RETRIEVE_SUITES_H
+#define CM3_TESTS_RETRIEVE_SUITES_H
+
+#include <check.h>
+
+Suite *bank_suite(void);
+Suite *search_suite(void);
+Suite *damage_suite(void);
+Suite *killed_suite(void);
+
+#endif

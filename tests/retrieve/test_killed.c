@@ -1,0 +1,90 @@
+/* A writer that is killed at any moment: all that it was told is committed is there, and nothing half-written. */
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "suites.h"
+#include "support.h"
+
+#define D 32
+#define BATCH 40
+
+static test_fixture fixture;
+
+static void up(void) {
+    test_fixture_up(&fixture);
+}
+
+static void down(void) {
+    test_fixture_down(&fixture);
+}
+
+/* Appends batches for ever, now and then compacting, and tells each commit through the pipe. */
+static void write_for_ever(const char *path, int out, uint64_t first) {
+    cm3_context_options options;
+    cm3_context_options_init(&options);
+    options.threads = 0;
+    cm3_context *context;
+    cm3_bank *bank;
+    if (cm3_context_create(&options, &context) != CM3_OK) _exit(2);
+    if (cm3_bank_open(context, path, CM3_BANK_WRITE, &bank) != CM3_OK) _exit(3);
+    for (uint64_t next = first;; next += BATCH) {
+        if (add_records(bank, 4, next, BATCH, D, NULL) != CM3_OK) _exit(4);
+        const uint64_t committed = next + BATCH;
+        if (write(out, &committed, sizeof committed) != sizeof committed) _exit(5);
+        if (next / BATCH % 5 == 4 && cm3_bank_compact(bank, NULL) != CM3_OK) _exit(6);
+    }
+}
+
+START_TEST(nothing_is_lost) {
+    const char *path = test_path(&fixture, "a.bank");
+    cm3_bank *bank = make_bank(fixture.context, path, CM3_VECTORS_BF16, D);
+    cm3_bank_destroy(bank);
+    cm3_random random = cm3_random_make(cm3_random_seed(), 0);
+    uint64_t known = 0;
+    const int rounds = getenv("CM3_TEST_LONG") ? 200 : 20;
+    for (int round = 0; round < rounds; round++) {
+        int ends[2];
+        ck_assert_int_eq(pipe(ends), 0);
+        pid_t child = fork();
+        ck_assert_int_ge(child, 0);
+        if (child == 0) {
+            close(ends[0]);
+            write_for_ever(path, ends[1], known);
+        }
+        close(ends[1]);
+        const struct timespec pause = {0, (long)cm3_random_below(&random, 40) * 1000000};
+        nanosleep(&pause, NULL);
+        kill(child, SIGKILL);
+        int state;
+        waitpid(child, &state, 0);
+        ck_assert_msg(WIFSIGNALED(state), "the writer ended by itself: %d", WEXITSTATUS(state));
+        uint64_t committed = known, told;
+        while (read(ends[0], &told, sizeof told) == sizeof told) committed = told;
+        close(ends[0]);
+
+        ck_assert_msg(cm3_bank_open(fixture.context, path, CM3_BANK_WRITE, &bank) == CM3_OK, "%s",
+                      cm3_context_message(fixture.context));
+        const cm3_bank_info info = info_of(bank);
+        /* A batch may be there of which the writer had no time to tell. */
+        ck_assert_uint_ge(info.records, committed);
+        ck_assert_uint_le(info.records, committed + BATCH);
+        ck_assert_uint_eq(info.records % BATCH, 0);
+        for (uint64_t i = 0; i < info.records; i += 17) check_record(bank, i, 4, i, D, 2e-3);
+        known = info.records;
+        cm3_bank_destroy(bank);
+        ck_assert_int_eq(cm3_bank_verify(fixture.context, path, NULL), CM3_OK);
+    }
+    ck_assert_uint_gt(known, 0);
+}
+END_TEST
+
+Suite *killed_suite(void) {
+    Suite *suite = suite_create("killed");
+    TCase *tests = tcase_create("killed");
+    tcase_add_checked_fixture(tests, up, down);
+    tcase_set_timeout(tests, 1200);
+    tcase_add_test(tests, nothing_is_lost);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
