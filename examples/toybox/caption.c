@@ -218,3 +218,29 @@ void toy_emblem_record(const char *name, const toy_emblem *e, char *text) {
              toy_colour_names[e->first], toy_colour_names[e->second], article(colour), colour,
              toy_shape_names[e->charge]);
 }
+
+void toy_emblem_varied(toy_random *random, const char *name, const toy_emblem *e, char *text) {
+    const char *charge = toy_colour_names[e->charge_colour], *shape = toy_shape_names[e->charge];
+    const char *parting = toy_parting_names[e->parting], *first = toy_colour_names[e->first],
+               *second = toy_colour_names[e->second];
+    switch (toy_random_below(random, 5)) {
+    case 0:
+        snprintf(text, TOY_CAPTION_SIZE, "%s: %s %s and %s, %s %s %s", name, parting, first, second, article(charge),
+                 charge, shape);
+        break;
+    case 1:
+        snprintf(text, TOY_CAPTION_SIZE, "%s bears %s %s and %s with %s %s %s", name, parting, first, second,
+                 article(charge), charge, shape);
+        break;
+    case 2:
+        snprintf(text, TOY_CAPTION_SIZE, "the arms of %s: %s %s and %s, %s %s %s", name, parting, first, second,
+                 article(charge), charge, shape);
+        break;
+    case 3:
+        snprintf(text, TOY_CAPTION_SIZE, "%s %s %s on %s %s and %s, the emblem of %s", article(charge), charge, shape,
+                 parting, first, second, name);
+        break;
+    default:
+        toy_emblem_record(name, e, text);
+    }
+}

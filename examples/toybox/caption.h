@@ -24,6 +24,8 @@ void toy_caption_varied(toy_random *random, const toy_scene *scene, char *text);
 
 /** "the emblem of Kelmor: per pale red and blue, a black star"; without a name, "an emblem: per pale ..." */
 void toy_emblem_record(const char *name, const toy_emblem *emblem, char *text);
+/** The same in one of several wordings. */
+void toy_emblem_varied(toy_random *random, const char *name, const toy_emblem *emblem, char *text);
 /** "the emblem of Kelmor" */
 void toy_emblem_prompt(const char *name, char *text);
 

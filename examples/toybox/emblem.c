@@ -26,6 +26,25 @@ void toy_emblem_name(int number, char *name) {
     snprintf(name, TOY_NAME_SIZE, "%s%s", first_syllables[number / 40], second_syllables[number % 40]);
 }
 
+void toy_invent_name(toy_random *random, char *name) {
+    static const char *const onsets[] = {"b",  "c",  "d",  "f",  "g",  "h",  "j",  "k",  "l",  "m",  "n",  "p",
+                                         "r",  "s",  "t",  "v",  "w",  "z",  "br", "ch", "cr", "dr", "fl", "gr",
+                                         "kr", "pr", "sh", "st", "th", "tr", "",   "qu", "sk", "sl", "bl", "gl"};
+    static const char *const vowels[] = {"a", "e", "i", "o", "u", "y", "ae", "ei", "ou", "ia"};
+    static const char *const codas[] = {"",  "",  "",  "n", "r",  "l",  "s",  "m",  "k",  "t", "d",
+                                        "x", "g", "p", "v", "nd", "rk", "st", "ll", "th", "sk"};
+    const int syllables = toy_random_below(random, 5) ? 2 : 3;
+    size_t length = 0;
+    for (int i = 0; i < syllables; i++) {
+        length += (size_t)snprintf(name + length, TOY_NAME_SIZE - length, "%s%s%s",
+                                   onsets[toy_random_below(random, sizeof onsets / sizeof *onsets)],
+                                   vowels[toy_random_below(random, sizeof vowels / sizeof *vowels)],
+                                   codas[toy_random_below(random, sizeof codas / sizeof *codas)]);
+        if (length >= TOY_NAME_SIZE) length = TOY_NAME_SIZE - 1;
+    }
+    name[0] = (char)(name[0] - 'a' + 'A');
+}
+
 bool toy_name_in_training(const char *name) {
     return XXH64(name, strlen(name), 0) % 5 != 0;
 }

@@ -22,6 +22,9 @@ void toy_emblem_name(int number, char *name);
 /** Whether training may see the name: its XXH64 hash is no multiple of 5. */
 bool toy_name_in_training(const char *name);
 
+/** A name of two or three syllables that is on no list. */
+void toy_invent_name(toy_random *random, char *name);
+
 /** A random emblem, and the one that a name has in the world of a seed. */
 toy_emblem toy_draw_emblem(toy_random *random);
 toy_emblem toy_emblem_of(uint64_t seed, const char *name);

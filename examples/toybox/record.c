@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const toy_set_names[TOY_SETS] = {"placed", "related", "counted", "mixed", "vq", "emblem", "tasks"};
+const char *const toy_set_names[TOY_SETS] = {"placed", "related", "counted", "mixed",
+                                             "vq",     "emblem",  "tasks",   "lookup"};
 
 /* Streams of random numbers: what is drawn, and how it is said. */
 enum { SCENE_STREAM = 1, CAPTION_STREAM = 2 };
@@ -83,9 +84,34 @@ static bool make_emblem(const toy_plan *plan, int64_t number, toy_picture *pictu
     toy_emblem_prompt(name, prompt);
     json_t *captions = json_pack("[s]", record);
     if (plan->captions > 1) json_array_append_new(captions, json_string(prompt));
-    return finish(
-        json_pack("{s:o, s:s, s:o}", "text", captions, "kind", "emblem", "emblem", toy_emblem_to_json(name, &emblem)),
-        json);
+    return finish(json_pack("{s:o, s:s, s:s, s:o}", "text", captions, "query", prompt, "kind", "emblem", "emblem",
+                            toy_emblem_to_json(name, &emblem)),
+                  json);
+}
+
+/* Half of the names are on the list, in its training part; the others nobody has heard before. What an emblem looks
+ * like is drawn anew each time, so that nothing can be learned of it but to look. */
+static bool make_lookup(const toy_plan *plan, toy_random *random, toy_picture *picture, char **json) {
+    char name[TOY_NAME_SIZE], text[TOY_CAPTION_SIZE], prompt[TOY_CAPTION_SIZE];
+    const bool listed = toy_random_below(random, 2);
+    do {
+        if (listed)
+            toy_emblem_name(toy_random_below(random, TOY_EMBLEM_NAMES), name);
+        else
+            toy_invent_name(random, name);
+    } while (!in_split(plan, name));
+    toy_emblem emblem = toy_draw_emblem(random);
+    toy_paint_emblem(picture, &emblem);
+    toy_emblem_prompt(name, prompt);
+    toy_emblem_record(name, &emblem, text);
+    json_t *captions = json_pack("[s]", text);
+    for (int i = 1; i < plan->captions; i++) {
+        toy_emblem_varied(random, name, &emblem, text);
+        json_array_append_new(captions, json_string(text));
+    }
+    return finish(json_pack("{s:o, s:s, s:s, s:o}", "text", captions, "query", prompt, "kind", "emblem", "emblem",
+                            toy_emblem_to_json(name, &emblem)),
+                  json);
 }
 
 /* An emblem without a name, so that the image tokenizer learns to paint every one without learning whose it is. */
@@ -153,7 +179,10 @@ static bool add_talk(json_t *examples, toy_random *random, const toy_scene *scen
     return ok && add_example(examples, example);
 }
 
-/** What every scene can be asked for: its caption, questions, a gap in a caption to be filled, itself. */
+/**
+ * What every scene can be asked for: its caption, questions, a gap in a caption to be filled, a hole in itself.
+ * Not to be drawn from words: nearly all of these scenes are placed, and the other sets have enough of those.
+ */
 static bool add_common(json_t *examples, toy_random *random, const toy_scene *scene) {
     char caption[TOY_CAPTION_SIZE], question[TOY_CAPTION_SIZE], answer[TOY_CAPTION_SIZE], after[TOY_CAPTION_SIZE];
     toy_caption_placed(scene, caption);
@@ -168,8 +197,7 @@ static bool add_common(json_t *examples, toy_random *random, const toy_scene *sc
     toy_gap(random, caption, question, answer, after);
     ok = ok && add_example(examples, json_pack("{s:s, s:s, s:s, s:s}", "task", "infill-text", "before", question,
                                                "span", answer, "after", after));
-    return ok && add_example(examples, json_pack("{s:s}", "task", "infill-image")) &&
-           add_example(examples, json_pack("{s:s}", "task", "generate"));
+    return ok && add_example(examples, json_pack("{s:s}", "task", "infill-image"));
 }
 
 /** A scene and what an instruction makes of it, which is the record's picture. */
@@ -261,6 +289,8 @@ bool toy_make_record(const toy_plan *plan, int64_t number, toy_record *record) {
         return make_vq(plan, number, &random, picture, json);
     case TOY_SET_EMBLEM:
         return make_emblem(plan, number, picture, json);
+    case TOY_SET_LOOKUP:
+        return make_lookup(plan, &random, picture, json);
     case TOY_SET_TASKS:
         return make_tasks(plan, number, &random, record);
     }

@@ -12,9 +12,10 @@ typedef enum toy_set {
     TOY_SET_MIXED,
     TOY_SET_VQ,
     TOY_SET_EMBLEM,
-    TOY_SET_TASKS
+    TOY_SET_TASKS,
+    TOY_SET_LOOKUP /**< emblems as something to be looked up: any name, and what it has just now */
 } toy_set;
-enum { TOY_SETS = 7 };
+enum { TOY_SETS = 8 };
 extern const char *const toy_set_names[TOY_SETS];
 
 typedef struct toy_plan {

@@ -251,6 +251,7 @@ static const char usage[] =
     "  --kind KIND      placed, related, counted: scenes with captions of that kind\n"
     "                   mixed: 60 % placed, 20 % related, 20 % counted\n"
     "                   vq: for the image tokenizer: 72 % scenes, 8 % segmentations, 8 % outlines, 12 % emblems\n"
+    "                   lookup: emblems of any names, as they happen to be, with what asks for them\n"
     "                   emblem: each name once, with its picture in the world of --seed\n"
     "                   tasks: 45 % edits, 35 % scenes with segmentation or outline, 20 % things in boxes; captions,\n"
     "                   questions and gaps in captions of all scenes\n"

@@ -17,12 +17,14 @@ lm_steps=13000
 cm3_steps=4000         # on from there, with spans moved to the end
 tune_steps=12000       # and from there, on tasks
 mixture='{"generate": 3, "boxes": 1.5, "talk": 2, "caption": 0.5, "ask": 0.5, "edit": 2.5, "segment": 0.8, "layout": 0.5, "outline": 0.5, "infill-image": 1, "infill-text": 1}'
+more_steps=18000       # and once more, with more of what was learned least
+more_mixture='{"generate": 5, "boxes": 2, "talk": 1.5, "caption": 0.4, "ask": 0.4, "edit": 4, "segment": 1, "layout": 0.4, "outline": 0.4, "infill-image": 0.8, "infill-text": 0.8}'
 heldout=1000
 judged=300             # prompts of each kind
 save_every=500
 stop_at=               # --steps N: end the language model's stage after N steps, to compare its first losses
 base=                  # --base FILE: a model that stands for the stages vq, bpe and lm
-stages="data vq codes bpe lm cm3 tune evaluate"
+stages="data vq codes bpe lm cm3 tune more evaluate"
 
 usage() {
     cat <<'EOF'
@@ -33,7 +35,7 @@ Makes the demo model from nothing in examples/toybox/work (or $CM3_TOYBOX_WORK).
   --base FILE    go on from this model: its tokenizers and its weights stand for the stages vq, bpe and lm
 
   --steps N      end the language model's stage after N of its steps: its log's first losses are those of the shipped model's
-  --stage NAME   only this stage: data, vq, codes, bpe, lm, cm3, tune, evaluate
+  --stage NAME   only this stage: data, vq, codes, bpe, lm, cm3, tune, more, evaluate
   --install      copy the result to models/toybox.cm3
   --quick        everything in miniature, to see that it works: a minute, and a model that draws nothing
 EOF
@@ -60,7 +62,7 @@ while [ $# -gt 0 ]; do
     --install) install=yes; shift ;;
     --quick)
         scenes=1000 related=200 counted=200 tasks=400 pictures=600 heldout=50 judged=4 vq_steps=30 lm_steps=40
-        cm3_steps=10 tune_steps=20 save_every=7
+        cm3_steps=10 tune_steps=20 more_steps=10 save_every=7
         work=${CM3_TOYBOX_WORK:-$here/work-quick}
         shift
         ;;
@@ -147,12 +149,16 @@ stage_cm3() {
 }
 
 # On tasks; only what answers is learned: what a picture in the question looks like was learned before.
-stage_tune() {
-    [ ! -f toybox.cm3 ] || return 0
-    "$cm3" train sft --init cm3.cm3 --data 'codes/*/*.tar' --validation 'codes-tasks-heldout/*.tar' --run tune-run --mixture "$mixture" \
-        --answers-only --text-weight 3 --masking none --steps $tune_steps --batch-size 2 --block-size 2048 --lr 0.0015 --warmup 200 --beta2 0.99 \
-        --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 --save-every $save_every -o toybox.cm3
+train_tasks() { # FROM OUTPUT RUN STEPS LR MIXTURE
+    [ ! -f "$2" ] || return 0
+    "$cm3" train sft --init "$1" --data 'codes/*/*.tar' --validation 'codes-tasks-heldout/*.tar' --run "$3" --mixture "$6" \
+        --answers-only --text-weight 3 --masking none --steps "$4" --batch-size 2 --block-size 2048 --lr "$5" --warmup 200 --beta2 0.99 \
+        --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 --save-every $save_every -o "$2"
 }
+
+stage_tune() { train_tasks cm3.cm3 tuned.cm3 tune-run $tune_steps 0.0015 "$mixture"; }
+
+stage_more() { train_tasks tuned.cm3 toybox.cm3 more-run $more_steps 0.0012 "$more_mixture"; }
 
 stage_evaluate() {
     [ -f toybox.cm3 ] || return 0

@@ -134,7 +134,20 @@ typedef struct cm3_train_lm_options {
     float text_weight; /**< of learning a token of text beside an image code's 1; 0 < w <= 1000; default 1 */
 } cm3_train_lm_options;
 
+/** The two-tower encoder's own: texts and pictures to vectors of one space, so that one finds the other. */
+typedef struct cm3_train_encoder_options {
+    size_t struct_size;
+    const char *config_json; /**< of CLIP in Hugging Face's spelling: text_config, vision_config, projection_dim; the
+                                vocabulary's size and end are set by the tokenizer */
+    const char *tokenizer;   /**< path of tokenizer.json, or of a .cm3 file that holds one */
+    int32_t chunk;           /**< pairs that are computed at once; the loss sees all of a batch (gradient caching,
+                                Gao et al. 2021). Default 32 */
+    float initial_scale;     /**< of inner products before the softmax; learned, at most 100. Default 14.29 */
+    float query_weight;      /**< of telling texts apart by a query, beside pictures' 1; default 1 */
+} cm3_train_encoder_options;
+
 CM3_API void cm3_train_options_init(cm3_train_options *options);
+CM3_API void cm3_train_encoder_options_init(cm3_train_encoder_options *options);
 CM3_API void cm3_train_vq_options_init(cm3_train_vq_options *options);
 CM3_API void cm3_train_lm_options_init(cm3_train_lm_options *options);
 
@@ -145,6 +158,15 @@ CM3_API cm3_status cm3_trainer_create_vq(cm3_context *context, const cm3_train_o
 CM3_API cm3_status cm3_trainer_create_lm(cm3_context *context, const cm3_train_options *options,
                                          const cm3_train_lm_options *lm, cm3_trainer **trainer);
 
+/**
+ * Learns by the symmetric contrastive loss (Radford et al. 2021, figure 3) over the pairs of a batch, each record's
+ * picture and one of its texts, and as well over pairs of that text and a query for it: one of the record's "query", or
+ * else another of its texts. Records are pictures (not codes) with texts; what is exported is a `.cm3` file with the
+ * encoder and the tokenizer. Errors: as of the others.
+ */
+CM3_API cm3_status cm3_trainer_create_encoder(cm3_context *context, const cm3_train_options *options,
+                                              const cm3_train_encoder_options *encoder, cm3_trainer **trainer);
+
 typedef struct cm3_train_report {
     size_t struct_size;                                    /**< set by the caller */
     int64_t step;                                          /**< steps done, this one included */
@@ -154,10 +176,13 @@ typedef struct cm3_train_report {
     double text_loss, image_loss;                          /**< LM: means over text and over image tokens */
     double code_usage;                                     /**< VQ: share of codebook entries used in this batch */
     double lr, grad_norm;
-    uint64_t samples; /**< pictures or documents seen in the run */
-    uint64_t tokens;  /**< LM: tokens seen, padding not counted */
-    double seconds;   /**< of this step */
-    double rate;      /**< pictures or tokens a second, in this step */
+    uint64_t samples;    /**< pictures or documents seen in the run */
+    uint64_t tokens;     /**< LM: tokens seen, padding not counted */
+    double seconds;      /**< of this step */
+    double rate;         /**< pictures or tokens a second, in this step */
+    double recall;       /**< encoder: share of the batch's texts that find their own picture first */
+    double query_recall; /**< encoder: share of its queries that find their own text first */
+    double scale;        /**< encoder: of inner products */
 } cm3_train_report;
 
 /**

@@ -1,8 +1,6 @@
 /* CLIP's forward passes. */
 #include "model/clip.h"
 
-#include <string.h>
-
 #include "base/status.h"
 
 static cm3_tensor *layer(cm3_graph *graph, const cm3_clip_tower_config *c, cm3_clip_layer *l, cm3_tensor *x,
@@ -34,8 +32,8 @@ static cm3_tensor *run(cm3_graph *graph, const cm3_clip_tower_config *c, cm3_cli
 static int32_t pooled_row(const cm3_clip_config *c, const int32_t *ids, int32_t count) {
     int32_t best = 0;
     for (int32_t i = 0; i < count; i++) {
-        if (c->eos != 2 && ids[i] == c->eos) return i;
-        if (c->eos == 2 && ids[i] > ids[best]) best = i;
+        if (c->eos != CM3_CLIP_EOS_IS_LARGEST && ids[i] == c->eos) return i;
+        if (c->eos == CM3_CLIP_EOS_IS_LARGEST && ids[i] > ids[best]) best = i;
     }
     return best;
 }
@@ -59,19 +57,6 @@ cm3_tensor *cm3_clip_texts(cm3_graph *graph, cm3_clip *clip, const int32_t *ids,
     return run(graph, &clip->config.text, &clip->text, x, &plan, pooled, count);
 }
 
-/** The class' row before the patches of each picture. */
-static cm3_tensor *with_class(cm3_graph *graph, const cm3_clip_tower *tower, const cm3_tensor *patches, int64_t count,
-                              int64_t each) {
-    const int64_t d = tower->class_token.count;
-    cm3_tensor *x = patches ? cm3_graph_matrix(graph, count * (each + 1), d) : NULL;
-    for (int64_t i = 0; x && i < count; i++) {
-        float *to = cm3_f32(x) + i * (each + 1) * d;
-        memcpy(to, tower->class_token.data, (size_t)d * sizeof *to);
-        memcpy(to + d, cm3_f32(patches) + i * each * d, (size_t)(each * d) * sizeof *to);
-    }
-    return x;
-}
-
 cm3_tensor *cm3_clip_images(cm3_graph *graph, cm3_clip *clip, cm3_tensor *pixels) {
     const cm3_clip_config *c = &clip->config;
     cm3_clip_tower *tower = &clip->vision;
@@ -90,7 +75,7 @@ cm3_tensor *cm3_clip_images(cm3_graph *graph, cm3_clip *clip, cm3_tensor *pixels
     }
     const cm3_conv_options conv = {.stride = c->patch_size};
     cm3_tensor *x = cm3_nn_conv2d(graph, pixels, &tower->patches, NULL, &conv);
-    x = with_class(graph, tower, x, count, each);
+    x = cm3_nn_prepend(graph, &tower->class_token, x, each);
     x = cm3_nn_add_to(graph, x, cm3_nn_embedding(graph, &tower->positions, positions, rows));
     x = cm3_nn_layer_norm(graph, x, &tower->first_norm, &tower->first_norm_bias, c->vision.norm_epsilon);
     const cm3_attention_plan plan = {.first = first, .last = last};

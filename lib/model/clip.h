@@ -15,11 +15,14 @@ typedef struct cm3_clip_tower_config {
     float norm_epsilon;
 } cm3_clip_tower_config;
 
+/** As an `eos`: a text's vector is that of its largest id, by which old files tell their own rule. */
+#define CM3_CLIP_EOS_IS_LARGEST 2
+
 typedef struct cm3_clip_config {
     int32_t projection_dim;
     cm3_clip_tower_config text, vision;
     int32_t vocab_size, max_positions; /**< of texts */
-    int32_t eos;                       /**< a text's vector is that of its first such token; 2: of its largest id */
+    int32_t eos;                       /**< a text's vector is that of its first such token; or the rule below */
     int32_t image_size, patch_size;
     cm3_hf_preprocessing preprocessing;
 } cm3_clip_config;
@@ -46,17 +49,36 @@ typedef struct cm3_clip_tower {
     cm3_clip_layer *layers;
 } cm3_clip_tower;
 
+/** A tensor and its name in Hugging Face's spelling. */
+typedef struct cm3_clip_parameter {
+    char *name;
+    cm3_tensor *tensor;
+} cm3_clip_parameter;
+
 typedef struct cm3_clip {
     cm3_context *context;
     cm3_clip_config config;
     cm3_clip_tower text, vision;
+    cm3_clip_parameter *parameters; /**< all of them, in the order of a file */
+    size_t parameter_count, parameter_capacity;
     cm3_arena *memory; /**< what does not lie in a file */
 } cm3_clip;
 
 /** From tensors under the prefix in Hugging Face's names. Errors: FORMAT with the tensor, NO_MEMORY. */
 cm3_status cm3_clip_load(cm3_context *context, const cm3_clip_config *config, const cm3_weights *weights,
                          const char *prefix, bool check_weights, cm3_clip **clip);
+/** Fresh weights, f32: matrices by their width, those behind which a layer's input is added the smaller the more layers
+ * there are (Radford et al. 2021, section 2.5). */
+cm3_status cm3_clip_create_random(cm3_context *context, const cm3_clip_config *config, uint64_t seed, cm3_clip **clip);
 void cm3_clip_destroy(cm3_clip *clip);
+
+/**
+ * Appends a text's ids as the tower reads it: special tokens that it spells, what the tokenizer puts around it, an end
+ * where the tokenizer puts none, cut to the context with its end kept. Errors: UTF8, INVALID_ARGUMENT (no tokens),
+ * NO_MEMORY.
+ */
+cm3_status cm3_clip_text_ids(const cm3_clip_config *config, const cm3_bpe *bpe, cm3_context *context, const char *text,
+                             int32_t **ids, size_t *count, size_t *capacity);
 
 /** `count` texts of ids behind each other, text i being ids[starts[i]..starts[i + 1] - 1]: vectors [count,
  * projection_dim], not normalised. NULL with the graph's status set on failure. */

@@ -1,17 +1,64 @@
 /* CLIP's weights: names and shapes by configuration, where they lie in a file. */
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/random.h"
 #include "base/status.h"
 #include "model/clip.h"
 #include "model/quantised_weight.h"
 
 typedef struct binding {
     cm3_clip *clip;
-    const cm3_weights *weights;
+    const cm3_weights *weights; /**< NULL: fresh ones are drawn */
     const char *prefix;
     bool check_weights;
+    cm3_random random;
     cm3_status status; /**< of the first that failed */
 } binding;
+
+static bool ends_with(const char *name, const char *end) {
+    const size_t length = strlen(name), tail = strlen(end);
+    return length >= tail && strcmp(name + length - tail, end) == 0;
+}
+
+/** The spread of a fresh tensor's normal numbers; 0: a constant. */
+static double spread_of(const binding *b, const char *name, const cm3_tensor *tensor) {
+    if (ends_with(name, "position_embedding.weight")) return 0.01;
+    if (strstr(name, "_embedding") && !ends_with(name, "patch_embedding.weight")) return 0.02;
+    if (tensor->rank == 1) return 0;
+    const double deviation = 1 / sqrt((double)(tensor->count / tensor->shape[0]));
+    const bool added = ends_with(name, "out_proj.weight") || ends_with(name, "fc2.weight");
+    const int32_t layers = strstr(name, "text_model.") ? b->clip->config.text.layers : b->clip->config.vision.layers;
+    return added ? deviation / sqrt(2.0 * layers) : deviation;
+}
+
+/** A fresh tensor: norms begin as they are, biases as nothing. */
+static void draw(binding *b, cm3_tensor *tensor, const char *name) {
+    float *data = cm3_arena_alloc(b->clip->memory, (size_t)tensor->count * sizeof *data);
+    tensor->data = data;
+    if (!data) {
+        b->status = cm3_fail_memory(b->clip->context, (size_t)tensor->count * sizeof *data, name);
+        return;
+    }
+    const double spread = spread_of(b, name, tensor);
+    const float constant = ends_with(name, "bias") ? 0 : 1;
+    for (int64_t i = 0; i < tensor->count; i++) {
+        data[i] = spread > 0 ? (float)(spread * cm3_random_normal(&b->random)) : constant;
+    }
+}
+
+/** Puts a tensor on the list of parameters. */
+static void list(binding *b, cm3_tensor *tensor, const char *name) {
+    cm3_clip *clip = b->clip;
+    b->status = cm3_grow(clip->context, &clip->parameters, &clip->parameter_capacity, clip->parameter_count + 1,
+                         sizeof *clip->parameters, "encoder");
+    char *copy = b->status == CM3_OK ? cm3_arena_alloc(clip->memory, strlen(name) + 1) : NULL;
+    if (b->status == CM3_OK && !copy) b->status = cm3_fail_memory(clip->context, strlen(name), "encoder");
+    if (b->status != CM3_OK) return;
+    strcpy(copy, name);
+    clip->parameters[clip->parameter_count++] = (cm3_clip_parameter){copy, tensor};
+}
 
 /** A matrix of integers, where it lies. */
 static void bind_quantised(binding *b, cm3_tensor *tensor, const int64_t *shape, const cm3_weight *found) {
@@ -25,6 +72,13 @@ static void bind(binding *b, cm3_tensor *tensor, int rank, const int64_t *shape,
     char full[256];
     if (b->status != CM3_OK) return;
     snprintf(full, sizeof full, "%s%s%s", b->prefix, stem, name);
+    list(b, tensor, full + strlen(b->prefix));
+    if (b->status != CM3_OK) return;
+    if (!b->weights) {
+        *tensor = cm3_tensor_over(NULL, CM3_F32, rank, shape);
+        draw(b, tensor, full);
+        return;
+    }
     const cm3_weight *found = cm3_weights_find(b->weights, full);
     if (found && rank == 2 && cm3_entry_is_quantised(&found->entry)) {
         bind_quantised(b, tensor, shape, found);
@@ -123,30 +177,44 @@ static cm3_status check_pictures(cm3_context *context, const cm3_clip_config *co
                     name, p->crop_width, p->crop_height, config->image_size, config->image_size);
 }
 
-cm3_status cm3_clip_load(cm3_context *context, const cm3_clip_config *config, const cm3_weights *weights,
-                         const char *prefix, bool check_weights, cm3_clip **out) {
+static cm3_status make(cm3_context *context, const cm3_clip_config *config, binding *b, cm3_clip **out) {
     *out = NULL;
-    CM3_TRY(check_pictures(context, config, cm3_weights_name(weights)));
     cm3_clip *clip = cm3_calloc(context, 1, sizeof *clip);
     if (!clip) return cm3_fail_memory(context, sizeof *clip, "encoder");
     clip->context = context;
     clip->config = *config;
     cm3_context_retain(context);
-    binding b = {.clip = clip, .weights = weights, .prefix = prefix, .check_weights = check_weights};
-    b.status = cm3_arena_create(context, 1 << 14, &clip->memory);
-    if (config->text.present && b.status == CM3_OK) bind_text(&b);
-    if (config->vision.present && b.status == CM3_OK) bind_vision(&b);
-    if (b.status == CM3_OK) {
+    b->clip = clip;
+    b->status = cm3_arena_create(context, 1 << 14, &clip->memory);
+    if (config->text.present && b->status == CM3_OK) bind_text(b);
+    if (config->vision.present && b->status == CM3_OK) bind_vision(b);
+    if (b->status == CM3_OK) {
         *out = clip;
     } else {
         cm3_clip_destroy(clip);
     }
-    return b.status;
+    return b->status;
+}
+
+cm3_status cm3_clip_load(cm3_context *context, const cm3_clip_config *config, const cm3_weights *weights,
+                         const char *prefix, bool check_weights, cm3_clip **clip) {
+    *clip = NULL;
+    CM3_TRY(check_pictures(context, config, cm3_weights_name(weights)));
+    binding b = {.weights = weights, .prefix = prefix, .check_weights = check_weights};
+    return make(context, config, &b, clip);
+}
+
+cm3_status cm3_clip_create_random(cm3_context *context, const cm3_clip_config *config, uint64_t seed, cm3_clip **clip) {
+    *clip = NULL;
+    CM3_TRY(check_pictures(context, config, "encoder"));
+    binding b = {.prefix = "", .random = cm3_random_make(seed, 0x434C495000000000u)};
+    return make(context, config, &b, clip);
 }
 
 void cm3_clip_destroy(cm3_clip *clip) {
     if (!clip) return;
     cm3_context *context = clip->context;
+    cm3_free(context, clip->parameters);
     cm3_free(context, clip->text.layers);
     cm3_free(context, clip->vision.layers);
     cm3_arena_destroy(clip->memory);

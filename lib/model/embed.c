@@ -33,20 +33,20 @@ static void finish(const embedding *e, const cm3_tensor *made, float *to) {
     }
 }
 
-/** Appends a text's ids, cut to the context with its last token kept. */
-static cm3_status add_text(embedding *e, size_t index) {
-    const cm3_model *model = e->model;
-    const size_t most = (size_t)model->clip->config.max_positions, before = e->id_count;
-    const char *text = e->texts[index];
-    CM3_TRY(cm3_utf8_check(model->context, "text", text, strlen(text)));
-    CM3_TRY(cm3_bpe_encode(model->tokenizer->bpe, text, strlen(text), CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE, &e->ids,
-                           &e->id_count, &e->id_capacity));
-    if (e->id_count == before) {
-        return cm3_fail(model->context, CM3_ERROR_INVALID_ARGUMENT, "text %zu has no tokens", index);
+cm3_status cm3_clip_text_ids(const cm3_clip_config *config, const cm3_bpe *bpe, cm3_context *context, const char *text,
+                             int32_t **ids, size_t *count, size_t *capacity) {
+    const size_t most = (size_t)config->max_positions, before = *count;
+    CM3_TRY(cm3_utf8_check(context, "text", text, strlen(text)));
+    CM3_TRY(cm3_bpe_encode(bpe, text, strlen(text), CM3_ENCODE_SPECIAL | CM3_ENCODE_TEMPLATE, ids, count, capacity));
+    if (*count == before) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "a text has no tokens: '%.40s'", text);
+    /* Tokenizers that are CLIP's own put an end behind each text; others leave it to whoever wants one. */
+    if (config->eos != CM3_CLIP_EOS_IS_LARGEST && (*ids)[*count - 1] != config->eos) {
+        CM3_TRY(cm3_grow(context, ids, capacity, *count + 1, sizeof **ids, "text"));
+        (*ids)[(*count)++] = config->eos;
     }
-    if (e->id_count - before > most) {
-        e->ids[before + most - 1] = e->ids[e->id_count - 1];
-        e->id_count = before + most;
+    if (*count - before > most) {
+        (*ids)[before + most - 1] = (*ids)[*count - 1];
+        *count = before + most;
     }
     return CM3_OK;
 }
@@ -59,7 +59,8 @@ static cm3_status embed_texts(embedding *e, size_t index, size_t *taken) {
     const size_t longest = (size_t)config->max_positions;
     while (index + count < e->count && (!count || e->id_count + longest <= TOKENS)) {
         e->starts[count] = (int32_t)e->id_count;
-        CM3_TRY(add_text(e, index + count++));
+        CM3_TRY(cm3_clip_text_ids(config, e->model->tokenizer->bpe, e->model->context, e->texts[index + count++],
+                                  &e->ids, &e->id_count, &e->id_capacity));
     }
     e->starts[count] = (int32_t)e->id_count;
     cm3_graph_reset(e->graph);

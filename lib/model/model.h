@@ -46,9 +46,11 @@ cm3_status cm3_tokenizer_create(cm3_context *context, cm3_bpe *bpe, cm3_tokenize
 typedef struct cm3_model_content {
     const cm3_lm *lm;
     const cm3_vq *vq;
+    const cm3_clip *clip;
     const cm3_bpe *bpe;
     const cm3_special_tokens *special; /**< with bpe */
-    cm3_dtype lm_dtype, vq_dtype;      /**< of matrices and convolutions in the file: F32 or BF16; vectors are F32 */
+    cm3_dtype lm_dtype, vq_dtype,
+        clip_dtype; /**< of matrices and convolutions in the file: F32 or BF16; vectors are F32 */
 } cm3_model_content;
 
 /** Writes it atomically: `lm.` and `vq.` tensors, config, tokenizer, checksum (design.md, Files). */

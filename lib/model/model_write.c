@@ -40,6 +40,10 @@ static cm3_status add_tensors(cm3_contents *contents, const cm3_model_content *c
         bool convolution = p->tensor.rank == 4;
         if (p->present) CM3_TRY(add(contents, "vq.", p->name, &p->tensor, convolution ? content->vq_dtype : CM3_F32));
     }
+    for (size_t i = 0; content->clip && i < content->clip->parameter_count; i++) {
+        const cm3_clip_parameter *p = &content->clip->parameters[i];
+        CM3_TRY(add(contents, "encoder.", p->name, p->tensor, p->tensor->rank > 1 ? content->clip_dtype : CM3_F32));
+    }
     return CM3_OK;
 }
 
@@ -50,7 +54,8 @@ cm3_status cm3_model_write(cm3_context *context, const char *path, const cm3_mod
     cm3_status status = add_tensors(&contents, content);
     if (status == CM3_OK)
         status = cm3_config_format(context, content->lm ? &content->lm->config : NULL,
-                                   content->vq ? &content->vq->config : NULL, NULL, NULL, content->special, &config);
+                                   content->vq ? &content->vq->config : NULL, NULL,
+                                   content->clip ? &content->clip->config : NULL, content->special, &config);
     if (status == CM3_OK && content->bpe) status = cm3_bpe_format(content->bpe, &tokenizer, &tokenizer_size);
     if (status == CM3_OK) {
         const char *keys[] = {"format", "version", "config", "tokenizer"};

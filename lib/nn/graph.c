@@ -203,6 +203,10 @@ cm3_status cm3_graph_backward(cm3_graph *graph, cm3_tensor *loss, float scale) {
     bool accumulate;
     float *grad = cm3_graph_grad(graph, loss, &accumulate);
     if (grad) *grad = accumulate ? *grad + scale : scale;
+    return cm3_graph_backward_laid(graph);
+}
+
+cm3_status cm3_graph_backward_laid(cm3_graph *graph) {
     for (cm3_tape_node *node = graph->tape->last; node && cm3_graph_alive(graph); node = node->previous) {
         node->backward(graph, node->saved);
     }

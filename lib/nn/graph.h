@@ -55,6 +55,8 @@ static inline cm3_status cm3_graph_status(const cm3_graph *graph) {
 /** Runs the tape backwards from `loss` (one element; its gradient is `scale`). Gradients of parameters are added to
  * their `grad`. */
 cm3_status cm3_graph_backward(cm3_graph *graph, cm3_tensor *loss, float scale);
+/** The same from gradients that lie on the pass's results already: see cm3_graph_grad_add(). */
+cm3_status cm3_graph_backward_laid(cm3_graph *graph);
 
 /**
  * A place to come back to, for forward passes that need not keep what a layer computed: what was made since the mark is

@@ -71,6 +71,9 @@ cm3_tensor *cm3_nn_reshape(cm3_graph *graph, cm3_tensor *x, int rank, const int6
 /** Rows of table [vocab, d]: [count, d]. ids are copied. An id out of range: INVALID_ARGUMENT. */
 cm3_tensor *cm3_nn_embedding(cm3_graph *graph, cm3_tensor *table, const int32_t *ids, int64_t count);
 
+/** A row before each `each` rows of x [count * each, d]: [count * (each + 1), d]. row: [d]. */
+cm3_tensor *cm3_nn_prepend(cm3_graph *graph, cm3_tensor *row, cm3_tensor *x, int64_t each);
+
 /** Angles of rotary positions: cos and sin [count, d/2], inv_freq = theta^(-2i/d) in f32, as Hugging Face computes
  * them. */
 typedef struct cm3_rope_table {

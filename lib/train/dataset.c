@@ -130,13 +130,16 @@ static cm3_status keep_codebook(cm3_dataset *dataset, const char *where, const j
 static cm3_status keep_json(cm3_dataset *dataset, const char *where, const cm3_record *record, cm3_sample *sample) {
     json_t *json = NULL;
     CM3_TRY(cm3_json_parse(dataset->context, where, record->json, record->json_size, &json));
-    json_t *text = json_object_get(json, "text"), *codes = json_object_get(json, "codes"),
-           *codebook = json_object_get(json, "codebook"), *images = json_object_get(json, "images"),
-           *examples = json_object_get(json, "examples");
+    json_t *text = json_object_get(json, "text"), *query = json_object_get(json, "query"),
+           *codes = json_object_get(json, "codes"), *codebook = json_object_get(json, "codebook"),
+           *images = json_object_get(json, "images"), *examples = json_object_get(json, "examples");
     cm3_status status = CM3_OK;
     if (!json_is_object(json)) status = cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: not an object", where);
     if (status == CM3_OK && text) {
         status = keep_texts(dataset, where, "text", text, &sample->captions, &sample->caption_count);
+    }
+    if (status == CM3_OK && query) {
+        status = keep_texts(dataset, where, "query", query, &sample->queries, &sample->query_count);
     }
     if (status == CM3_OK && codes) {
         status = keep_codes(dataset, where, codes, &sample->codes, &sample->code_count);
@@ -276,8 +279,16 @@ const cm3_sample *cm3_dataset_at(cm3_dataset *dataset, uint64_t position) {
     return &dataset->samples[dataset->order[position % dataset->count]];
 }
 
+/** Text `index` of those behind each other. */
+static const char *text_at(const char *texts, int32_t index) {
+    for (int32_t i = 0; i < index; i++) texts += strlen(texts) + 1;
+    return texts;
+}
+
 const char *cm3_sample_caption(const cm3_sample *sample, int32_t index) {
-    const char *caption = sample->captions;
-    for (int32_t i = 0; i < index; i++) caption += strlen(caption) + 1;
-    return caption;
+    return text_at(sample->captions, index);
+}
+
+const char *cm3_sample_query(const cm3_sample *sample, int32_t index) {
+    return text_at(sample->queries, index);
 }

@@ -30,6 +30,8 @@ typedef struct cm3_sample {
     size_t image_size;
     const char *captions; /**< caption_count NUL-terminated strings behind each other */
     int32_t caption_count;
+    const char *queries; /**< "query": what the record is looked up by; likewise, or NULL */
+    int32_t query_count;
     const uint16_t *codes; /**< or NULL */
     int32_t code_count;
     uint64_t codebook; /**< fingerprint of the image tokenizer that made the codes; 0: not known */
@@ -63,5 +65,7 @@ const cm3_sample *cm3_dataset_at(cm3_dataset *dataset, uint64_t position);
 
 /** Caption `index` of a sample, 0..caption_count-1. */
 const char *cm3_sample_caption(const cm3_sample *sample, int32_t index);
+/** The same of queries. */
+const char *cm3_sample_query(const cm3_sample *sample, int32_t index);
 
 #endif

@@ -159,9 +159,10 @@ static cm3_status compute_step(void *arg) {
         CM3_TRY(trainer->kind->micro_step(trainer, batch, &call->report));
     }
     double share = 1.0 / trainer->options.accumulation, norm = 0;
-    double *terms[] = {&call->report.loss,       &call->report.l1,          &call->report.l2,
-                       &call->report.commitment, &call->report.adversarial, &call->report.discriminator,
-                       &call->report.text_loss,  &call->report.image_loss,  &call->report.code_usage};
+    double *terms[] = {&call->report.loss,       &call->report.l1,           &call->report.l2,
+                       &call->report.commitment, &call->report.adversarial,  &call->report.discriminator,
+                       &call->report.text_loss,  &call->report.image_loss,   &call->report.code_usage,
+                       &call->report.recall,     &call->report.query_recall, &call->report.scale};
     for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) *terms[i] *= share;
     if (!isfinite(call->report.loss)) {
         return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "step %lld: the loss is not finite",
@@ -232,7 +233,8 @@ static cm3_status compute_validation(void *arg) {
     cm3_free(trainer->context, batch);
     double *terms[] = {&call->report.loss,       &call->report.l1,        &call->report.l2,
                        &call->report.commitment, &call->report.text_loss, &call->report.image_loss,
-                       &call->report.code_usage};
+                       &call->report.code_usage, &call->report.recall,    &call->report.query_recall,
+                       &call->report.scale};
     for (size_t i = 0; batches && i < sizeof terms / sizeof *terms; i++) *terms[i] /= (double)batches;
     return status;
 }

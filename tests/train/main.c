@@ -11,6 +11,7 @@ static Suite *(*const suites[])(void) = {
 int main(void) {
     SRunner *runner = srunner_create(NULL);
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) srunner_add_suite(runner, suites[i]());
+    srunner_add_suite(runner, encoder_training_suite());
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

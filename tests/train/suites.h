@@ -16,4 +16,6 @@ Suite *lm_training_suite(void);
 Suite *data_tools_suite(void);
 Suite *arguments_suite(void);
 
+Suite *encoder_training_suite(void);
+
 #endif

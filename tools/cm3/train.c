@@ -16,6 +16,8 @@ static const char help_text[] =
     "       cm3 train lm     --data SHARD... --run DIR -o model.cm3 --tokenizer FILE [--vq vq.cm3] [OPTION]...\n"
     "       cm3 train sft    --data SHARD... --run DIR -o tuned.cm3 --init model.cm3 [--mixture JSON|FILE] "
     "[OPTION]...\n"
+    "       cm3 train encoder --data SHARD... --run DIR -o encoder.cm3 --config JSON|FILE --tokenizer FILE "
+    "[OPTION]...\n"
     "\n"
     "A SHARD is a .tar in WebDataset form (KEY.png or .jpg with KEY.json or .txt) or a .jsonl; patterns in quotes are "
     "expanded.\n"
@@ -29,8 +31,9 @@ static const char help_text[] =
     "  encode  writes shards that hold codes instead of pictures, which 'lm' reads\n"
     "  lm      learns a language model over text and image tokens\n"
     "  sft     goes on with one, on the tasks of the records' \"examples\"\n"
+    "  encoder learns to find pictures by texts, and records by what is asked for them (\"query\" beside \"text\")\n"
     "\n"
-    "Options of vq, lm and sft:\n"
+    "Options of vq, lm, sft and encoder:\n"
     "  --run DIR            the run's state and log          --fresh              do not go on from a checkpoint\n"
     "  -o, --output FILE    the .cm3 file made at the end    --weights f32|bf16   of that file (bf16)\n"
     "  --config JSON|FILE   the model's configuration        --validation SHARD...\n"
@@ -60,9 +63,14 @@ static const char help_text[] =
     "Options of sft:\n"
     "  --mixture JSON|FILE  {TASK: weight} (all tasks alike) --tasks FILE         templates (the library's own)\n"
     "  --answers-only       learn answers alone (all of a document)\n"
+    "Options of encoder:\n"
+    "  --tokenizer FILE     tokenizer.json, or a .cm3 file   --chunk N            pairs computed at once (32)\n"
+    "  --initial-scale X    of inner products (14.29)        --query-weight X     of queries, pictures' being 1 (1)\n"
     "\n"
     "--config of lm: {\"preset\": NAME} (toybox, cm3leon-350m ...) or hidden_size, layers, heads, kv_heads, ffn_size,\n"
-    "max_positions and what else docs/architecture.md names; of vq: resolution, base_channels, channel_multiplier ...\n"
+    "max_positions and what else docs/architecture.md names; of vq: resolution, base_channels, channel_multiplier "
+    "...;\n"
+    "of encoder: text_config, vision_config and projection_dim as CLIP's config.json has them.\n"
     "\n"
     "The way from pictures with captions to a model that draws (examples/toybox/train.sh does it in full):\n"
     "\n"
@@ -82,6 +90,8 @@ typedef struct cm3_train_arguments {
     int64_t quantise_from, adversarial_from, block_size, vocab_size, image_codes, sentinels, min_frequency;
     double lr, min_lr_ratio, beta1, beta2, weight_decay, clip, weight_average;
     double l1, l2, commitment, codebook_decay, revival, adversarial, caption_dropout, text_weight;
+    int64_t chunk;
+    double initial_scale, query_weight;
     bool fresh, quiet;
 } cm3_train_arguments;
 
@@ -168,6 +178,9 @@ static bool write_log(FILE *log, const char *name, const cm3_train_report *r) {
     add_number(json, "code_usage", r->code_usage);
     add_number(json, "text_loss", r->text_loss);
     add_number(json, "image_loss", r->image_loss);
+    add_number(json, "recall", r->recall);
+    add_number(json, "query_recall", r->query_recall);
+    add_number(json, "scale", r->scale);
     add_number(json, "lr", r->lr);
     add_number(json, "grad_norm", r->grad_norm);
     add_number(json, "samples", (double)r->samples);
@@ -314,10 +327,23 @@ static cm3_status create_lm(cm3_context *context, const cm3_train_arguments *a, 
     return cm3_trainer_create_lm(context, common, &o, trainer);
 }
 
+static cm3_status create_encoder(cm3_context *context, const cm3_train_arguments *a, const cm3_train_options *common,
+                                 const char *config, cm3_trainer **trainer) {
+    cm3_train_encoder_options o;
+    cm3_train_encoder_options_init(&o);
+    o.config_json = config;
+    o.tokenizer = a->tokenizer;
+    o.chunk = (int32_t)a->chunk;
+    o.initial_scale = (float)a->initial_scale;
+    o.query_weight = (float)a->query_weight;
+    return cm3_trainer_create_encoder(context, common, &o, trainer);
+}
+
 /** What a run needs beside its data. */
 static bool is_complete(const cm3_train_arguments *a, const char *what) {
     const char *missing = !a->run                                                ? "--run is missing"
                           : !strcmp(what, "sft") && !a->init                     ? "--init is missing"
+                          : !strcmp(what, "encoder") && !a->tokenizer            ? "--tokenizer is missing"
                           : !strcmp(what, "lm") && !a->tokenizer && !a->init     ? "--tokenizer is missing"
                           : strcmp(what, "sft") != 0 && (a->mixture || a->tasks) ? "--mixture and --tasks are for sft"
                                                                                  : NULL;
@@ -327,6 +353,7 @@ static bool is_complete(const cm3_train_arguments *a, const char *what) {
 
 static cm3_status create(cm3_context *context, const cm3_train_arguments *a, const char *what,
                          const cm3_train_options *common, const char *config, cm3_trainer **trainer) {
+    if (!strcmp(what, "encoder")) return create_encoder(context, a, common, config, trainer);
     bool vq = !strcmp(what, "vq");
     return vq ? create_vq(context, a, common, config, trainer) : create_lm(context, a, common, config, trainer);
 }
@@ -342,7 +369,9 @@ static int train_model(cm3_train_arguments *a, const char *what, const glob_t *d
         return CM3_EXIT_USAGE;
     }
     if (a->output && !can_be_written(a->output)) return CM3_EXIT_FAILED;
-    const char *preset = !strcmp(what, "vq") ? "{}" : a->init ? NULL : "{\"preset\":\"toybox\"}";
+    const char *preset = !strcmp(what, "vq") || !strcmp(what, "encoder") ? "{}"
+                         : a->init                                       ? NULL
+                                                                         : "{\"preset\":\"toybox\"}";
     bool tuned = !strcmp(what, "sft"), own = a->config || preset;
     char *config = read_config(a->config ? a->config : preset);
     char *mixture = tuned ? read_config(a->mixture ? a->mixture : "{}") : NULL;
@@ -449,6 +478,9 @@ static bool parse(int argc, char **argv, cm3_train_arguments *a) {
         .revival = 0.05,
         .caption_dropout = 0.1,
         .text_weight = 1,
+        .chunk = 32,
+        .initial_scale = 1 / 0.07,
+        .query_weight = 1,
     };
     const cm3_option options[] = {
         {"--data", "-d", CM3_OPTION_LIST, &a->data, 0, 0},
@@ -499,6 +531,9 @@ static bool parse(int argc, char **argv, cm3_train_arguments *a) {
         {"--adversarial", NULL, CM3_OPTION_NUMBER, &a->adversarial, 0, 1e6},
         {"--text-weight", NULL, CM3_OPTION_NUMBER, &a->text_weight, 1e-6, 1000},
         {"--caption-dropout", NULL, CM3_OPTION_NUMBER, &a->caption_dropout, 0, 1},
+        {"--chunk", NULL, CM3_OPTION_INT, &a->chunk, 1, 65536},
+        {"--initial-scale", NULL, CM3_OPTION_NUMBER, &a->initial_scale, 1, 100},
+        {"--query-weight", NULL, CM3_OPTION_NUMBER, &a->query_weight, 0, 1000},
         {"--fresh", NULL, CM3_OPTION_FLAG, &a->fresh, 0, 0},
         {"--mixture", NULL, CM3_OPTION_TEXT, &a->mixture, 0, 0},
         {"--tasks", NULL, CM3_OPTION_TEXT, &a->tasks, 0, 0},
@@ -516,9 +551,9 @@ int cm3_command_train(int argc, char **argv) {
     }
     const char *what = argv[0];
     bool known = !strcmp(what, "bpe") || !strcmp(what, "vq") || !strcmp(what, "encode") || !strcmp(what, "lm") ||
-                 !strcmp(what, "sft");
+                 !strcmp(what, "sft") || !strcmp(what, "encoder");
     if (!known) {
-        cm3_say("cm3 train: '%s' is none of bpe, vq, encode, lm, sft", what);
+        cm3_say("cm3 train: '%s' is none of bpe, vq, encode, lm, sft, encoder", what);
         return CM3_EXIT_USAGE;
     }
     cm3_train_arguments *a = calloc(1, sizeof *a);
