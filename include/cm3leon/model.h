@@ -74,6 +74,9 @@ typedef struct cm3_convert_options {
     /** NULL, or called on the caller's thread with elements done and in all; not 0 stops: CANCELLED. */
     int (*on_progress)(void *user, uint64_t done, uint64_t total);
     void *user; /**< handed to on_progress */
+    /** A model whose encoder is put in, in place of what there is of one; it must have been made for the same
+     * tokenizer. Default NULL */
+    const char *encoder;
 } cm3_convert_options;
 
 CM3_API void cm3_convert_options_init(cm3_convert_options *options);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/options.h"
@@ -286,12 +287,23 @@ static cm3_status add_of_encoder(cm3_conversion *job, const cm3_weight *weight) 
     return add_matrix(job, weight, &matrix, wanted(job->options, strstr(weight->name, "_embedding.") != NULL, false));
 }
 
-/** Everything else that the model is made of; the image tokenizer stays as it is. */
+static bool has_prefix(const cm3_weight *weight, const char *prefix) {
+    return strncmp(weight->name, prefix, strlen(prefix)) == 0;
+}
+
+static cm3_status add_encoder(cm3_conversion *job) {
+    for (size_t i = 0; i < cm3_weights_count(job->weights); i++) {
+        const cm3_weight *weight = cm3_weights_at(job->weights, i);
+        if (has_prefix(weight, "encoder.")) CM3_TRY(add_of_encoder(job, weight));
+    }
+    return CM3_OK;
+}
+
+/** Everything but the language model and the encoder: the image tokenizer, which stays as it is. */
 static cm3_status add_others(cm3_conversion *job) {
     for (size_t i = 0; i < cm3_weights_count(job->weights); i++) {
         const cm3_weight *weight = cm3_weights_at(job->weights, i);
-        if (strncmp(weight->name, "lm.", 3) == 0) continue;
-        CM3_TRY(strncmp(weight->name, "encoder.", 8) == 0 ? add_of_encoder(job, weight) : add_copy(job, weight));
+        if (!has_prefix(weight, "lm.") && !has_prefix(weight, "encoder.")) CM3_TRY(add_copy(job, weight));
     }
     return CM3_OK;
 }
@@ -319,7 +331,9 @@ static cm3_status write_all(cm3_conversion *job, const cm3_source *source, const
     return status;
 }
 
-static cm3_status convert(const cm3_source *source, const cm3_convert_options *options, const char *path) {
+/** `encoder`: where the encoder comes from, which may be the source itself. */
+static cm3_status convert(const cm3_source *source, const cm3_source *encoder, const cm3_convert_options *options,
+                          const char *path) {
     cm3_context *context = source->context;
     cm3_conversion job = {.context = context,
                           .options = options,
@@ -332,6 +346,8 @@ static cm3_status convert(const cm3_source *source, const cm3_convert_options *o
         if (status == CM3_OK) status = add_lm(&job, lm);
     }
     if (status == CM3_OK) status = add_others(&job);
+    job.weights = encoder->weights;
+    if (status == CM3_OK) status = add_encoder(&job);
     if (status == CM3_OK) status = take_memory(&job);
     if (status == CM3_OK) status = write_all(&job, source, path);
     cm3_lm_destroy(lm);
@@ -340,6 +356,52 @@ static cm3_status convert(const cm3_source *source, const cm3_convert_options *o
     cm3_free(context, job.bytes);
     cm3_free(context, job.scales);
     cm3_arena_destroy(job.arena);
+    return status;
+}
+
+/** Whether two tokenizers are the same to the letter. */
+static cm3_status check_tokenizers(const cm3_source *source, const cm3_source *encoder) {
+    char *texts[2] = {NULL, NULL};
+    size_t sizes[2] = {0, 0};
+    cm3_status status = cm3_bpe_format(source->bpe, &texts[0], &sizes[0]);
+    if (status == CM3_OK) status = cm3_bpe_format(encoder->bpe, &texts[1], &sizes[1]);
+    if (status == CM3_OK && (sizes[0] != sizes[1] || memcmp(texts[0], texts[1], sizes[0]) != 0)) {
+        status = cm3_fail(source->context, CM3_ERROR_FORMAT,
+                          "%s: its encoder was made for another tokenizer than that of %s",
+                          cm3_weights_name(encoder->weights), cm3_weights_name(source->weights));
+    }
+    cm3_free(source->context, texts[0]);
+    cm3_free(source->context, texts[1]);
+    return status;
+}
+
+/** Takes the other's encoder into the source's configuration, and its tokenizer where there is none. */
+static cm3_status take_encoder(cm3_source *source, cm3_source *encoder) {
+    cm3_context *context = source->context;
+    if (!encoder->has_clip) {
+        return cm3_fail(context, CM3_ERROR_FORMAT, "%s: there is no encoder in it", cm3_weights_name(encoder->weights));
+    }
+    if (source->bpe && encoder->bpe) CM3_TRY(check_tokenizers(source, encoder));
+    if (!source->bpe) {
+        source->bpe = encoder->bpe;
+        encoder->bpe = NULL;
+    }
+    json_t *config = NULL, *part = NULL;
+    CM3_TRY(cm3_json_parse(context, "config", source->config_json, strlen(source->config_json), &config));
+    cm3_status status = cm3_clip_config_format(context, &encoder->clip, &part);
+    char *text = NULL;
+    if (status == CM3_OK && !json_object_set(config, "encoder", part)) {
+        text = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS);
+    }
+    char *copy = text ? cm3_strndup(context, text, strlen(text)) : NULL;
+    if (status == CM3_OK && !copy) status = cm3_fail_memory(context, 0, "config");
+    if (copy) {
+        cm3_free(context, source->config_json);
+        source->config_json = copy;
+    }
+    free(text);
+    json_decref(part);
+    json_decref(config);
     return status;
 }
 
@@ -369,7 +431,16 @@ cm3_status cm3_model_convert(cm3_context *context, const char *path, const char 
     load.head_rows = own.head_rows;
     cm3_source source;
     cm3_status status = cm3_source_read(context, path, &load, &source);
-    if (status == CM3_OK) status = convert(&source, &own, to);
+    if (status == CM3_OK && own.encoder) {
+        cm3_load_options_init(&load);
+        cm3_source encoder;
+        status = cm3_source_read(context, own.encoder, &load, &encoder);
+        if (status == CM3_OK) status = take_encoder(&source, &encoder);
+        if (status == CM3_OK) status = convert(&source, &encoder, &own, to);
+        cm3_source_clear(&encoder);
+    } else if (status == CM3_OK) {
+        status = convert(&source, &source, &own, to);
+    }
     cm3_source_clear(&source);
     return status;
 }

@@ -16,6 +16,7 @@ static const char help_text[] =
     "  --block N          of q8 and q4: 32 or 64 weights share a scale (64)\n"
     "  --vqgan FILE       an image decoder for a folder that holds none\n"
     "  --head-rows FILE   rows of the output head (.safetensors), laid over the model's\n"
+    "  --encoder MODEL    puts in this one's encoder (of texts and pictures), made for the same tokenizer\n"
     "  --threads N        (all)\n"
     "  --quiet            no progress\n"
     "\n"
@@ -62,7 +63,7 @@ static int convert(const char *from, const char *to, cm3_convert_options *option
 }
 
 int cm3_command_convert(int argc, char **argv) {
-    const char *weights = "keep", *embeddings = NULL, *head = NULL, *vqgan = NULL, *head_rows = NULL;
+    const char *weights = "keep", *embeddings = NULL, *head = NULL, *vqgan = NULL, *head_rows = NULL, *encoder = NULL;
     int64_t block = 64, threads = -1;
     bool quiet = false;
     static cm3_list words;
@@ -72,6 +73,7 @@ int cm3_command_convert(int argc, char **argv) {
                                   {"--block", NULL, CM3_OPTION_INT, &block, 32, 64},
                                   {"--vqgan", NULL, CM3_OPTION_TEXT, &vqgan, 0, 0},
                                   {"--head-rows", NULL, CM3_OPTION_TEXT, &head_rows, 0, 0},
+                                  {"--encoder", NULL, CM3_OPTION_TEXT, &encoder, 0, 0},
                                   {"--threads", NULL, CM3_OPTION_INT, &threads, 0, 1024},
                                   {"--quiet", NULL, CM3_OPTION_FLAG, &quiet, 0, 0},
                                   {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0}};
@@ -89,6 +91,7 @@ int cm3_command_convert(int argc, char **argv) {
     o.block = (int32_t)block;
     o.vqgan = vqgan;
     o.head_rows = head_rows;
+    o.encoder = encoder;
     if (block != 32 && block != 64) {
         cm3_say("--block must be 32 or 64");
         return CM3_EXIT_USAGE;
