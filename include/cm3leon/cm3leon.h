@@ -9,6 +9,7 @@
 #include "cm3leon/image.h"
 #include "cm3leon/model.h"
 #include "cm3leon/request.h"
+#include "cm3leon/retriever.h"
 #include "cm3leon/sampler.h"
 #include "cm3leon/task.h"
 #include "cm3leon/tokenizer.h"

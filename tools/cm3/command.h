@@ -127,6 +127,7 @@ int cm3_command_tokenize(int argc, char **argv);
 int cm3_command_reconstruct(int argc, char **argv);
 int cm3_command_convert(int argc, char **argv);
 int cm3_command_embed(int argc, char **argv);
+int cm3_command_bank(int argc, char **argv);
 int cm3_command_logits(int argc, char **argv);
 int cm3_command_encode_image(int argc, char **argv);
 int cm3_command_decode_image(int argc, char **argv);

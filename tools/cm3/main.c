@@ -24,6 +24,7 @@ static const struct {
     {"encode-image", "a picture to its codes", cm3_command_encode_image},
     {"decode-image", "codes to a picture", cm3_command_decode_image},
     {"convert", "make a .cm3 file of a folder, or another of a .cm3 file", cm3_command_convert},
+    {"bank", "keep texts and pictures, and find them again", cm3_command_bank},
     {"embed", "texts or pictures to vectors", cm3_command_embed},
     {"logits", "write what the model says of given ids, for NumPy", cm3_command_logits},
 };
