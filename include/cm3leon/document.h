@@ -75,6 +75,19 @@ CM3_API cm3_status cm3_document_add_ids(cm3_document *document, const int32_t *i
 CM3_API cm3_status cm3_document_add_prompt(cm3_document *document, const char *text, cm3_image *const *images,
                                            size_t image_count);
 
+/**
+ * Appends a document that was looked up for the prompt: its text, a break, its picture and a break (Yu et al. 2023,
+ * figure 9), of which text or picture may be missing; of a picture either pixels or codes. Guidance's unconditional
+ * stream keeps it. Errors: INVALID_ARGUMENT (nothing is given; something that was not looked up stands before it),
+ * UTF8, NO_MEMORY; then nothing was appended.
+ */
+CM3_API cm3_status cm3_document_add_retrieved(cm3_document *document, const char *text, cm3_image *image,
+                                              const int32_t *codes, size_t code_count);
+
+/** Appends another's segments: text, codes, boxes and ids copied, pictures held. Errors: NO_MEMORY; then nothing was
+ * appended. */
+CM3_API cm3_status cm3_document_append(cm3_document *document, const cm3_document *other);
+
 CM3_API cm3_status cm3_document_count(const cm3_document *document, size_t *count);
 
 /** Segment `index` of count. Set segment->struct_size first. Errors: INVALID_ARGUMENT. */

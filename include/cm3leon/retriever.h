@@ -114,6 +114,17 @@ CM3_API void cm3_retrieve_options_init(cm3_retrieve_options *options);
 CM3_API cm3_status cm3_retriever_search(const cm3_retriever *retriever, const cm3_item *queries, size_t count,
                                         const cm3_retrieve_options *options, cm3_hit *hits, size_t *found);
 
+/**
+ * The documents for one query, put into `document`, which must hold nothing but such so far: to be followed by the
+ * prompt's own text. As many as fit into `room` tokens of the model (0: what its context leaves beside a picture and
+ * 128 tokens), in the order of their rank; a picture that is kept as a file is read. hits [k] and found (both may be
+ * NULL) are those that were taken. Errors: as of cm3_retriever_search() and cm3_document_add_retrieved(); UNSUPPORTED
+ * where the model has no tokenizer.
+ */
+CM3_API cm3_status cm3_retriever_retrieve(const cm3_retriever *retriever, const cm3_item *query,
+                                          const cm3_retrieve_options *options, int32_t room, cm3_document *document,
+                                          cm3_hit *hits, size_t *found);
+
 /** A record of a hit; given back by cm3_retriever_release(). *record is NULL on failure. */
 CM3_API cm3_status cm3_retriever_fetch(const cm3_retriever *retriever, uint64_t id, cm3_bank_record **record);
 CM3_API void cm3_retriever_release(const cm3_retriever *retriever, cm3_bank_record *record);

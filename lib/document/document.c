@@ -46,6 +46,11 @@ static cm3_status push(cm3_document *document, cm3_segment_data *segment) {
     return CM3_OK;
 }
 
+/** Takes back what was appended since. */
+static void cut(cm3_document *document, size_t count) {
+    while (document->count > count) clear_segment(document->context, &document->segments[--document->count]);
+}
+
 cm3_status cm3_document_add_text(cm3_document *document, const char *text, size_t size) {
     if (!document) return CM3_ERROR_INVALID_ARGUMENT;
     cm3_context *context = document->context;
@@ -171,40 +176,79 @@ cm3_status cm3_document_add_prompt(cm3_document *document, const char *text, cm3
                         "the text has " PLACEHOLDER " %zu times; there are %zu pictures", places, image_count);
     }
     cm3_status status = add_parts(document, text, images);
-    while (status != CM3_OK && document->count > before) {
-        clear_segment(document->context, &document->segments[--document->count]);
-    }
+    if (status != CM3_OK) cut(document, before);
     return status;
+}
+
+bool cm3_document_is_augmented(const cm3_document *document) {
+    return document->count && document->segments[0].retrieved;
+}
+
+cm3_status cm3_document_add_retrieved(cm3_document *document, const char *text, cm3_image *image, const int32_t *codes,
+                                      size_t code_count) {
+    if (!document) return CM3_ERROR_INVALID_ARGUMENT;
+    const size_t before = document->count;
+    const bool pictured = image || (codes && code_count);
+    if ((!text && !pictured) || (image && codes)) {
+        return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT,
+                        "cm3_document_add_retrieved: a text, and a picture or codes, or one of them, is expected");
+    }
+    if (before && !document->segments[before - 1].retrieved) {
+        return cm3_fail(document->context, CM3_ERROR_INVALID_ARGUMENT,
+                        "cm3_document_add_retrieved: what is looked up stands before all else");
+    }
+    cm3_status status = CM3_OK;
+    if (text) {
+        status = cm3_document_add_text(document, text, SIZE_MAX);
+        if (status == CM3_OK) status = cm3_document_add_break(document);
+    }
+    if (status == CM3_OK && pictured) {
+        status = cm3_document_add_picture(document, image, codes, code_count);
+        if (status == CM3_OK) status = cm3_document_add_break(document);
+    }
+    if (status != CM3_OK) cut(document, before);
+    for (size_t i = before; i < document->count; i++) document->segments[i].retrieved = true;
+    return status;
+}
+
+static cm3_status append_segment(cm3_document *document, const cm3_segment_data *s) {
+    switch (s->kind) {
+    case CM3_SEGMENT_TEXT:
+        return cm3_document_add_text(document, s->text, s->text_size);
+    case CM3_SEGMENT_IMAGE:
+        return s->boxes ? cm3_document_add_image_holes(document, s->image, s->boxes, s->box_count)
+                        : cm3_document_add_picture(document, s->image, s->codes, s->code_count);
+    case CM3_SEGMENT_BREAK:
+        return cm3_document_add_break(document);
+    case CM3_SEGMENT_MASK:
+        return cm3_document_add_mask(document, s->mask);
+    case CM3_SEGMENT_IDS:
+        return cm3_document_add_ids(document, s->codes, s->code_count);
+    }
+    return CM3_ERROR_INTERNAL;
+}
+
+cm3_status cm3_document_append(cm3_document *document, const cm3_document *other) {
+    if (!document || !other) return CM3_ERROR_INVALID_ARGUMENT;
+    const size_t before = document->count, count = other->count;
+    for (size_t i = 0; i < count; i++) {
+        const cm3_segment_data segment = other->segments[i];
+        cm3_status status = append_segment(document, &segment);
+        if (status != CM3_OK) {
+            cut(document, before);
+            return status;
+        }
+        document->segments[document->count - 1].retrieved = segment.retrieved;
+    }
+    return CM3_OK;
 }
 
 cm3_status cm3_document_copy(const cm3_document *document, cm3_document **copy) {
     CM3_TRY(cm3_document_create(document->context, copy));
-    cm3_status status = CM3_OK;
-    for (size_t i = 0; i < document->count && status == CM3_OK; i++) {
-        const cm3_segment_data *s = &document->segments[i];
-        switch (s->kind) {
-        case CM3_SEGMENT_TEXT:
-            status = cm3_document_add_text(*copy, s->text, s->text_size);
-            break;
-        case CM3_SEGMENT_IMAGE:
-            status = s->boxes ? cm3_document_add_image_holes(*copy, s->image, s->boxes, s->box_count)
-                              : cm3_document_add_picture(*copy, s->image, s->codes, s->code_count);
-            break;
-        case CM3_SEGMENT_BREAK:
-            status = cm3_document_add_break(*copy);
-            break;
-        case CM3_SEGMENT_MASK:
-            status = cm3_document_add_mask(*copy, s->mask);
-            break;
-        case CM3_SEGMENT_IDS:
-            status = cm3_document_add_ids(*copy, s->codes, s->code_count);
-            break;
-        }
-    }
-    if (status != CM3_OK) {
-        cm3_document_destroy(*copy);
-        *copy = NULL;
-    }
+    cm3_status status = cm3_document_append(*copy, document);
+    if (status == CM3_OK) return CM3_OK;
+    cm3_document_destroy(*copy);
+    *copy = NULL;
     return status;
 }
 

@@ -165,6 +165,7 @@ static cm3_status push_ids(const cm3_encoder *encoder, const cm3_segment_data *s
 cm3_status cm3_document_tokens(const cm3_encoder *encoder, const cm3_document *document, cm3_ids *ids) {
     for (size_t i = 0; i < document->count; i++) {
         const cm3_segment_data *segment = &document->segments[i];
+        if (encoder->only_retrieved && !segment->retrieved) continue;
         switch (segment->kind) {
         case CM3_SEGMENT_TEXT:
             if (encoder->without_text) break;
@@ -175,6 +176,8 @@ cm3_status cm3_document_tokens(const cm3_encoder *encoder, const cm3_document *d
             CM3_TRY(push_image(encoder, segment, ids));
             break;
         case CM3_SEGMENT_BREAK:
+            /* Where pictures bring brackets of their own, what was looked up needs nothing between. */
+            if (segment->retrieved && encoder->special->break_ < 0) break;
             CM3_TRY(cm3_push_break(encoder, ids));
             break;
         case CM3_SEGMENT_MASK:
@@ -225,7 +228,12 @@ int64_t cm3_unconditional_count(const cm3_special_tokens *special) {
     return special->bos >= 0 ? 2 : 3;
 }
 
-cm3_status cm3_unconditional_tokens(const cm3_encoder *encoder, cm3_ids *ids) {
+cm3_status cm3_unconditional_tokens(const cm3_encoder *encoder, const cm3_document *prompt, cm3_ids *ids) {
+    if (cm3_document_is_augmented(prompt)) {
+        cm3_encoder kept = *encoder;
+        kept.only_retrieved = true;
+        return cm3_prompt_tokens(&kept, prompt, (cm3_prompt_form){.image_follows = true}, ids);
+    }
     if (encoder->special->bos >= 0) {
         CM3_TRY(cm3_ids_push(encoder->context, ids, encoder->special->bos));
         return push_role(encoder, ids, encoder->special->begin_image, "begin image");

@@ -32,8 +32,9 @@ typedef struct cm3_encoder {
     const cm3_vq *vq;                          /**< NULL: images must come as codes */
     const cm3_hf_preprocessing *preprocessing; /**< NULL: pixels as Meta has them */
     uint32_t encode_flags;                     /**< cm3_encode_flags, for texts */
-    cm3_holes *holes;  /**< NULL: documents have none. Filled in; codes that are there already are the picture's */
-    bool without_text; /**< segments of text are left out */
+    cm3_holes *holes;    /**< NULL: documents have none. Filled in; codes that are there already are the picture's */
+    bool without_text;   /**< segments of text are left out */
+    bool only_retrieved; /**< and all that was not looked up for the prompt */
 } cm3_encoder;
 
 /** A growing list of ids. */
@@ -68,9 +69,10 @@ typedef struct cm3_prompt_form {
 cm3_status cm3_prompt_tokens(const cm3_encoder *encoder, const cm3_document *document, cm3_prompt_form form,
                              cm3_ids *ids);
 
-/** The unconditional stream's prompt: eod, sentinel 0, break; Chameleon's: bos, begin_image. */
+/** The unconditional stream's prompt: eod, sentinel 0, break; Chameleon's: bos, begin_image. Where the prompt begins
+ * with documents that were looked up they are kept: eod, the documents, each with its breaks. */
 int64_t cm3_unconditional_count(const cm3_special_tokens *special);
-cm3_status cm3_unconditional_tokens(const cm3_encoder *encoder, cm3_ids *ids);
+cm3_status cm3_unconditional_tokens(const cm3_encoder *encoder, const cm3_document *prompt, cm3_ids *ids);
 
 /** What guidance by pictures knows of a text (Chameleon's inference code): image codes, bos, begin_image, end_image. */
 bool cm3_is_of_pictures(const cm3_special_tokens *special, int32_t id);

@@ -63,7 +63,7 @@ static cm3_status tokenise(cm3_request *request, const cm3_vocabulary *vocabular
                             (long long)request->picture_ids, request->model->lm->config.max_positions);
         }
     }
-    CM3_TRY(cm3_unconditional_tokens(&encoder, &request->unconditional_ids));
+    CM3_TRY(cm3_unconditional_tokens(&encoder, request->prompt, &request->unconditional_ids));
     return push_known(request, lead, &request->unconditional_ids);
 }
 

@@ -15,7 +15,7 @@ cm3_status cm3_rank_caption(cm3_request *request, const cm3_document *prompt) {
     if (!caption) return cm3_fail_memory(request->context, size, "a prompt's texts");
     for (size_t i = 0; i < prompt->count; i++) {
         const cm3_segment_data *segment = &prompt->segments[i];
-        if (segment->kind != CM3_SEGMENT_TEXT || !segment->text_size) continue;
+        if (segment->kind != CM3_SEGMENT_TEXT || !segment->text_size || segment->retrieved) continue;
         if (caption != request->caption) *caption++ = ' ';
         memcpy(caption, segment->text, segment->text_size);
         caption += segment->text_size;

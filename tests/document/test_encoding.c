@@ -87,7 +87,7 @@ START_TEST(prompts) {
                          &ids)); /* empty: the caption is sentinel 0 */
     expect(EOD), expect(SENTINEL), expect(BREAK);
     check_ids();
-    OK(cm3_unconditional_tokens(&encoder, &ids));
+    OK(cm3_unconditional_tokens(&encoder, document, &ids));
     expect(EOD), expect(SENTINEL), expect(BREAK);
     check_ids();
     OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){false, false}, &ids));
@@ -99,6 +99,48 @@ START_TEST(prompts) {
     check_ids();
     OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){false, false}, &ids));
     expect(EOD), expect_text("a blue cone", 0);
+    check_ids();
+}
+END_TEST
+
+/* What was looked up stands before the prompt, its breaks behind each part, and guidance keeps it. */
+START_TEST(retrieved) {
+    OK(cm3_document_add_retrieved(document, "a red ball", NULL, codes, TINY_TOKENS));
+    OK(cm3_document_add_retrieved(document, "a blue cone", NULL, NULL, 0));
+    OK(cm3_document_add_retrieved(document, NULL, NULL, codes, TINY_TOKENS));
+    OK(cm3_document_add_text(document, "a green cube", SIZE_MAX));
+    OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){true, false}, &ids));
+    for (int round = 0; round < 2; round++) {
+        expect(EOD), expect_text("a red ball", 0), expect(BREAK), expect_codes(), expect(BREAK);
+        expect_text("a blue cone", 0), expect(BREAK), expect_codes(), expect(BREAK);
+        if (!round) expect_text("a green cube", 0), expect(BREAK);
+        check_ids();
+        OK(cm3_unconditional_tokens(&encoder, document, &ids));
+    }
+    ids.count = 0;
+    size_t count, more;
+    OK(cm3_document_count(document, &count));
+    ck_assert_int_eq(cm3_document_add_retrieved(document, "late", NULL, NULL, 0), CM3_ERROR_INVALID_ARGUMENT);
+    ck_assert(test_says(&fixture, "before all else"));
+    cm3_document *other;
+    OK(cm3_document_create(fixture.context, &other));
+    ck_assert_int_eq(cm3_document_add_retrieved(other, NULL, NULL, NULL, 0), CM3_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(cm3_document_add_retrieved(other, "\xff", NULL, codes, TINY_TOKENS), CM3_ERROR_UTF8);
+    OK(cm3_document_append(other, document));
+    OK(cm3_document_count(other, &more));
+    ck_assert_uint_eq(more, count);
+    OK(cm3_unconditional_tokens(&encoder, other, &ids)); /* a copy knows what was looked up */
+    ck_assert_uint_gt(ids.count, 2 * TINY_TOKENS);
+    cm3_document_destroy(other);
+    /* A family with brackets and no break. */
+    ids.count = 0;
+    parts.special.break_ = -1;
+    parts.special.begin_image = 5;
+    parts.special.end_image = 6;
+    parts.special.bos = EOD;
+    OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){true, false}, &ids));
+    expect(EOD), expect_text("a red ball", 0), expect(5), expect_codes(), expect(6), expect_text("a blue cone", 0);
+    expect(5), expect_codes(), expect(6), expect_text("a green cube", 0), expect(5);
     check_ids();
 }
 END_TEST
@@ -128,7 +170,7 @@ START_TEST(brackets) {
     OK(cm3_document_tokens(&encoder, document, &ids));
     expect(5), expect_codes();
     check_ids();
-    OK(cm3_unconditional_tokens(&encoder, &ids));
+    OK(cm3_unconditional_tokens(&encoder, document, &ids));
     expect(EOD), expect(SENTINEL), expect(5);
     check_ids();
     parts.special.begin_image = parts.special.break_; /* the same token: none are added */
@@ -180,7 +222,7 @@ START_TEST(refused) {
     parts.special.break_ = parts.special.begin_image = -1;
     ck_assert_int_eq(cm3_document_tokens(&encoder, document, &ids), CM3_ERROR_UNSUPPORTED);
     ck_assert(test_says(&fixture, "break"));
-    ck_assert_int_eq(cm3_unconditional_tokens(&encoder, &ids), CM3_ERROR_UNSUPPORTED);
+    ck_assert_int_eq(cm3_unconditional_tokens(&encoder, document, &ids), CM3_ERROR_UNSUPPORTED);
     parts.special.eod = -1;
     ck_assert_int_eq(cm3_prompt_tokens(&encoder, renewed(), (cm3_prompt_form){false, false}, &ids),
                      CM3_ERROR_UNSUPPORTED);
@@ -197,6 +239,7 @@ Suite *encoding_suite(void) {
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_test(tcase, order);
     tcase_add_test(tcase, prompts);
+    tcase_add_test(tcase, retrieved);
     tcase_add_test(tcase, training_documents);
     tcase_add_test(tcase, brackets);
     tcase_add_test(tcase, pixels);

@@ -102,6 +102,25 @@ bool cm3_write_npy(const char *path, const float *values, int rank, const size_t
 /** A text, such as a path, as a JSON string on standard output; its bytes stay as they are. */
 void cm3_print_json(const char *text);
 
+/* --- lookup.c: documents that are looked up for prompts
+ * ---------------------------------------------------------------- */
+
+typedef struct cm3_lookup_arguments {
+    const char *bank; /**< NULL: nothing is looked up */
+    int64_t retrieve; /**< documents of a prompt */
+    bool show;        /**< what was found, on standard error */
+} cm3_lookup_arguments;
+
+typedef struct cm3_lookup cm3_lookup;
+
+/** Opens the bank for a model that has an encoder. *lookup is NULL where there is no bank, or on failure. `arguments`
+ * must outlive it. */
+cm3_status cm3_lookup_open(cm3_context *context, cm3_model *model, const cm3_lookup_arguments *arguments,
+                           cm3_lookup **lookup);
+void cm3_lookup_close(cm3_lookup *lookup);
+/** Puts what is found for a text or a picture (one of them) into an empty document. `lookup` NULL: nothing. */
+cm3_status cm3_lookup_add(const cm3_lookup *lookup, const char *text, cm3_image *image, cm3_document *document);
+
 /* --- layout.c: pictures that say where things are
  * ---------------------------------------------------------------------- */
 

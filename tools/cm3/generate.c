@@ -40,6 +40,9 @@ static const char help_text[] =
     "                        the same. - is standard input\n"
     "  --out-dir DIR         for --batch: 0000.jpg, 0001.jpg ...; line i is drawn with seed SEED + i\n"
     "  --parallel N          sentences of a batch that are drawn together (8)\n"
+    "  --bank FILE           a memory bank (cm3 bank --help) in which documents like the sentence are looked up first\n"
+    "  --retrieve K          of them, as many as the context leaves room for (2)\n"
+    "  --show-retrieved      says what was found\n"
     "  --guidance S          how closely the sentence is followed; 1 is off (1.5; Chameleon 3). Also --guidance-scale\n"
     "  --image-guidance S    how closely pictures of the prompt are (Chameleon, and layouts; 1.2)\n"
     "  --contrast ALPHA      contrastive decoding in place of guidance: tokens at least ALPHA times as probable as "
@@ -83,6 +86,7 @@ typedef struct cm3_generation {
     cm3_generate_options options;
     char **lines, **layouts; /**< layouts: NULL, or a path for each line, NULL where it has none */
     cm3_tasks *tasks;        /**< where there are layouts */
+    cm3_lookup *lookup;      /**< NULL: nothing is looked up */
     size_t count;
     cm3_progress progress;
     cm3_job *jobs;
@@ -229,6 +233,7 @@ static cm3_status prompt_of_layout(const cm3_generation *g, const char *path, co
 
 static cm3_status prompt_of_text(const cm3_generation *g, const char *text, cm3_document **prompt) {
     cm3_status status = cm3_document_create(g->context, prompt);
+    if (status == CM3_OK) status = cm3_lookup_add(g->lookup, text, NULL, *prompt);
     if (status != CM3_OK) return status;
     if (!g->arguments->images.count) return cm3_document_add_text(*prompt, text, SIZE_MAX);
     return cm3_document_add_prompt(*prompt, text, g->images, g->arguments->images.count);
@@ -337,6 +342,7 @@ static int generate(cm3_generation *g) {
     }
     if (a->encoder && status == CM3_OK) status = cm3_open_model(g->context, a->encoder, NULL, &g->encoder);
     if (g->layouts && status == CM3_OK) status = cm3_tasks_load(g->context, NULL, &g->tasks);
+    if (status == CM3_OK) status = cm3_lookup_open(g->context, g->model, &a->lookup, &g->lookup);
     if (status != CM3_OK) return cm3_failed(g->context, status);
     uint64_t seed = g->options.seed;
     if (!cm3_generate_read_options(g->model, a, &g->options, g->stops)) return CM3_EXIT_USAGE;
@@ -372,6 +378,8 @@ static bool check(const cm3_generate_arguments *a) {
                           : a->images.count > 64                    ? "at most 64 pictures can be in a prompt"
                           : a->ids && a->images.count               ? "--image goes with -p"
                           : a->layout && !a->prompt                 ? "--layout goes with -p; --batch has its own"
+                          : a->lookup.bank && (a->ids || a->layout) ? "--bank goes without --ids and --layout"
+                          : !a->lookup.bank && a->lookup.show       ? "--show-retrieved goes with --bank"
                           : a->layout && (a->images.count || a->modality)
                               ? "--layout goes without --image and --modality"
                           : a->best > a->count                      ? "--best is of the answers that -n asks for"
@@ -425,6 +433,7 @@ static int run(const cm3_generate_arguments *a) {
     }
     for (size_t i = 0; i < a->images.count; i++) cm3_image_destroy(g->images[i]);
     cm3_tasks_destroy(g->tasks);
+    cm3_lookup_close(g->lookup);
     cm3_model_destroy(g->encoder);
     cm3_model_destroy(g->model);
     cm3_context_destroy(g->context);
@@ -442,6 +451,7 @@ int cm3_command_generate(int argc, char **argv) {
                                        .guidance = -1,
                                        .image_guidance = -1,
                                        .contrast_k = 1,
+                                       .lookup = {.retrieve = 2},
                                        .temperature = -1,
                                        .top_p = -1,
                                        .repetition = -1};
@@ -465,6 +475,9 @@ int cm3_command_generate(int argc, char **argv) {
         {"--prompts", NULL, CM3_OPTION_TEXT, &a.batch, 0, 0},
         {"--out-dir", NULL, CM3_OPTION_TEXT, &a.out_dir, 0, 0},
         {"--parallel", NULL, CM3_OPTION_INT, &a.parallel, 1, 64},
+        {"--bank", NULL, CM3_OPTION_TEXT, &a.lookup.bank, 0, 0},
+        {"--retrieve", NULL, CM3_OPTION_INT, &a.lookup.retrieve, 0, 1000},
+        {"--show-retrieved", NULL, CM3_OPTION_FLAG, &a.lookup.show, 0, 0},
         {"--guidance", NULL, CM3_OPTION_NUMBER, &a.guidance, 0, 100},
         {"--guidance-scale", NULL, CM3_OPTION_NUMBER, &a.guidance, 0, 100},
         {"--image-guidance", NULL, CM3_OPTION_NUMBER, &a.image_guidance, 0, 100},
