@@ -1,4 +1,7 @@
-/* Status codes, versions, the allocator and the log: what every other header builds on. */
+/**
+ * @file
+ * Status codes, versions, the allocator and the log: what every other header builds on.
+ */
 #ifndef CM3LEON_BASE_H
 #define CM3LEON_BASE_H
 
@@ -10,6 +13,7 @@
 #elif defined(__GNUC__)
 #define CM3_API __attribute__((visibility("default")))
 #else
+/** Marks what the library exports. */
 #define CM3_API
 #endif
 
@@ -19,13 +23,17 @@ extern "C" {
 
 /** Version of the product (the release). */
 #define CM3_VERSION_MAJOR 0
+/** Likewise. */
 #define CM3_VERSION_MINOR 1
+/** Likewise. */
 #define CM3_VERSION_PATCH 0
+/** All three, as text. */
 #define CM3_VERSION_STRING "0.1.0"
 
-/** Version of the interface; the SONAME of the shared library is its major number. 0: not yet stable. */
-#define CM3_API_VERSION_MAJOR 0
-#define CM3_API_VERSION_MINOR 1
+/** Version of the interface; the SONAME of the shared library is its major number. docs/abi.md has the rules. */
+#define CM3_API_VERSION_MAJOR 1
+/** Grows with what is added. */
+#define CM3_API_VERSION_MINOR 0
 
 /**
  * What a function says of its outcome. Numbers are fixed for ever; new ones fill the gaps.
@@ -71,11 +79,12 @@ CM3_API uint32_t cm3_api_version(void);
  * gets the same size that was asked for.
  */
 typedef struct cm3_allocator {
-    void *(*alloc)(void *user, size_t size, size_t alignment);
-    void (*free)(void *user, void *pointer, size_t size);
-    void *user;
+    void *(*alloc)(void *user, size_t size, size_t alignment); /**< Memory, or NULL */
+    void (*free)(void *user, void *pointer, size_t size);      /**< Takes memory of alloc back; never NULL */
+    void *user;                                                /**< handed to the functions */
 } cm3_allocator;
 
+/** How grave a line of log is. */
 typedef enum cm3_log_level {
     CM3_LOG_ERROR = 10,
     CM3_LOG_WARNING = 20,
@@ -93,9 +102,10 @@ typedef void (*cm3_log_fn)(void *user, cm3_log_level level, const char *line);
  */
 typedef struct cm3_io {
     size_t struct_size; /**< sizeof(cm3_io) */
-    int (*read_at)(void *user, uint64_t offset, void *buffer, size_t size);
-    uint64_t size; /**< bytes in all */
-    void *user;
+    int (*read_at)(void *user, uint64_t offset, void *buffer,
+                   size_t size); /**< fills `size` bytes from `offset`; 0, or anything else on failure */
+    uint64_t size;               /**< bytes in all */
+    void *user;                  /**< handed to the functions */
 } cm3_io;
 
 #ifdef __cplusplus

@@ -1,4 +1,7 @@
-/* libcm3leon: text and image generation by a token-based, decoder-only model. This header includes all the others. */
+/**
+ * @file
+ * libcm3leon: text and image generation by a token-based, decoder-only model. This header includes all the others.
+ */
 #ifndef CM3LEON_H
 #define CM3LEON_H
 

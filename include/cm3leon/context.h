@@ -1,4 +1,7 @@
-/* The context: allocator, log, threads. Every other object is made from one. */
+/**
+ * @file
+ * The context: allocator, log, threads. Every other object is made from one.
+ */
 #ifndef CM3LEON_CONTEXT_H
 #define CM3LEON_CONTEXT_H
 
@@ -11,16 +14,21 @@ extern "C" {
 /**
  * The root of all objects. Many may exist beside each other; there is no global state. Any thread may use it, and
  * objects made from it keep it alive: destroying it early only gives up the caller's hold on it.
+ *
+ * A process that is forked off later has none of its threads. There, calls on the context and its objects that would
+ * compute, wait or write return CM3_ERROR_UNSUPPORTED, requests count as done, and destroying models, requests and
+ * trainers leaves their memory to the end of the process. A context made after the fork works there as usual.
  */
 typedef struct cm3_context cm3_context;
 
+/** How a context is made. */
 typedef struct cm3_context_options {
-    size_t struct_size;
+    size_t struct_size; /**< set by the caller, or the init function */
     /** NULL (the default): the C library's. Copied. */
     const cm3_allocator *allocator;
     /** NULL (the default): silence. */
     cm3_log_fn log;
-    void *log_user;
+    void *log_user; /**< handed to the log */
     /** Lines above this level are not made. Default CM3_LOG_WARNING. */
     cm3_log_level log_level;
     /**
@@ -49,6 +57,7 @@ CM3_API void cm3_context_destroy(cm3_context *context);
  */
 CM3_API const char *cm3_context_message(const cm3_context *context);
 
+/** What a context holds. */
 typedef struct cm3_memory_stats {
     size_t struct_size;   /**< set by the caller */
     uint64_t live_bytes;  /**< held now through the allocator, the context itself included */

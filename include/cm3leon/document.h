@@ -1,4 +1,7 @@
-/* Documents: what is given to a model and what comes back, as segments of text, image, break and mask. */
+/**
+ * @file
+ * Documents: what is given to a model and what comes back, as segments of text, image, break and mask.
+ */
 #ifndef CM3LEON_DOCUMENT_H
 #define CM3LEON_DOCUMENT_H
 
@@ -11,6 +14,7 @@ extern "C" {
 /** A list of segments. One thread at a time. */
 typedef struct cm3_document cm3_document;
 
+/** What a segment is. */
 typedef enum cm3_segment_kind {
     CM3_SEGMENT_TEXT = 1,
     CM3_SEGMENT_IMAGE = 2, /**< pixels, or codes, or both */
@@ -21,17 +25,19 @@ typedef enum cm3_segment_kind {
 
 /** One segment; pointers belong to the document and stay valid until it is changed or destroyed. */
 typedef struct cm3_segment {
-    size_t struct_size; /**< set by the caller */
-    cm3_segment_kind kind;
+    size_t struct_size;     /**< set by the caller */
+    cm3_segment_kind kind;  /**< which of the fields below are set */
     const char *text;       /**< TEXT: UTF-8, NUL-terminated; else NULL */
     size_t text_size;       /**< bytes without the NUL */
     const cm3_image *image; /**< IMAGE: pixels where known, else NULL */
     const int32_t *codes;   /**< IMAGE: codes where known, else NULL. IDS: the ids */
-    size_t code_count;
-    int32_t mask; /**< MASK: number of the sentinel */
+    size_t code_count;      /**< how many codes or ids */
+    int32_t mask;           /**< MASK: number of the sentinel */
 } cm3_segment;
 
+/** An empty document. Errors: INVALID_ARGUMENT, NO_MEMORY. *document is NULL on failure. */
 CM3_API cm3_status cm3_document_create(cm3_context *context, cm3_document **document);
+/** NULL is allowed. */
 CM3_API void cm3_document_destroy(cm3_document *document);
 
 /** Appends UTF-8 text (`size` SIZE_MAX: NUL-terminated), copied. Errors: UTF8, INVALID_ARGUMENT, NO_MEMORY. */
@@ -42,7 +48,10 @@ CM3_API cm3_status cm3_document_add_image(cm3_document *document, cm3_image *ima
 
 /** A rectangle of a picture in fractions of its sides, x to the right, y down. */
 typedef struct cm3_box {
-    float x, y, width, height;
+    float x;      /**< of the left edge, 0..1 */
+    float y;      /**< of the upper edge, 0..1 */
+    float width;  /**< of the picture's width */
+    float height; /**< of the picture's height */
 } cm3_box;
 
 /**
@@ -56,6 +65,7 @@ CM3_API cm3_status cm3_document_add_image_holes(cm3_document *document, cm3_imag
 /** Appends a picture by its codes, copied. */
 CM3_API cm3_status cm3_document_add_codes(cm3_document *document, const int32_t *codes, size_t count);
 
+/** Appends a break. Errors: INVALID_ARGUMENT, NO_MEMORY. */
 CM3_API cm3_status cm3_document_add_break(cm3_document *document);
 
 /** Appends mask `number` (0..sentinels-1). */
@@ -88,6 +98,7 @@ CM3_API cm3_status cm3_document_add_retrieved(cm3_document *document, const char
  * appended. */
 CM3_API cm3_status cm3_document_append(cm3_document *document, const cm3_document *other);
 
+/** How many segments there are. Errors: INVALID_ARGUMENT. */
 CM3_API cm3_status cm3_document_count(const cm3_document *document, size_t *count);
 
 /** Segment `index` of count. Set segment->struct_size first. Errors: INVALID_ARGUMENT. */

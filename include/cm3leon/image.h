@@ -1,4 +1,7 @@
-/* Pictures: 8-bit RGB, JPEG and PNG, resampling. */
+/**
+ * @file
+ * Pictures: 8-bit RGB, JPEG and PNG, resampling.
+ */
 #ifndef CM3LEON_IMAGE_H
 #define CM3LEON_IMAGE_H
 
@@ -13,14 +16,16 @@ typedef struct cm3_image cm3_image;
 
 /** The pixels of a picture: row y begins at pixels + y * stride, three bytes R G B each pixel. */
 typedef struct cm3_image_view {
-    int32_t width;  /**< 1..65500 */
-    int32_t height; /**< 1..65500 */
-    size_t stride;  /**< bytes from row to row, at least 3 * width */
-    uint8_t *pixels;
+    int32_t width;   /**< 1..65500 */
+    int32_t height;  /**< 1..65500 */
+    size_t stride;   /**< bytes from row to row, at least 3 * width */
+    uint8_t *pixels; /**< of the first row */
 } cm3_image_view;
 
+/** Formats of picture files. */
 typedef enum cm3_image_format { CM3_IMAGE_JPEG = 1, CM3_IMAGE_PNG = 2 } cm3_image_format;
 
+/** How pictures are resampled, as Pillow names it. */
 typedef enum cm3_filter { CM3_FILTER_BICUBIC = 1, CM3_FILTER_LANCZOS = 2 } cm3_filter;
 
 /** A black picture. Errors: INVALID_ARGUMENT (sides outside 1..65500), NO_MEMORY. *image is NULL on failure. */
@@ -40,13 +45,15 @@ CM3_API cm3_status cm3_image_load(cm3_context *context, const char *path, cm3_im
 /** The same from memory, which is not kept. */
 CM3_API cm3_status cm3_image_load_memory(cm3_context *context, const void *data, size_t size, cm3_image **image);
 
+/** How a picture is written. */
 typedef struct cm3_image_save_options {
-    size_t struct_size;
+    size_t struct_size;       /**< sizeof of this struct */
     int32_t jpeg_quality;     /**< 1..100; default 95 */
     int32_t jpeg_subsampling; /**< 444 (default), 422 or 420 */
     int32_t png_level;        /**< zlib level 0..9; default 6 */
 } cm3_image_save_options;
 
+/** Fills the defaults. Call it before setting fields. NULL is allowed and does nothing. */
 CM3_API void cm3_image_save_options_init(cm3_image_save_options *options);
 
 /**

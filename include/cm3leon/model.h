@@ -1,4 +1,7 @@
-/* Models: loading, description, and the plain forward pass. */
+/**
+ * @file
+ * Models: loading, description, and the plain forward pass.
+ */
 #ifndef CM3LEON_MODEL_H
 #define CM3LEON_MODEL_H
 
@@ -11,13 +14,15 @@ extern "C" {
 /** Immutable weights and what belongs to them. Reference-counted; any thread may use it, several at once. */
 typedef struct cm3_model cm3_model;
 
+/** Where weights lie. */
 typedef enum cm3_load_mode {
     CM3_LOAD_MAP = 1, /**< map the file and read weights where they lie */
     CM3_LOAD_HUGE = 2 /**< copy the weights into huge pages, counted as memory */
 } cm3_load_mode;
 
+/** How a model is loaded. */
 typedef struct cm3_load_options {
-    size_t struct_size;
+    size_t struct_size;  /**< sizeof of this struct */
     cm3_load_mode mode;  /**< default CM3_LOAD_MAP */
     int verify_checksum; /**< not 0: compare the data with the file's XXH3 sum first; folders have none. Default 0 */
     int check_weights;   /**< not 0: refuse NaN and infinity in weights. Default 1 */
@@ -28,8 +33,13 @@ typedef struct cm3_load_options {
     /** A safetensors file whose `lm_head.weight` is laid over the model's: the whole head, or rows of it that the ids
      * in its `rows` name, as fine-tunings publish them that trained nothing else. Default NULL */
     const char *head_rows;
+    /** Above 0: a bound on what loading takes through the context's allocator, at any moment, in bytes. Where it would
+     * take more it fails with NO_MEMORY; from a path, before anything is copied or made, and from memory or I/O, at the
+     * first block that does not fit. Default 0: none */
+    uint64_t max_bytes;
 } cm3_load_options;
 
+/** Fills the defaults. Call it before setting fields. NULL is allowed and does nothing. */
 CM3_API void cm3_load_options_init(cm3_load_options *options);
 
 /**
@@ -63,8 +73,9 @@ typedef enum cm3_weight_type {
     CM3_WEIGHTS_Q4 = 5  /**< 4 bits, an f16 scale and an f16 offset a block, fitted by weighted least squares */
 } cm3_weight_type;
 
+/** How a model is converted. */
 typedef struct cm3_convert_options {
-    size_t struct_size;
+    size_t struct_size;         /**< sizeof of this struct */
     cm3_weight_type weights;    /**< of matrices; default CM3_WEIGHTS_KEEP */
     cm3_weight_type embeddings; /**< of the tables of tokens and positions; default CM3_WEIGHTS_AUTO */
     cm3_weight_type head;       /**< of an untied output head; default CM3_WEIGHTS_AUTO */
@@ -79,6 +90,7 @@ typedef struct cm3_convert_options {
     const char *encoder;
 } cm3_convert_options;
 
+/** Fills the defaults. Call it before setting fields. NULL is allowed and does nothing. */
 CM3_API void cm3_convert_options_init(cm3_convert_options *options);
 
 /**
@@ -92,7 +104,9 @@ CM3_API void cm3_convert_options_init(cm3_convert_options *options);
 CM3_API cm3_status cm3_model_convert(cm3_context *context, const char *path, const char *to,
                                      const cm3_convert_options *options);
 
+/** Another hold on the same model, to be destroyed as well. Errors: INVALID_ARGUMENT. */
 CM3_API cm3_status cm3_model_retain(cm3_model *model);
+/** Gives up a hold; the model ends with the last. NULL is allowed. */
 CM3_API void cm3_model_destroy(cm3_model *model);
 
 /** Parts of a `.cm3` file. */
@@ -103,17 +117,25 @@ typedef enum cm3_model_parts {
     CM3_PART_ENCODER = 8 /**< of texts or pictures, or both: CLIP */
 } cm3_model_parts;
 
+/** What a model is. */
 typedef struct cm3_model_info {
-    size_t struct_size; /**< set by the caller */
-    uint32_t parts;     /**< cm3_model_parts present, or-ed */
-    int32_t vocab_size, hidden_size, layers, heads, kv_heads, ffn_size;
-    int32_t context_length; /**< the most tokens a document may have, prompt and answer together */
-    uint64_t lm_parameters, vq_parameters;
-    uint64_t weight_bytes;  /**< as stored */
-    int32_t embedding_size; /**< of the encoder's vectors; 0: there is none */
-    uint64_t encoder_parameters;
+    size_t struct_size;          /**< set by the caller */
+    uint32_t parts;              /**< cm3_model_parts present, or-ed */
+    int32_t vocab_size;          /**< ids are 0..vocab_size-1 */
+    int32_t hidden_size;         /**< numbers of a hidden state */
+    int32_t layers;              /**< of the transformer */
+    int32_t heads;               /**< of attention */
+    int32_t kv_heads;            /**< of keys and values; heads where none are shared */
+    int32_t ffn_size;            /**< numbers within a feed-forward block */
+    int32_t context_length;      /**< the most tokens a document may have, prompt and answer together */
+    uint64_t lm_parameters;      /**< weights of the language model */
+    uint64_t vq_parameters;      /**< weights of the image tokenizer */
+    uint64_t weight_bytes;       /**< as stored */
+    int32_t embedding_size;      /**< of the encoder's vectors; 0: there is none */
+    uint64_t encoder_parameters; /**< weights of the encoder */
 } cm3_model_info;
 
+/** What it is. Set info->struct_size first. Errors: INVALID_ARGUMENT. */
 CM3_API cm3_status cm3_model_get_info(const cm3_model *model, cm3_model_info *info);
 
 /** The configuration as JSON, valid as long as the model. */
@@ -122,6 +144,7 @@ CM3_API cm3_status cm3_model_config_json(const cm3_model *model, const char **js
 /** The model's tokenizer; a new hold, to be destroyed by the caller. */
 CM3_API cm3_status cm3_model_tokenizer(const cm3_model *model, cm3_tokenizer **tokenizer);
 
+/** Types of the operands of products; sums are always f32. */
 typedef enum cm3_compute { CM3_COMPUTE_AUTO = 0, CM3_COMPUTE_F32 = 1, CM3_COMPUTE_BF16 = 2 } cm3_compute;
 
 /**
@@ -148,6 +171,7 @@ CM3_API cm3_status cm3_model_hidden(const cm3_model *model, const int32_t *ids, 
  */
 CM3_API cm3_status cm3_model_embed_texts(const cm3_model *model, const char *const *texts, size_t count, int normalize,
                                          float *vectors);
+/** The same of pictures. */
 CM3_API cm3_status cm3_model_embed_images(const cm3_model *model, cm3_image *const *images, size_t count, int normalize,
                                           float *vectors);
 

@@ -1,4 +1,7 @@
-/* The retriever: an encoder, a store of records, and the rules by which a few of them are chosen for a prompt. */
+/**
+ * @file
+ * The retriever: an encoder, a store of records, and the rules by which a few of them are chosen for a prompt.
+ */
 #ifndef CM3LEON_RETRIEVER_H
 #define CM3LEON_RETRIEVER_H
 
@@ -26,16 +29,28 @@ typedef struct cm3_retrieval_engine {
                          size_t *found);
     /** A record by its id, its vector included; what it points to stays valid until it is released. */
     cm3_status (*fetch)(void *user, uint64_t id, cm3_bank_record **record);
-    void (*release)(void *user, cm3_bank_record *record);
+    void (*release)(void *user, cm3_bank_record *record); /**< gives a fetched record back */
     /** May be NULL: records cannot be added. ids: CM3_NO_RECORD where one was refused. */
     cm3_status (*add)(void *user, const cm3_bank_record *records, size_t count, uint64_t *ids);
-    cm3_status (*count)(void *user, uint64_t *count);
+    cm3_status (*count)(void *user, uint64_t *count); /**< how many records there are */
     /** May be NULL. What went wrong in the last call that failed; valid until the next. No passwords. */
     const char *(*message)(void *user);
     /** May be NULL. Called once, by cm3_retriever_destroy(). */
     void (*destroy)(void *user);
-    void *user;
+    void *user; /**< handed to the functions */
 } cm3_retrieval_engine;
+
+/** What a store must know of the model that filled it. */
+typedef struct cm3_encoder_identity {
+    size_t struct_size;       /**< set by the caller */
+    int32_t dimension;        /**< of its vectors */
+    uint64_t encoder_hash[2]; /**< XXH3-128 of the encoder's weights, as cm3_bank_info has it */
+    uint64_t image_hash[2];   /**< of the image tokenizer's codebook and encoder; 0: there is none */
+} cm3_encoder_identity;
+
+/** Tells encoders apart: an engine keeps this beside its records and refuses those of another. Reads all of the
+ * encoder's weights. Errors: INVALID_ARGUMENT (a model without an encoder), NO_MEMORY. */
+CM3_API cm3_status cm3_model_encoder_identity(const cm3_model *model, cm3_encoder_identity *identity);
 
 /**
  * A retriever over a memory bank, whose vectors the model's encoder must have made. It takes a hold of both. Errors:
@@ -52,20 +67,20 @@ CM3_API cm3_status cm3_retriever_create_with(cm3_model *model, const cm3_retriev
 CM3_API void cm3_retriever_destroy(cm3_retriever *retriever);
 
 /** Something to be kept, or a query: a text, a picture, or both. */
-typedef struct cm3_item {
+typedef struct cm3_retrieval_item {
     size_t struct_size;   /**< set by the caller */
     const char *key;      /**< NULL: none */
     const char *text;     /**< UTF-8; NULL: none */
     cm3_image *image;     /**< NULL: none */
     const int32_t *codes; /**< a picture as codes, where there is no image; NULL: none */
-    size_t code_count;
-} cm3_item;
+    size_t code_count;    /**< how many codes; 0 without */
+} cm3_retrieval_item;
 
 /**
  * Vectors of items [count, embedding_size]: the mean of the unit vectors of text and picture, of length 1 again (one of
  * them may be missing). Errors: INVALID_ARGUMENT (an item of nothing), UTF8, UNSUPPORTED (no such tower), NO_MEMORY.
  */
-CM3_API cm3_status cm3_retriever_embed(const cm3_retriever *retriever, const cm3_item *items, size_t count,
+CM3_API cm3_status cm3_retriever_embed(const cm3_retriever *retriever, const cm3_retrieval_item *items, size_t count,
                                        float *vectors);
 
 /**
@@ -73,7 +88,8 @@ CM3_API cm3_status cm3_retriever_embed(const cm3_retriever *retriever, const cm3
  * has none). ids [count] (may be NULL) as of cm3_bank_add(). Errors: as of cm3_retriever_embed() and of the engine;
  * UNSUPPORTED where the engine cannot add.
  */
-CM3_API cm3_status cm3_retriever_add(cm3_retriever *retriever, const cm3_item *items, size_t count, uint64_t *ids);
+CM3_API cm3_status cm3_retriever_add(cm3_retriever *retriever, const cm3_retrieval_item *items, size_t count,
+                                     uint64_t *ids);
 
 /** From here on records nearer than this to one that is there are not kept: cm3_bank_add_options.near_duplicate.
  * Errors: UNSUPPORTED of an engine of the host's own. */
@@ -92,8 +108,8 @@ CM3_API cm3_status cm3_retriever_import(cm3_retriever *retriever, const char *co
 
 /** CM3Leon's rules (Yu et al. 2023, section 2.1). */
 typedef struct cm3_retrieve_options {
-    size_t struct_size;
-    int32_t k; /**< documents wanted, 0..1000. Default 2 */
+    size_t struct_size; /**< set by the caller, or the init function */
+    int32_t k;          /**< documents wanted, 0..1000. Default 2 */
     /** Diversity: one whose inner product with one already taken is above this is skipped. Default 0.9; 2: never */
     float most_alike;
     /** And one whose score with the query is above this: in training it would give the answer away. Default 2: never */
@@ -104,6 +120,7 @@ typedef struct cm3_retrieve_options {
     int32_t candidates;  /**< hits that are looked at; 0 (the default): 50, or 10 k where that is more */
 } cm3_retrieve_options;
 
+/** Fills the defaults. Call it before setting fields. NULL is allowed and does nothing. */
 CM3_API void cm3_retrieve_options_init(cm3_retrieve_options *options);
 
 /**
@@ -111,7 +128,7 @@ CM3_API void cm3_retrieve_options_init(cm3_retrieve_options *options);
  * whole ones before others; found [count] of them, the rest are CM3_NO_RECORD. Errors: INVALID_ARGUMENT, UTF8,
  * UNSUPPORTED, those of the engine with its message, NO_MEMORY.
  */
-CM3_API cm3_status cm3_retriever_search(const cm3_retriever *retriever, const cm3_item *queries, size_t count,
+CM3_API cm3_status cm3_retriever_search(const cm3_retriever *retriever, const cm3_retrieval_item *queries, size_t count,
                                         const cm3_retrieve_options *options, cm3_hit *hits, size_t *found);
 
 /**
@@ -121,12 +138,13 @@ CM3_API cm3_status cm3_retriever_search(const cm3_retriever *retriever, const cm
  * NULL) are those that were taken. Errors: as of cm3_retriever_search() and cm3_document_add_retrieved(); UNSUPPORTED
  * where the model has no tokenizer.
  */
-CM3_API cm3_status cm3_retriever_retrieve(const cm3_retriever *retriever, const cm3_item *query,
+CM3_API cm3_status cm3_retriever_retrieve(const cm3_retriever *retriever, const cm3_retrieval_item *query,
                                           const cm3_retrieve_options *options, int32_t room, cm3_document *document,
                                           cm3_hit *hits, size_t *found);
 
 /** A record of a hit; given back by cm3_retriever_release(). *record is NULL on failure. */
 CM3_API cm3_status cm3_retriever_fetch(const cm3_retriever *retriever, uint64_t id, cm3_bank_record **record);
+/** Gives a record back. NULL is allowed. */
 CM3_API void cm3_retriever_release(const cm3_retriever *retriever, cm3_bank_record *record);
 
 /** How many records there are. */

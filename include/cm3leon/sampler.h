@@ -1,4 +1,7 @@
-/* The sampler: a chain of rules from logits to one token. */
+/**
+ * @file
+ * The sampler: a chain of rules from logits to one token.
+ */
 #ifndef CM3LEON_SAMPLER_H
 #define CM3LEON_SAMPLER_H
 
@@ -18,26 +21,29 @@ typedef struct cm3_sampler cm3_sampler;
 
 /** What a user-defined rule sees and may change. */
 typedef struct cm3_sampler_step {
-    size_t struct_size;
-    float *logits; /**< [vocab_size]; -INFINITY is excluded; change in place */
-    int32_t vocab_size;
+    size_t struct_size;     /**< sizeof of this struct */
+    float *logits;          /**< [vocab_size]; -INFINITY is excluded; change in place */
+    int32_t vocab_size;     /**< how many logits */
     const int32_t *history; /**< prompt and tokens so far */
-    size_t history_count;
-    size_t prompt_count; /**< how many of history are the prompt */
-    int32_t candidate;   /**< number of the candidate, 0.. */
-    int32_t modality;    /**< cm3_modality: what the next token must be */
+    size_t history_count;   /**< how many ids */
+    size_t prompt_count;    /**< how many of history are the prompt */
+    int32_t candidate;      /**< number of the candidate, from 0 */
+    int32_t modality;       /**< cm3_modality: what the next token must be */
 } cm3_sampler_step;
 
 /** A user-defined rule. `apply` returns 0, or anything else to stop the request with CM3_ERROR_CANCELLED. Called on the
  * engine thread. */
 typedef struct cm3_sampler_rule {
-    size_t struct_size;
-    int (*apply)(void *user, const cm3_sampler_step *step);
-    void (*destroy)(void *user); /**< may be NULL; called once, when the last hold ends */
-    void *user;
+    size_t struct_size; /**< set by the caller, or the init function */
+    int (*apply)(void *user,
+                 const cm3_sampler_step *step); /**< changes the logits; 0, or anything else to stop the request */
+    void (*destroy)(void *user);                /**< may be NULL; called once, when the last hold ends */
+    void *user;                                 /**< handed to the functions */
 } cm3_sampler_rule;
 
+/** An empty chain. Errors: INVALID_ARGUMENT, NO_MEMORY. *sampler is NULL on failure. */
 CM3_API cm3_status cm3_sampler_create(cm3_context *context, cm3_sampler **sampler);
+/** Gives up the hold; requests keep theirs. NULL is allowed. */
 CM3_API void cm3_sampler_destroy(cm3_sampler *sampler);
 
 /** Divides the logits by `temperature` (0..100). 0 ends the chain: the most likely token is taken (greedy). */

@@ -1,4 +1,7 @@
-/* Tokenizers: byte-level BPE for text, a VQGAN for images, and the special tokens by role. */
+/**
+ * @file
+ * Tokenizers: byte-level BPE for text, a VQGAN for images, and the special tokens by role.
+ */
 #ifndef CM3LEON_TOKENIZER_H
 #define CM3LEON_TOKENIZER_H
 
@@ -34,8 +37,10 @@ CM3_API cm3_status cm3_tokenizer_load(cm3_context *context, const char *path, cm
 /** Writes the text tokenizer as tokenizer.json, atomically. */
 CM3_API cm3_status cm3_tokenizer_save(const cm3_tokenizer *tokenizer, const char *path);
 
+/** Gives up the hold. NULL is allowed. */
 CM3_API void cm3_tokenizer_destroy(cm3_tokenizer *tokenizer);
 
+/** How text becomes ids; to be or-ed. */
 typedef enum cm3_encode_flags {
     CM3_ENCODE_PLAIN = 0,
     CM3_ENCODE_SPECIAL = 1,  /**< text that spells a special token becomes that token */
@@ -59,6 +64,7 @@ CM3_API cm3_status cm3_tokenizer_encode(const cm3_tokenizer *tokenizer, const ch
 CM3_API cm3_status cm3_tokenizer_decode(const cm3_tokenizer *tokenizer, const int32_t *ids, size_t count,
                                         int skip_special, char *text, size_t capacity, size_t *size);
 
+/** What a tokenizer holds. */
 typedef struct cm3_tokenizer_info {
     size_t struct_size;       /**< set by the caller */
     int32_t vocab_size;       /**< ids are 0..vocab_size-1 */
@@ -68,6 +74,7 @@ typedef struct cm3_tokenizer_info {
     int32_t image_tokens;     /**< tokens of one picture, row-major */
 } cm3_tokenizer_info;
 
+/** What it holds. Set info->struct_size first. Errors: INVALID_ARGUMENT. */
 CM3_API cm3_status cm3_tokenizer_get_info(const cm3_tokenizer *tokenizer, cm3_tokenizer_info *info);
 
 /** The id of a special token; `index` counts sentinels and image codes, else 0. NOT_FOUND where there is none. */

@@ -9,10 +9,15 @@
 /* The context whose compute thread this is. */
 static _Thread_local const cm3_context *computing;
 
-static cm3_status refuse_fork(cm3_context *context) {
-    if (getpid() == context->pid) return CM3_OK;
-    /* The message's lock may have been held by a thread that the child has not got, so the message stays as it is. */
-    return CM3_ERROR_THREAD;
+bool cm3_context_forked(const cm3_context *context) {
+    return getpid() != context->pid;
+}
+
+cm3_status cm3_context_refuse_fork(cm3_context *context) {
+    if (!cm3_context_forked(context)) return CM3_OK;
+    return cm3_fail(context, CM3_ERROR_UNSUPPORTED,
+                    "this process was forked (%d from %d) after the context was made: make a context of its own",
+                    (int)getpid(), (int)context->pid);
 }
 
 static void push(cm3_context *context, cm3_task *task) {
@@ -86,7 +91,7 @@ cm3_status cm3_compute_start(cm3_context *context) {
 }
 
 bool cm3_compute_stop(cm3_context *context) {
-    if (!context->started || getpid() != context->pid) return true;
+    if (!context->started || cm3_context_forked(context)) return true;
     bool own = computing == context;
     pthread_t thread = context->thread;
     pthread_mutex_lock(&context->queue_lock);
@@ -100,7 +105,7 @@ bool cm3_compute_stop(cm3_context *context) {
 }
 
 cm3_status cm3_context_post(cm3_context *context, cm3_task_fn task, void *arg) {
-    CM3_TRY(refuse_fork(context));
+    CM3_TRY(cm3_context_refuse_fork(context));
     cm3_task *node = cm3_calloc(context, 1, sizeof *node);
     if (node == NULL) return cm3_fail_memory(context, sizeof *node, "task");
     node->fn = task;
@@ -132,12 +137,14 @@ static void leave_inline(cm3_context *context, const host_state *host) {
 }
 
 void cm3_context_work(cm3_context *context, uint64_t budget_us) {
-    if (!cm3_context_inline(context) || refuse_fork(context) != CM3_OK) return;
+    if (!cm3_context_inline(context) || cm3_context_forked(context)) return;
     uint64_t start = cm3_clock_ns();
     uint64_t budget_ns = budget_us > UINT64_MAX / 1000 ? UINT64_MAX : budget_us * 1000;
     host_state host;
     cm3_context_retain(context); /* a task may drop the last hold */
     enter_inline(context, &host);
+    uint64_t outer = context->deadline; /* of a poll from which this one is made */
+    context->deadline = budget_ns == 0 || budget_ns > UINT64_MAX - start ? 0 : start + budget_ns;
     pthread_mutex_lock(&context->queue_lock);
     do {
         cm3_task *task = pop(context);
@@ -145,8 +152,13 @@ void cm3_context_work(cm3_context *context, uint64_t budget_us) {
         run_turn(context, task);
     } while (cm3_clock_ns() - start < budget_ns);
     pthread_mutex_unlock(&context->queue_lock);
+    context->deadline = outer;
     leave_inline(context, &host);
     cm3_context_release(context);
+}
+
+uint64_t cm3_context_deadline(const cm3_context *context) {
+    return context->deadline;
 }
 
 typedef struct call {
@@ -162,7 +174,7 @@ static bool run_call(void *arg) {
 }
 
 cm3_status cm3_context_run(cm3_context *context, cm3_status (*fn)(void *arg), void *arg) {
-    CM3_TRY(refuse_fork(context));
+    CM3_TRY(cm3_context_refuse_fork(context));
     if (computing == context) return fn(arg);
     if (cm3_context_inline(context)) {
         host_state host;

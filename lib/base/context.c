@@ -62,7 +62,7 @@ static bool init_locks(cm3_context *context) {
 static void warn_of_cpu(const cm3_context *context) {
     static atomic_flag warned = ATOMIC_FLAG_INIT;
     if (cm3_cpu_unknown() == NULL || atomic_flag_test_and_set(&warned)) return;
-    cm3_log(context, CM3_LOG_WARNING, "CM3_CPU is \"%s\", not one of c, avx2, avx512, avx512_bf16: ignored",
+    cm3_log(context, CM3_LOG_WARNING, "CM3_CPU is \"%s\", not one of c, avx2, avx512, avx512_bf16, amx: ignored",
             cm3_cpu_unknown());
 }
 
@@ -117,7 +117,7 @@ void cm3_context_free(cm3_context *context) {
         context->first = next;
     }
     cm3_team_destroy(context, context->team);
-    if (getpid() == context->pid) {
+    if (!cm3_context_forked(context)) {
         /* In a fork's child these may be in the state of threads that are not there; destroying them could wait for
          * ever. */
         pthread_cond_destroy(&context->queue_done);
@@ -141,17 +141,6 @@ void cm3_context_release(cm3_context *context) {
 
 void cm3_context_destroy(cm3_context *context) {
     cm3_context_release(context);
-}
-
-const char *cm3_context_message(const cm3_context *context) {
-    static _Thread_local char copy[CM3_MESSAGE_SIZE];
-    if (context == NULL) return "";
-    /* Locking does not change what a context is. */
-    pthread_mutex_t *lock = &((cm3_context *)context)->message_lock;
-    pthread_mutex_lock(lock);
-    memcpy(copy, context->message, sizeof copy);
-    pthread_mutex_unlock(lock);
-    return copy;
 }
 
 cm3_status cm3_context_memory(const cm3_context *context, cm3_memory_stats *stats) {

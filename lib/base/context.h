@@ -22,6 +22,15 @@ cm3_cpu_level cm3_context_cpu(const cm3_context *context);
 /** True with threads = 0: computing happens inside the host's calls. */
 bool cm3_context_inline(const cm3_context *context);
 
+/**
+ * Whether this process was forked off after the context was made: the library's threads are not in it, and locks that
+ * others held stay held. Such a process is refused whatever waits, works or locks, and what threads may have been at
+ * work on is left as it is at the end.
+ */
+bool cm3_context_forked(const cm3_context *context);
+/** UNSUPPORTED, with a message, in such a process. */
+cm3_status cm3_context_refuse_fork(cm3_context *context);
+
 /** A piece of work. Returns true to be run again (after other waiting tasks had their turn), false when it is through.
  */
 typedef bool (*cm3_task_fn)(void *arg);
@@ -32,9 +41,15 @@ typedef bool (*cm3_task_fn)(void *arg);
  */
 cm3_status cm3_context_post(cm3_context *context, cm3_task_fn task, void *arg);
 
-/** With threads = 0: runs queued tasks, at least one turn, until about budget_us microseconds have passed or none is
- * left. */
+/**
+ * With threads = 0: runs queued tasks, at least one turn, until about budget_us microseconds have passed or none is
+ * left. A task that can stop halfway and go on in its next turn asks when it should.
+ */
 void cm3_context_work(cm3_context *context, uint64_t budget_us);
+
+/** In a task: when it should stop (cm3_clock_ns()), 0: at its turn's end. Always 0 with threads >= 1 and without a
+ * budget. */
+uint64_t cm3_context_deadline(const cm3_context *context);
 
 /**
  * Runs `fn(arg)` on the compute thread and waits for its result; called on the compute thread itself, or with

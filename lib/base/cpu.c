@@ -7,11 +7,15 @@
 
 #ifdef CM3_X86
 #include <cpuid.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 #include "base/state.h"
 
-static const cm3_cpu_level levels[] = {CM3_CPU_C, CM3_CPU_AVX2, CM3_CPU_AVX512, CM3_CPU_AVX512_BF16};
+static const cm3_cpu_level levels[] = {CM3_CPU_C, CM3_CPU_AVX2, CM3_CPU_AVX512, CM3_CPU_AVX512_BF16, CM3_CPU_AMX};
 #define LEVELS (sizeof levels / sizeof *levels)
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -28,6 +32,8 @@ const char *cm3_cpu_name(cm3_cpu_level level) {
         return "avx512";
     case CM3_CPU_AVX512_BF16:
         return "avx512_bf16";
+    case CM3_CPU_AMX:
+        return "amx";
     }
     return "unknown";
 }
@@ -39,6 +45,18 @@ static bool has_f16c(void) {
     return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29)) != 0;
 }
 
+/* Linux gives the tiles' 8 KiB of registers only to who asks; oneDNN asks for the same. */
+static bool has_amx(void) {
+#ifdef __linux__
+    enum { ASK = 0x1023, TILE_DATA = 18, BF16 = 1 << 22, TILE = 1 << 24 };
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (BF16 | TILE)) != (BF16 | TILE)) return false;
+    return syscall(SYS_arch_prctl, ASK, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
 static cm3_cpu_level machine_level(void) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) return CM3_CPU_C;
@@ -47,7 +65,7 @@ static cm3_cpu_level machine_level(void) {
         return CM3_CPU_AVX2;
     }
     if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni")) return CM3_CPU_AVX512;
-    return CM3_CPU_AVX512_BF16;
+    return has_amx() ? CM3_CPU_AMX : CM3_CPU_AVX512_BF16;
 }
 #else
 static cm3_cpu_level machine_level(void) {

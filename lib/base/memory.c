@@ -12,6 +12,36 @@ typedef struct block_header {
     size_t total; /**< as asked of the allocator, header included */
 } block_header;
 
+/* The calling thread's, or NULL. */
+static _Thread_local cm3_memory_watch *watching;
+
+void cm3_memory_watch_begin(cm3_memory_watch *watch, struct cm3_context *context, uint64_t bound) {
+    *watch = (cm3_memory_watch){.context = context, .bound = bound};
+    watching = watch;
+}
+
+void cm3_memory_watch_end(void) {
+    watching = NULL;
+}
+
+/* False where the bound forbids it. */
+static bool watch_taken(struct cm3_context *context, size_t total) {
+    cm3_memory_watch *watch = watching;
+    if (watch == NULL || watch->context != context) return true;
+    if (total > watch->bound || watch->held > watch->bound - total) {
+        watch->refused = true;
+        return false;
+    }
+    watch->held += total;
+    if (watch->held > watch->most) watch->most = watch->held;
+    return true;
+}
+
+static void watch_given_back(struct cm3_context *context, size_t total) {
+    cm3_memory_watch *watch = watching;
+    if (watch != NULL && watch->context == context) watch->held -= total < watch->held ? total : watch->held;
+}
+
 static void *block_data(void *block) {
     return (uint8_t *)block + HEADER;
 }
@@ -28,10 +58,16 @@ static void count_up(struct cm3_context *context, size_t total) {
     atomic_fetch_add(&context->allocations, 1);
 }
 
+uint64_t cm3_alloc_size(size_t size) {
+    return (uint64_t)size + HEADER;
+}
+
 void *cm3_alloc(struct cm3_context *context, size_t size) {
     size_t total;
     if (!cm3_add_size(size, HEADER, &total) || total > PTRDIFF_MAX) return NULL;
+    if (!watch_taken(context, total)) return NULL;
     block_header *block = context->allocator.alloc(context->allocator.user, total, HEADER);
+    if (block == NULL || (uintptr_t)block % HEADER != 0) watch_given_back(context, total);
     if (block == NULL) return NULL;
     if ((uintptr_t)block % HEADER != 0) {
         context->allocator.free(context->allocator.user, block, total);
@@ -67,6 +103,7 @@ void cm3_free(struct cm3_context *context, void *pointer) {
     block_header *block = data_block(pointer);
     size_t total = block->total;
     atomic_fetch_sub(&context->live, total);
+    watch_given_back(context, total);
     context->allocator.free(context->allocator.user, block, total);
 }
 

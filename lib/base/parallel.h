@@ -25,4 +25,11 @@ void cm3_parallel_for(cm3_team *team, int64_t count, int64_t grain, cm3_range_fn
  */
 void cm3_parallel_guided(cm3_team *team, int64_t count, int64_t grain, cm3_range_fn fn, void *arg);
 
+/**
+ * Around the start of every thread of the library: it takes no signals but those of its own faults, for the host's are
+ * for the host's threads. `old_mask` is a sigset_t: what is to be restored.
+ */
+void cm3_signals_block(void *old_mask);
+void cm3_signals_restore(const void *old_mask);
+
 #endif

@@ -44,6 +44,7 @@ struct cm3_context {
     bool started;
     pthread_t thread;
     pthread_mutex_t work_lock; /**< recursive; held while the host's thread computes (inline) */
+    uint64_t deadline;         /**< under it: when that should have ended, cm3_clock_ns(); 0: whenever a turn does */
 };
 
 /** A team of `size`, its helpers started (pthreads) or shown to be startable (OpenMP). Errors: NO_MEMORY, THREAD. */
@@ -60,10 +61,6 @@ cm3_status cm3_compute_start(cm3_context *context);
 bool cm3_compute_stop(cm3_context *context);
 /** Frees everything of a context whose compute thread has ended. */
 void cm3_context_free(cm3_context *context);
-
-/** Threads of the library take no signals but those of their own faults. Returns the mask to restore. */
-void cm3_signals_block(void *old_mask);
-void cm3_signals_restore(const void *old_mask);
 
 /** The value of CM3_CPU where it is none of the known names, otherwise NULL. */
 const char *cm3_cpu_unknown(void);

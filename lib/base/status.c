@@ -72,6 +72,31 @@ static bool log_wants(const struct cm3_context *context, cm3_log_level level) {
     return context != NULL && context->log != NULL && level <= context->log_level;
 }
 
+/* The message of what failed on this thread in a fork's child, where a context's lock may be held for ever. */
+static _Thread_local char forked_message[CM3_MESSAGE_SIZE];
+
+static void keep_message(struct cm3_context *context, const char *line) {
+    if (cm3_context_forked(context)) {
+        memcpy(forked_message, line, strlen(line) + 1);
+        return;
+    }
+    pthread_mutex_lock(&context->message_lock);
+    memcpy(context->message, line, strlen(line) + 1);
+    pthread_mutex_unlock(&context->message_lock);
+}
+
+const char *cm3_context_message(const cm3_context *context) {
+    static _Thread_local char copy[CM3_MESSAGE_SIZE];
+    if (context == NULL) return "";
+    if (cm3_context_forked(context)) return forked_message;
+    /* Locking does not change what a context is. */
+    pthread_mutex_t *lock = &((cm3_context *)context)->message_lock;
+    pthread_mutex_lock(lock);
+    memcpy(copy, context->message, sizeof copy);
+    pthread_mutex_unlock(lock);
+    return copy;
+}
+
 cm3_status cm3_fail(struct cm3_context *context, cm3_status status, const char *format, ...) {
     if (context == NULL) return status;
     char line[CM3_MESSAGE_SIZE];
@@ -80,9 +105,7 @@ cm3_status cm3_fail(struct cm3_context *context, cm3_status status, const char *
     format_line(line, format, arguments);
     va_end(arguments);
 
-    pthread_mutex_lock(&context->message_lock);
-    memcpy(context->message, line, strlen(line) + 1);
-    pthread_mutex_unlock(&context->message_lock);
+    keep_message(context, line);
     if (log_wants(context, CM3_LOG_ERROR)) context->log(context->log_user, CM3_LOG_ERROR, line);
     return status;
 }

@@ -62,6 +62,13 @@ static cm3_status read_patterns(const task_reader *r, const json_t *value, cm3_t
     piece->kind = CM3_SEGMENT_TEXT;
     piece->patterns = patterns;
     piece->pattern_count = count;
+    const size_t size = strlen(patterns[0]);
+    if (patterns[0][0] != '{' || strcspn(patterns[0], "}") + 1 != size) return CM3_OK;
+    char *own = take(r, size - 1);
+    if (!own) return cm3_fail_memory(r->tasks->context, size, r->name);
+    memcpy(own, patterns[0] + 1, size - 2);
+    own[size - 2] = '\0';
+    piece->value = own;
     return CM3_OK;
 }
 
@@ -253,6 +260,12 @@ static bool has_values(const cm3_task_piece *piece) {
     return piece->kind == CM3_SEGMENT_TEXT && strchr(piece->patterns[0], '{');
 }
 
+/** A text that a stream of guidance does without: one with values before what is drawn, be it given or thought up. */
+static bool is_dropped(const cm3_task *task, size_t element) {
+    const cm3_task_piece *piece = &task->pieces[element];
+    return has_values(piece) && (!piece->answer || element < cm3_task_guided(task));
+}
+
 /* --- tokens --------------------------------------------------------------------------------------------------------
  */
 
@@ -305,18 +318,18 @@ cm3_status cm3_task_tokens(const cm3_encoder *encoder, const cm3_task *task, con
     CM3_TRY(cm3_ids_push(encoder->context, ids, special->eod));
     for (size_t i = 0; i < task->count; i++) {
         const cm3_task_piece *piece = &task->pieces[i];
-        if (drop == CM3_DROP_ALL && i < task->answer) continue;
-        if (drop == CM3_DROP_ALL && i == task->answer) {
+        if (drop == CM3_DROP_ALL && i < cm3_task_guided(task)) continue;
+        if (drop == CM3_DROP_ALL && i == cm3_task_guided(task)) {
             CM3_TRY(cm3_ids_push(encoder->context, ids, special->sentinels[0]));
             CM3_TRY(cm3_push_break(encoder, ids));
         }
         int64_t begin = (int64_t)ids->count;
-        if (drop == CM3_DROP_TEXT && !piece->answer && has_values(piece)) {
+        if (drop == CM3_DROP_TEXT && is_dropped(task, i)) {
             /* Sentinels of a document to be filled in are its spans': there a text is just not there. */
             if (follows) CM3_TRY(cm3_ids_push(encoder->context, ids, special->sentinels[0]));
-        } else {
-            CM3_TRY(push_piece(encoder, task, piece, values, random, hidden, ids));
+            continue;
         }
+        CM3_TRY(push_piece(encoder, task, piece, values, random, hidden, ids));
         if (piece->answer) answers->spans[answers->count++] = (cm3_span){begin, (int64_t)ids->count};
     }
     return cm3_ids_push(encoder->context, ids, special->eod);
@@ -352,10 +365,27 @@ static cm3_status add_text(cm3_document *document, const cm3_task *task, const c
     return status;
 }
 
-static cm3_status add_piece(cm3_document *document, const cm3_task *task, const cm3_task_piece *piece,
-                            given_values *given, bool pictures_only) {
-    if (pictures_only && !piece->answer && has_values(piece)) return cm3_document_add_mask(document, 0);
-    if (piece->answer && !piece->box) return cm3_document_add_mask(document, 0);
+/** What is asked for: of several answers the first whose value is not given, else the last. */
+static size_t asked_for(const cm3_task *task, given_values *given) {
+    const cm3_task_values values = {.text = given_text, .arg = given};
+    const size_t last = cm3_task_follows(task) ? task->count - 1 : task->answer;
+    for (size_t i = task->answer; i < last; i++) {
+        const cm3_task_piece *piece = &task->pieces[i];
+        char name[128];
+        if (!piece->answer) continue;
+        if (piece->kind == CM3_SEGMENT_IMAGE ? !find_value(given, piece->image)
+                                             : pattern_lacks(piece->patterns[0], &values, name)) {
+            return i;
+        }
+    }
+    return last;
+}
+
+static cm3_status add_piece(cm3_document *document, const cm3_task *task, size_t element, given_values *given,
+                            bool pictures_only) {
+    const cm3_task_piece *piece = &task->pieces[element];
+    if (pictures_only && is_dropped(task, element)) return cm3_document_add_mask(document, 0);
+    if (piece->answer && !piece->box && !cm3_task_follows(task)) return cm3_document_add_mask(document, 0);
     if (piece->kind == CM3_SEGMENT_BREAK) return cm3_document_add_break(document);
     if (piece->kind == CM3_SEGMENT_TEXT) return add_text(document, task, piece->patterns[0], given);
     const cm3_task_value *value = find_value(given, piece->image);
@@ -368,13 +398,14 @@ static cm3_status add_piece(cm3_document *document, const cm3_task *task, const 
     return cm3_document_add_picture(document, value->image, value->codes, value->code_count);
 }
 
-static cm3_status build(const cm3_tasks *tasks, const cm3_task *task, given_values *given, bool pictures_only,
-                        cm3_document **document) {
+/** Element number `asked` is left out where the document ends with it. */
+static cm3_status build(const cm3_tasks *tasks, const cm3_task *task, size_t asked, given_values *given,
+                        bool pictures_only, cm3_document **document) {
     CM3_TRY(cm3_document_create(tasks->context, document));
     cm3_status status = CM3_OK;
-    size_t count = cm3_task_follows(task) ? task->answer : task->count;
+    size_t count = cm3_task_follows(task) ? asked : task->count;
     for (size_t i = 0; i < count && status == CM3_OK; i++) {
-        status = add_piece(*document, task, &task->pieces[i], given, pictures_only);
+        status = add_piece(*document, task, i, given, pictures_only);
     }
     bool infill = !cm3_task_follows(task) && !task->pieces[task->answer].box;
     if (status == CM3_OK && infill) status = cm3_document_add_mask(*document, 0); /* what follows is the span */
@@ -394,14 +425,16 @@ cm3_status cm3_task_document(const cm3_tasks *tasks, const char *name, const cm3
     }
     const cm3_task *task = cm3_tasks_find(tasks, name);
     if (!task) return cm3_fail(tasks->context, CM3_ERROR_NOT_FOUND, "there is no task '%.100s'", name);
-    const cm3_task_piece *answer = &task->pieces[task->answer];
+    given_values given = {values, value_count};
+    const size_t asked = asked_for(task, &given);
+    const cm3_task_piece *answer = &task->pieces[asked];
     const cm3_task_form full = {.answer = answer->kind,
                                 .infill = !cm3_task_follows(task) && !answer->box,
                                 .box = answer->box,
-                                .image_name = answer->image};
+                                .image_name = answer->image,
+                                .text_name = answer->value};
     if (form) CM3_TRY(cm3_options_write(tasks->context, form, &full, sizeof full, "cm3_task_form"));
-    given_values given = {values, value_count};
-    return build(tasks, task, &given, false, document);
+    return build(tasks, task, asked, &given, false, document);
 }
 
 cm3_status cm3_task_picture_prompt(const cm3_tasks *tasks, const char *name, const cm3_task_value *values,
@@ -413,9 +446,10 @@ cm3_status cm3_task_picture_prompt(const cm3_tasks *tasks, const char *name, con
     }
     const cm3_task *task = cm3_tasks_find(tasks, name);
     if (!task) return cm3_fail(tasks->context, CM3_ERROR_NOT_FOUND, "there is no task '%.100s'", name);
-    if (!cm3_task_follows(task) || task->pieces[task->answer].kind != CM3_SEGMENT_IMAGE) {
+    const size_t drawn = cm3_task_guided(task);
+    if (!cm3_task_follows(task) || task->pieces[drawn].kind != CM3_SEGMENT_IMAGE) {
         return cm3_fail(tasks->context, CM3_ERROR_UNSUPPORTED, "the task '%s' does not end with an image", name);
     }
     given_values given = {values, value_count};
-    return build(tasks, task, &given, true, document);
+    return build(tasks, task, drawn, &given, true, document);
 }

@@ -15,6 +15,7 @@ typedef struct cm3_task_piece {
     const char *const *patterns; /**< TEXT: wordings, with {name} for values */
     size_t pattern_count;
     const char *image; /**< IMAGE: its value's name */
+    const char *value; /**< TEXT: of the value that is all of it; NULL: there is more to it */
 } cm3_task_piece;
 
 typedef struct cm3_task {
@@ -42,6 +43,12 @@ static inline bool cm3_task_follows(const cm3_task *task) {
     return task->pieces[task->count - 1].answer && !task->pieces[task->answer].box;
 }
 
+/** The element that guidance is about: the picture at a document's end, else the first answer. */
+static inline size_t cm3_task_guided(const cm3_task *task) {
+    const size_t last = task->count - 1;
+    return cm3_task_follows(task) && task->pieces[last].kind == CM3_SEGMENT_IMAGE ? last : task->answer;
+}
+
 /** Where values come from; both give NULL for a name they do not know. */
 typedef struct cm3_task_values {
     const char *(*text)(void *arg, const char *name);
@@ -56,8 +63,10 @@ bool cm3_task_lacks(const cm3_task *task, const cm3_task_values *values, char na
 /** What of a training document is left out, for guidance's other streams. */
 typedef enum cm3_task_drop {
     CM3_DROP_NOTHING,
-    CM3_DROP_TEXT, /**< texts with values become sentinel 0; where the answer is filled in, nothing */
-    CM3_DROP_ALL   /**< all before the answer becomes eod, sentinel 0, break; where it is filled in, as DROP_TEXT */
+    CM3_DROP_TEXT, /**< texts with values, answers before a last picture too, become sentinel 0; where the answer is
+                        filled in, nothing */
+    CM3_DROP_ALL   /**< all before what guidance is about becomes eod, sentinel 0, break; where it is filled in, as
+                      DROP_TEXT */
 } cm3_task_drop;
 
 /** A rectangle of a picture's tokens. */

@@ -189,6 +189,10 @@ cm3_status cm3_file_from_io(cm3_context *context, const cm3_io *io, cm3_file **f
     return CM3_OK;
 }
 
+uint64_t cm3_file_huge_bytes(size_t size) {
+    return cm3_alloc_size(size) + HUGE_PAGE + cm3_alloc_size(sizeof(file_body));
+}
+
 cm3_status cm3_file_copy_huge(cm3_context *context, const cm3_file *from, cm3_file **file) {
     *file = NULL;
     file_body *body;

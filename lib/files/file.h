@@ -17,6 +17,8 @@ cm3_status cm3_file_open(cm3_context *context, const char *path, cm3_file **file
 cm3_status cm3_file_from_memory(cm3_context *context, const void *data, size_t size, cm3_file **file);
 /** Reads everything through the vtable. */
 cm3_status cm3_file_from_io(cm3_context *context, const cm3_io *io, cm3_file **file);
+/** What a copy of `size` bytes into huge pages takes of the context's memory, its name left out. */
+uint64_t cm3_file_huge_bytes(size_t size);
 /** Copies into huge pages (madvise), counted as memory; releases nothing of the old one. */
 cm3_status cm3_file_copy_huge(cm3_context *context, const cm3_file *from, cm3_file **file);
 /** Lets the system have back what of a mapped file is in memory; it is read again when it is touched. */

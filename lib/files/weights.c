@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /** A file that the data lies in: one of the two. */
 typedef struct holding {
@@ -23,6 +24,8 @@ struct cm3_weights {
     size_t file_count, file_capacity;
     void **blocks;
     size_t block_count, block_capacity;
+    void *zeros; /**< a mapping of nothing, for outlines */
+    size_t zeros_size;
 };
 
 static const char *keep_name(cm3_weights *weights, const char *prefix, const char *name) {
@@ -65,6 +68,7 @@ void cm3_weights_release(cm3_weights *weights) {
     cm3_context *context = weights->context;
     for (size_t i = 0; i < weights->file_count; i++) let_go(&weights->files[i]);
     for (size_t i = 0; i < weights->block_count; i++) cm3_free(context, weights->blocks[i]);
+    if (weights->zeros) munmap(weights->zeros, weights->zeros_size);
     cm3_free(context, weights->files);
     cm3_free(context, weights->blocks);
     cm3_free(context, weights->list);
@@ -141,6 +145,30 @@ cm3_status cm3_weights_make_all(cm3_weights *weights) {
         if (!data) return CM3_ERROR_NO_MEMORY;
         weight->make(weight->recipe, data);
         weight->entry.data = data;
+        weight->make = NULL;
+    }
+    return CM3_OK;
+}
+
+cm3_status cm3_weights_outline(cm3_weights *weights, uint64_t *bytes) {
+    size_t largest = 0;
+    *bytes = 0;
+    for (size_t i = 0; i < weights->count; i++) {
+        if (!weights->list[i].make) continue;
+        size_t size = weights->list[i].entry.size;
+        *bytes += cm3_alloc_size(size);
+        if (size > largest) largest = size;
+    }
+    if (!largest) return CM3_OK;
+    /* Pages that are only read are all the system's one page of zeros. */
+    void *zeros = mmap(NULL, largest, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (zeros == MAP_FAILED) return cm3_fail_memory(weights->context, largest, weights->name);
+    weights->zeros = zeros;
+    weights->zeros_size = largest;
+    for (size_t i = 0; i < weights->count; i++) {
+        cm3_weight *weight = &weights->list[i];
+        if (!weight->make) continue;
+        weight->entry.data = zeros;
         weight->make = NULL;
     }
     return CM3_OK;

@@ -40,6 +40,11 @@ cm3_status cm3_weights_add_made(cm3_weights *weights, const char *prefix, const 
 void *cm3_weights_note(cm3_weights *weights, size_t size);
 /** Puts all together that is to be made, in memory of its own: entry.data is there for all of them then. */
 cm3_status cm3_weights_make_all(cm3_weights *weights);
+/**
+ * In place of that, for models of which only the shape and what loading takes is wanted: what is to be made reads as
+ * zeros that take no memory. *bytes: what making it would take of the context's. Errors: NO_MEMORY.
+ */
+cm3_status cm3_weights_outline(cm3_weights *weights, uint64_t *bytes);
 /** Lets the system have back what of mapped files is in memory: for passes over weights that are read once. */
 void cm3_weights_forget(const cm3_weights *weights);
 /** To be called behind the last: cm3_weights_find() knows them from here on. FORMAT where a name is there twice. */

@@ -59,7 +59,7 @@ static void hand_back(cm3_batch *batch, const cm3_tensor *logits) {
 
 cm3_status cm3_batch_run(cm3_batch *batch, cm3_graph *graph, const cm3_lm *lm, const cm3_vocabulary *vocabulary,
                          bool images) {
-    cm3_graph_reset(graph);
+    cm3_graph_begin(graph);
     cm3_lm_batch lm_batch = {
         .rows = (int64_t)batch->ids.count,
         .ids = batch->ids.ids,

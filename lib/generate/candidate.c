@@ -150,6 +150,7 @@ cm3_status cm3_candidate_show(cm3_request *request, cm3_candidate *candidate, cm
     bool whole = candidate->codes.count == (size_t)cm3_vq_tokens(vq);
     if (request->options.codes_only) graph = NULL;
     cm3_status status = whole ? close_image(request, candidate, graph) : tell_rows(request, candidate, graph);
+    if (graph && cm3_graph_halfway(graph)) return status; /* still due */
     candidate->due_rows = 0;
     if (status != CM3_OK || !whole) return status;
     if (request->options.modality == CM3_MODALITY_IMAGE || request->options.modality == CM3_MODALITY_INFILL) {

@@ -17,11 +17,15 @@
 
 /* Scratch beyond this is given back when there is nothing to do. */
 #define IDLE_BYTES ((size_t)64 << 20)
+
 /** What is needed to compute in one type. */
 typedef struct cm3_lane {
     cm3_graph *graph;     /**< all passes of the model and of the image tokenizer */
     cm3_graph *measuring; /**< says beforehand what they take */
 } cm3_lane;
+
+/** Where a step was stopped, by a poll's budget, to go on in the next turn. */
+typedef enum cm3_halfway { CM3_HALFWAY_NOT, CM3_HALFWAY_PASS, CM3_HALFWAY_PICTURES } cm3_halfway;
 
 struct cm3_engine {
     cm3_context *context;
@@ -35,7 +39,10 @@ struct cm3_engine {
     cm3_lane lanes[2]; /**< f32, bf16; made when needed */
     cm3_vocabulary vocabulary;
     cm3_batch batch;
-    bool images_only; /**< the step's logits are those of image codes */
+    bool images_only;    /**< the step's logits are those of image codes */
+    cm3_compute compute; /**< of the step at hand */
+    cm3_halfway halfway;
+    uint64_t step_ns; /**< what its pass took so far */
     cm3_sampler_scratch scratch;
     float *mixed; /**< [vocab_size]: logits after guidance */
     float *own;   /**< [vocab_size], behind it: the conditional stream's, of what may be said */
@@ -61,6 +68,7 @@ static cm3_status engine_create(cm3_model *model, cm3_engine **out) {
     if (!engine) return cm3_fail_memory(model->context, sizeof *engine, "engine");
     engine->context = model->context;
     engine->model = model;
+    engine->compute = CM3_COMPUTE_F32;
     if (pthread_mutex_init(&engine->lock, NULL)) {
         cm3_free(model->context, engine);
         return cm3_fail(model->context, CM3_ERROR_THREAD, "a lock could not be made");
@@ -405,14 +413,25 @@ static cm3_status draw_tokens(cm3_engine *engine, cm3_request *request) {
 /* --- the loop -------------------------------------------------------------------------------------------------------
  */
 
-static void take_in(cm3_engine *engine) {
+static bool is_late(const cm3_engine *engine) {
+    uint64_t deadline = cm3_context_deadline(engine->context);
+    return deadline && cm3_clock_ns() >= deadline;
+}
+
+static cm3_request *next_waiting(cm3_engine *engine) {
     pthread_mutex_lock(&engine->lock);
-    cm3_request *list = engine->waiting;
-    engine->waiting = NULL;
+    cm3_request *request = engine->waiting;
+    if (request) engine->waiting = request->next;
     pthread_mutex_unlock(&engine->lock);
-    while (list) {
-        cm3_request *request = list;
-        list = request->next;
+    return request;
+}
+
+/** Begins what is waiting, one at least; where a poll's time is up, the rest later. False: nothing was. */
+static bool take_in(cm3_engine *engine) {
+    cm3_request *request;
+    bool taken = false;
+    while (!(taken && is_late(engine)) && (request = next_waiting(engine))) {
+        taken = true;
         request->next = NULL;
         cm3_status status = atomic_load(&request->cancelled) ? CM3_ERROR_CANCELLED : begin(engine, request);
         if (status != CM3_OK) {
@@ -424,6 +443,7 @@ static void take_in(cm3_engine *engine) {
         while (*last) last = &(*last)->next;
         *last = request;
     }
+    return taken;
 }
 
 /** Takes a request out of the list that `place` points into, and ends it. */
@@ -452,45 +472,100 @@ static void let_go(cm3_engine *engine, cm3_status step_status, cm3_compute compu
     }
 }
 
-/** The logits are in the graph's memory, which decoding pictures uses again: first all tokens, then all pictures. */
-static void advance_all(cm3_engine *engine, cm3_compute compute, double seconds) {
-    for (int round = 0; round < 2; round++) {
-        for (cm3_request **place = &engine->running; *place;) {
-            cm3_request *request = *place;
-            cm3_status status = CM3_OK;
-            bool here = request->options.compute == compute && request->in_step;
-            if (here && round == 0) {
-                *(request->started ? &request->timings.decode : &request->timings.prefill) += seconds;
-                if (!request->started && prompt_is_read(request)) {
-                    share_prompt(request);
-                    request->started = true;
-                }
-                if (request->started) status = draw_tokens(engine, request);
-            } else if (here && request->started) {
-                status = show_pictures(engine, request);
-                if (status == CM3_OK) status = tell_progress(request);
+static void draw_all(cm3_engine *engine, cm3_compute compute, double seconds) {
+    for (cm3_request **place = &engine->running; *place;) {
+        cm3_request *request = *place;
+        cm3_status status = CM3_OK;
+        if (request->options.compute == compute && request->in_step) {
+            *(request->started ? &request->timings.decode : &request->timings.prefill) += seconds;
+            if (!request->started && prompt_is_read(request)) {
+                share_prompt(request);
+                request->started = true;
             }
-            if (status == CM3_OK) {
-                place = &request->next;
-            } else {
-                drop(place, status);
-            }
+            if (request->started) status = draw_tokens(engine, request);
+        }
+        if (status == CM3_OK) {
+            place = &request->next;
+        } else {
+            drop(place, status);
         }
     }
 }
 
-static void step(cm3_engine *engine, cm3_compute compute) {
-    uint64_t start = cm3_clock_ns();
-    gather(engine, compute);
-    if (!engine->batch.stream_count) return;
-    cm3_status status = cm3_batch_run(&engine->batch, engine->lanes[compute == CM3_COMPUTE_BF16].graph,
-                                      engine->model->lm, &engine->vocabulary, engine->images_only);
-    if (status == CM3_ERROR_CANCELLED) { /* one of them: the others' step is done again */
-        let_go(engine, CM3_OK, compute);
-        return;
+/** Pictures that are due, and how far each request is. False: stopped halfway. */
+static bool show_all(cm3_engine *engine, cm3_compute compute) {
+    const cm3_graph *graph = engine->lanes[compute == CM3_COMPUTE_BF16].graph;
+    for (cm3_request **place = &engine->running; *place;) {
+        cm3_request *request = *place;
+        cm3_status status = CM3_OK;
+        if (request->options.compute == compute && request->in_step && request->started) {
+            status = show_pictures(engine, request);
+            if (status != CM3_OK && cm3_graph_halfway(graph)) return false;
+            if (status == CM3_OK) status = tell_progress(request);
+            request->in_step = false; /* told, should others' pictures be stopped */
+        }
+        if (status == CM3_OK) {
+            place = &request->next;
+        } else {
+            drop(place, status);
+        }
     }
-    if (status == CM3_OK) advance_all(engine, compute, cm3_clock_since(start));
-    let_go(engine, status, compute);
+    return true;
+}
+
+/** The step's pass. False where there was none, or it is not through. */
+static bool run_pass(cm3_engine *engine, cm3_compute compute, cm3_graph *graph) {
+    uint64_t start = cm3_clock_ns();
+    cm3_status status =
+        cm3_batch_run(&engine->batch, graph, engine->model->lm, &engine->vocabulary, engine->images_only);
+    engine->step_ns += cm3_clock_ns() - start;
+    if (status == CM3_OK) return true;
+    if (cm3_graph_halfway(graph)) {
+        engine->halfway = CM3_HALFWAY_PASS;
+    } else if (status == CM3_ERROR_CANCELLED) { /* one of them: the others' step is done again */
+        let_go(engine, CM3_OK, compute);
+    } else {
+        let_go(engine, status, compute);
+    }
+    return false;
+}
+
+/** One step of the requests that compute in this type, or what is left of it. */
+static void step(cm3_engine *engine, cm3_compute compute) {
+    cm3_halfway from = engine->halfway;
+    cm3_graph *graph = engine->lanes[compute == CM3_COMPUTE_BF16].graph;
+    engine->halfway = CM3_HALFWAY_NOT;
+    if (from == CM3_HALFWAY_NOT) {
+        gather(engine, compute);
+        engine->step_ns = 0;
+    }
+    if (from != CM3_HALFWAY_PICTURES) {
+        if (!engine->batch.stream_count) return;
+        graph->deadline = cm3_context_deadline(engine->context);
+        if (!run_pass(engine, compute, graph)) return;
+        draw_all(engine, compute, (double)engine->step_ns * 1e-9);
+    }
+    /* The logits are in the graph's memory, which decoding pictures uses again: first all tokens, then all pictures. */
+    graph->deadline = cm3_context_deadline(engine->context);
+    if (show_all(engine, compute)) {
+        let_go(engine, CM3_OK, compute);
+    } else {
+        engine->halfway = CM3_HALFWAY_PICTURES;
+    }
+}
+
+/** A step that was stopped goes on as it was; where one of its requests was cancelled meanwhile it is let go, and for
+ * the others done again. */
+static void look_at_halfway(cm3_engine *engine) {
+    if (engine->halfway == CM3_HALFWAY_NOT) return;
+    bool cancelled = false;
+    for (const cm3_request *request = engine->running; request; request = request->next) {
+        cancelled = cancelled || atomic_load(&request->cancelled);
+    }
+    if (!cancelled) return;
+    cm3_graph_reset(engine->lanes[engine->compute == CM3_COMPUTE_BF16].graph);
+    if (engine->halfway == CM3_HALFWAY_PASS) engine->halfway = CM3_HALFWAY_NOT; /* pictures: they stay due */
+    let_go(engine, CM3_OK, engine->compute);
 }
 
 /** With nothing to do, memory that only long prompts and large pictures need is given back. */
@@ -500,14 +575,23 @@ static void rest(cm3_engine *engine) {
     }
 }
 
+/** A step in each type, as far as a poll's time goes; the next turn begins with the type whose turn it is. */
+static void make_steps(cm3_engine *engine) {
+    for (int i = 0; i < 2 && !(i && is_late(engine)); i++) {
+        step(engine, engine->compute);
+        if (engine->halfway) return;
+        engine->compute = engine->compute == CM3_COMPUTE_F32 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
+    }
+}
+
 /** One turn. True while there is work. */
 static bool turn(void *arg) {
     cm3_engine *engine = arg;
     atomic_store(&engine->interrupt, 0);
-    take_in(engine);
-    let_go(engine, CM3_OK, CM3_COMPUTE_AUTO);
-    step(engine, CM3_COMPUTE_F32);
-    step(engine, CM3_COMPUTE_BF16);
+    look_at_halfway(engine);
+    bool taken = !engine->halfway && take_in(engine);
+    if (!engine->halfway) let_go(engine, CM3_OK, CM3_COMPUTE_AUTO);
+    if (!(taken && is_late(engine))) make_steps(engine);
     if (!engine->running) rest(engine);
     pthread_mutex_lock(&engine->lock);
     bool more = engine->running || engine->waiting;

@@ -83,6 +83,21 @@ cm3_status cm3_estimate(cm3_model *model, const cm3_generate_options *options, u
     cm3_model_info info = {.struct_size = sizeof info};
     CM3_TRY(cm3_model_get_info(model, &info));
     call.result.weights = info.weight_bytes;
+    call.result.load = model->held_bytes;
     CM3_TRY(cm3_context_run(model->context, run, &call));
     return cm3_options_write(model->context, estimate, &call.result, sizeof call.result, "cm3_memory_estimate");
+}
+
+cm3_status cm3_estimate_file(cm3_context *context, const char *path, const cm3_load_options *load,
+                             const cm3_generate_options *options, uint64_t prompt_tokens,
+                             cm3_memory_estimate *estimate) {
+    uint64_t most;
+    cm3_model *outline;
+    if (!context || !path || !estimate) {
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_estimate_file: an argument is NULL");
+    }
+    CM3_TRY(cm3_model_outline(context, path, load, &most, &outline));
+    cm3_status status = cm3_estimate(outline, options, prompt_tokens, estimate);
+    cm3_model_destroy(outline);
+    return status;
 }

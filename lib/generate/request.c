@@ -180,6 +180,7 @@ cm3_status cm3_request_start(cm3_model *model, const cm3_document *prompt, const
                         "cm3_request_start: an argument is NULL");
     }
     cm3_generate_options own;
+    CM3_TRY(cm3_context_refuse_fork(model->context));
     CM3_TRY(cm3_request_options(model, options, &own));
     cm3_request *r = cm3_calloc(model->context, 1, sizeof *r);
     if (!r) return cm3_fail_memory(model->context, sizeof *r, "request");
@@ -210,16 +211,44 @@ cm3_status cm3_request_start(cm3_model *model, const cm3_document *prompt, const
 
 /** Hands one event to the host; a callback that wants to stop cancels. */
 static void deliver(cm3_request *request, cm3_event_node *node, cm3_event_fn on_event, void *user) {
-    if (on_event && on_event(user, &node->event)) cm3_request_cancel(request);
+    if (on_event && on_event(user, &node->event)) {
+        request->refused = true;
+        cm3_request_cancel(request);
+    }
     cm3_event_free(&request->events, node);
+}
+
+/** How it ended, once all events are delivered. What a callback stopped is CANCELLED, even where the engine had run
+ * ahead of its events and was through: a host need not know who was faster. */
+static cm3_status outcome(cm3_request *request) {
+    if (request->refused && request->status == CM3_OK) {
+        request->status = CM3_ERROR_CANCELLED;
+        snprintf(request->message, sizeof request->message, "cancelled");
+    }
+    return request->status;
+}
+
+/** What the last event pointed to is used no more. */
+static void forget(cm3_request *request) {
+    cm3_event_free(&request->events, request->told);
+    request->told = NULL;
+}
+
+static uint64_t nanoseconds(uint64_t us) {
+    return us > UINT64_MAX / 1000 ? UINT64_MAX : us * 1000;
 }
 
 cm3_status cm3_request_poll(cm3_request *request, uint64_t budget_us, cm3_event_fn on_event, void *user, int *done) {
     if (done) *done = 0;
     if (!request) return CM3_ERROR_INVALID_ARGUMENT;
+    if (cm3_context_forked(request->context)) {
+        if (done) *done = 1; /* nothing more will come */
+        return cm3_context_refuse_fork(request->context);
+    }
     bool closed = false, inside = cm3_context_inline(request->context);
+    forget(request);
     if (inside && !cm3_request_done(request)) cm3_context_work(request->context, budget_us);
-    uint64_t timeout = inside || budget_us > UINT64_MAX / 1000 ? (inside ? 0 : UINT64_MAX) : budget_us * 1000;
+    uint64_t timeout = inside ? 0 : nanoseconds(budget_us);
     cm3_event_node *node;
     while ((node = cm3_events_pop(&request->events, timeout, &closed))) {
         deliver(request, node, on_event, user);
@@ -227,7 +256,26 @@ cm3_status cm3_request_poll(cm3_request *request, uint64_t budget_us, cm3_event_
     }
     if (!closed) return CM3_OK;
     if (done) *done = 1;
-    return request->status;
+    return outcome(request);
+}
+
+cm3_status cm3_request_next_event(cm3_request *request, uint64_t budget_us, cm3_event *event, int *done) {
+    static const cm3_event none = {.struct_size = sizeof none, .kind = CM3_EVENT_NONE};
+    if (done) *done = 0;
+    if (!request) return CM3_ERROR_INVALID_ARGUMENT;
+    CM3_TRY(cm3_options_write(request->context, event, &none, sizeof none, "cm3_event"));
+    forget(request);
+    bool closed = false, inside = cm3_context_inline(request->context);
+    cm3_event_node *node = cm3_events_pop(&request->events, inside ? 0 : nanoseconds(budget_us), &closed);
+    if (!node && !closed && inside && budget_us) {
+        cm3_context_work(request->context, budget_us);
+        node = cm3_events_pop(&request->events, 0, &closed);
+    }
+    request->told = node;
+    if (node) return cm3_options_write(request->context, event, &node->event, sizeof node->event, "cm3_event");
+    if (!closed) return CM3_OK;
+    if (done) *done = 1;
+    return outcome(request);
 }
 
 cm3_status cm3_request_wait(cm3_request *request, cm3_event_fn on_event, void *user) {
@@ -246,7 +294,14 @@ void cm3_request_cancel(cm3_request *request) {
 }
 
 int cm3_request_done(const cm3_request *request) {
-    return !request || atomic_load(&request->finished);
+    return !request || atomic_load(&request->finished) || cm3_context_forked(request->context);
+}
+
+/** That its results are there to be read. BUSY while it is computing. */
+static cm3_status ended(const cm3_request *request) {
+    if (atomic_load(&request->finished)) return CM3_OK;
+    CM3_TRY(cm3_context_refuse_fork(request->context));
+    return cm3_fail(request->context, CM3_ERROR_BUSY, "the request is still being computed");
 }
 
 cm3_status cm3_request_seed(const cm3_request *request, uint64_t *seed) {
@@ -272,9 +327,7 @@ cm3_status cm3_request_result(const cm3_request *request, cm3_document **result)
     if (result) *result = NULL;
     if (!request) return CM3_ERROR_INVALID_ARGUMENT;
     if (!result) return cm3_fail(request->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_request_result: result is NULL");
-    if (!cm3_request_done(request)) {
-        return cm3_fail(request->context, CM3_ERROR_BUSY, "the request is still being computed");
-    }
+    CM3_TRY(ended(request));
     CM3_TRY(cm3_document_create(request->context, result));
     cm3_status status = CM3_OK;
     int32_t count = request->ranks ? request->options.best : request->options.candidates;
@@ -292,8 +345,7 @@ cm3_status cm3_request_result(const cm3_request *request, cm3_document **result)
 
 cm3_status cm3_request_score(const cm3_request *request, int32_t place, int32_t *candidate, double *score) {
     if (!request) return CM3_ERROR_INVALID_ARGUMENT;
-    if (!cm3_request_done(request))
-        return cm3_fail(request->context, CM3_ERROR_BUSY, "the request is still being computed");
+    CM3_TRY(ended(request));
     if (!request->ranks || place < 0 || place >= request->options.best) {
         return cm3_fail(request->context, CM3_ERROR_NOT_FOUND, "cm3_request_score: there is no place %d", place);
     }
@@ -304,19 +356,21 @@ cm3_status cm3_request_score(const cm3_request *request, int32_t place, int32_t 
 }
 
 const char *cm3_request_message(const cm3_request *request) {
-    return request && cm3_request_done(request) ? request->message : "";
+    if (!request) return "";
+    if (atomic_load(&request->finished)) return request->message;
+    return cm3_context_forked(request->context) ? "the process was forked while the request was being computed" : "";
 }
 
 cm3_status cm3_request_timings(const cm3_request *request, cm3_timings *timings) {
     if (!request) return CM3_ERROR_INVALID_ARGUMENT;
-    if (!cm3_request_done(request))
-        return cm3_fail(request->context, CM3_ERROR_BUSY, "the request is still being computed");
+    CM3_TRY(ended(request));
     return cm3_options_write(request->context, timings, &request->timings, sizeof request->timings, "cm3_timings");
 }
 
 void cm3_request_destroy(cm3_request *request) {
-    if (!request) return;
+    if (!request || cm3_context_forked(request->context)) return;
     cm3_request_cancel(request);
+    forget(request);
     /* With threads = 0 the engine's part is done here; else its thread ends it within a layer. */
     bool closed = false, inside = cm3_context_inline(request->context);
     while (!closed) {

@@ -77,6 +77,8 @@ struct cm3_request {
     char *caption;         /**< the prompt's texts, for an encoder's score */
     int32_t active;        /**< candidates that have not ended */
     cm3_event_queue events;
+    bool refused;         /**< a callback stopped it; the host's thread alone looks at this */
+    cm3_event_node *told; /**< handed over by cm3_request_next_event(), its pointers still in use; else NULL */
     atomic_int cancelled, finished;
     cm3_status status;  /**< valid once finished */
     char message[1024]; /**< likewise */

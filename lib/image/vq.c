@@ -211,12 +211,12 @@ cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, i
     if (!n.norms) { /* in training the codebook changes with each step */
         float *norms = cm3_graph_scratch(graph, (size_t)n.codes * sizeof(float));
         if (!norms) return graph->status;
-        for (int64_t j = 0; j < n.codes && !graph->measure; j++)
+        for (int64_t j = 0; j < n.codes && !graph->idle; j++)
             norms[j] = (float)graph->kernels->sum_squares(n.codebook + j * n.d, n.d);
         n.norms = norms;
     }
     cm3_graph_for(graph, count, CM3_TILE, nearest_rows, &n);
-    for (int64_t i = 0; rows && i < count && !graph->measure; i++) {
+    for (int64_t i = 0; rows && i < count && !graph->idle; i++) {
         memcpy(rows + i * n.d, n.codebook + codes[i] * n.d, (size_t)n.d * sizeof(float));
     }
     return CM3_OK;

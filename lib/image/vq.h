@@ -71,6 +71,8 @@ cm3_status cm3_vq_create_random(cm3_context *context, const cm3_vq_config *confi
 cm3_status cm3_vq_load(cm3_context *context, const cm3_vq_config *config, const cm3_weights *weights,
                        const char *prefix, bool copy, bool check_weights, cm3_vq **vq);
 void cm3_vq_destroy(cm3_vq *vq);
+/** All tensors' data lie elsewhere now: gives back the memory where they lay. */
+void cm3_vq_forget_storage(cm3_vq *vq);
 /** NULL where there is none of that name. */
 cm3_tensor *cm3_vq_find(const cm3_vq *vq, const char *name);
 

@@ -29,7 +29,7 @@ static cm3_status encode(cm3_graph *graph, cm3_picture_call *call) {
     int64_t side = call->vq->config.resolution;
     cm3_tensor *x = cm3_graph_tensor(graph, CM3_F32, 4, (const int64_t[]){1, side, side, 3});
     if (!x) return cm3_graph_status(graph);
-    if (!graph->measure) CM3_TRY(preprocess(call, (int32_t)side, cm3_f32(x)));
+    if (!graph->idle) CM3_TRY(preprocess(call, (int32_t)side, cm3_f32(x)));
     cm3_tensor *z = cm3_vq_encode(graph, call->vq, x);
     if (!z) return cm3_graph_status(graph);
     return cm3_vq_quantise(graph, call->vq, cm3_f32(z), z->shape[1] * z->shape[2], call->codes, NULL);
@@ -45,7 +45,7 @@ static cm3_tensor *look_up(cm3_graph *graph, const cm3_picture_call *call) {
 
 static cm3_status decode(cm3_graph *graph, cm3_picture_call *call) {
     cm3_tensor *y = cm3_vq_decode(graph, call->vq, look_up(graph, call));
-    if (!y) return cm3_graph_status(graph);
+    if (!y || cm3_graph_status(graph) != CM3_OK) return cm3_graph_status(graph);
     int32_t side = call->vq->config.resolution;
     CM3_TRY(cm3_image_create(call->vq->context, side, side, &call->result));
     cm3_image_view view;
@@ -91,7 +91,7 @@ cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t ro
 cm3_status cm3_vq_decode_rows_in(cm3_graph *graph, const cm3_vq *vq, const int32_t *codes, int32_t rows,
                                  cm3_image **image) {
     cm3_picture_call call = {.vq = vq, .codes = (int32_t *)(uintptr_t)codes, .rows = rows};
-    cm3_graph_reset(graph);
+    cm3_graph_begin(graph);
     cm3_status status = decode(graph, &call);
     *image = call.result;
     return status;

@@ -157,6 +157,11 @@ void cm3_vq_destroy(cm3_vq *vq) {
     cm3_context_release(context);
 }
 
+void cm3_vq_forget_storage(cm3_vq *vq) {
+    cm3_free(vq->context, vq->storage);
+    vq->storage = NULL;
+}
+
 /** All parameters named and shaped, without data. */
 static cm3_status create(cm3_context *context, const cm3_vq_config *config, cm3_vq **out) {
     *out = NULL;

@@ -61,7 +61,7 @@ typedef struct cm3_clip {
     cm3_clip_tower text, vision;
     cm3_clip_parameter *parameters; /**< all of them, in the order of a file */
     size_t parameter_count, parameter_capacity;
-    cm3_arena *memory; /**< what does not lie in a file */
+    cm3_arena *names, *values; /**< what does not lie in a file */
 } cm3_clip;
 
 /** From tensors under the prefix in Hugging Face's names. Errors: FORMAT with the tensor, NO_MEMORY. */
@@ -71,6 +71,8 @@ cm3_status cm3_clip_load(cm3_context *context, const cm3_clip_config *config, co
  * there are (Radford et al. 2021, section 2.5). */
 cm3_status cm3_clip_create_random(cm3_context *context, const cm3_clip_config *config, uint64_t seed, cm3_clip **clip);
 void cm3_clip_destroy(cm3_clip *clip);
+/** All tensors' data lie elsewhere now: gives back the memory where they lay. */
+void cm3_clip_forget_storage(cm3_clip *clip);
 
 /**
  * Appends a text's ids as the tower reads it: special tokens that it spells, what the tokenizer puts around it, an end

@@ -35,7 +35,7 @@ static double spread_of(const binding *b, const char *name, const cm3_tensor *te
 
 /** A fresh tensor: norms begin as they are, biases as nothing. */
 static void draw(binding *b, cm3_tensor *tensor, const char *name) {
-    float *data = cm3_arena_alloc(b->clip->memory, (size_t)tensor->count * sizeof *data);
+    float *data = cm3_arena_alloc(b->clip->values, (size_t)tensor->count * sizeof *data);
     tensor->data = data;
     if (!data) {
         b->status = cm3_fail_memory(b->clip->context, (size_t)tensor->count * sizeof *data, name);
@@ -53,7 +53,7 @@ static void list(binding *b, cm3_tensor *tensor, const char *name) {
     cm3_clip *clip = b->clip;
     b->status = cm3_grow(clip->context, &clip->parameters, &clip->parameter_capacity, clip->parameter_count + 1,
                          sizeof *clip->parameters, "encoder");
-    char *copy = b->status == CM3_OK ? cm3_arena_alloc(clip->memory, strlen(name) + 1) : NULL;
+    char *copy = b->status == CM3_OK ? cm3_arena_alloc(clip->names, strlen(name) + 1) : NULL;
     if (b->status == CM3_OK && !copy) b->status = cm3_fail_memory(clip->context, strlen(name), "encoder");
     if (b->status != CM3_OK) return;
     strcpy(copy, name);
@@ -90,7 +90,7 @@ static void bind(binding *b, cm3_tensor *tensor, int rank, const int64_t *shape,
     *tensor = cm3_tensor_over((void *)(uintptr_t)entry->data, entry->dtype, rank, shape);
     if (entry->dtype == CM3_F32 || (entry->dtype == CM3_BF16 && rank > 1)) return;
     tensor->dtype = CM3_F32;
-    tensor->data = cm3_arena_alloc(b->clip->memory, (size_t)entry->count * sizeof(float));
+    tensor->data = cm3_arena_alloc(b->clip->values, (size_t)entry->count * sizeof(float));
     if (!tensor->data) {
         b->status = cm3_fail_memory(b->clip->context, (size_t)entry->count * sizeof(float), full);
         return;
@@ -185,7 +185,8 @@ static cm3_status make(cm3_context *context, const cm3_clip_config *config, bind
     clip->config = *config;
     cm3_context_retain(context);
     b->clip = clip;
-    b->status = cm3_arena_create(context, 1 << 14, &clip->memory);
+    b->status = cm3_arena_create(context, 1 << 12, &clip->names);
+    if (b->status == CM3_OK) b->status = cm3_arena_create(context, 1 << 14, &clip->values);
     if (config->text.present && b->status == CM3_OK) bind_text(b);
     if (config->vision.present && b->status == CM3_OK) bind_vision(b);
     if (b->status == CM3_OK) {
@@ -217,7 +218,13 @@ void cm3_clip_destroy(cm3_clip *clip) {
     cm3_free(context, clip->parameters);
     cm3_free(context, clip->text.layers);
     cm3_free(context, clip->vision.layers);
-    cm3_arena_destroy(clip->memory);
+    cm3_arena_destroy(clip->names);
+    cm3_arena_destroy(clip->values);
     cm3_free(context, clip);
     cm3_context_release(context);
+}
+
+void cm3_clip_forget_storage(cm3_clip *clip) {
+    cm3_arena_destroy(clip->values);
+    clip->values = NULL;
 }

@@ -429,12 +429,12 @@ cm3_status cm3_model_convert(cm3_context *context, const char *path, const char 
     cm3_load_options_init(&load);
     load.vqgan = own.vqgan;
     load.head_rows = own.head_rows;
-    cm3_source source;
-    cm3_status status = cm3_source_read(context, path, &load, &source);
+    cm3_source source = cm3_source_of(context, &load);
+    cm3_status status = cm3_source_read(&source, path);
     if (status == CM3_OK && own.encoder) {
         cm3_load_options_init(&load);
-        cm3_source encoder;
-        status = cm3_source_read(context, own.encoder, &load, &encoder);
+        cm3_source encoder = cm3_source_of(context, &load);
+        status = cm3_source_read(&encoder, own.encoder);
         if (status == CM3_OK) status = take_encoder(&source, &encoder);
         if (status == CM3_OK) status = convert(&source, &encoder, &own, to);
         cm3_source_clear(&encoder);

@@ -78,7 +78,7 @@ static cm3_tensor *embed(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch 
     if (lm->config.position != CM3_POSITION_LEARNED) return x;
     int32_t *rows = cm3_graph_scratch(graph, (size_t)batch->rows * sizeof *rows);
     if (!rows) return NULL;
-    for (int64_t i = 0; i < batch->rows && !graph->measure; i++) {
+    for (int64_t i = 0; i < batch->rows && !graph->idle; i++) {
         rows[i] = batch->positions[i] + lm->config.position_offset;
     }
     return cm3_nn_add_to(graph, x, cm3_nn_embedding(graph, lm->positions, rows, batch->rows));
@@ -91,7 +91,7 @@ static cm3_tensor *select_rows(cm3_graph *graph, cm3_tensor *x, const int32_t *r
 }
 
 static bool positions_fit(cm3_graph *graph, const cm3_lm *lm, const cm3_lm_batch *batch) {
-    for (int64_t i = 0; i < batch->rows && !graph->measure; i++) {
+    for (int64_t i = 0; i < batch->rows && !graph->idle; i++) {
         if (batch->positions[i] < 0 || batch->positions[i] >= lm->config.max_positions) {
             cm3_graph_fail(graph, CM3_ERROR_TOO_LONG, "position %d is outside the context of %d tokens",
                            batch->positions[i], lm->config.max_positions);

@@ -47,6 +47,8 @@ cm3_status cm3_lm_load(cm3_context *context, const cm3_lm_config *config, const 
 cm3_status cm3_lm_describe(cm3_context *context, const cm3_lm_config *config, const cm3_weights *weights,
                            const char *prefix, cm3_lm **lm);
 void cm3_lm_destroy(cm3_lm *lm);
+/** All tensors' data lie elsewhere now: gives back the memory where they lay. */
+void cm3_lm_forget_storage(cm3_lm *lm);
 
 /** Rows of one forward pass. */
 typedef struct cm3_lm_batch {

@@ -149,6 +149,11 @@ void cm3_lm_destroy(cm3_lm *lm) {
     cm3_context_release(context);
 }
 
+void cm3_lm_forget_storage(cm3_lm *lm) {
+    cm3_free(lm->context, lm->storage);
+    lm->storage = NULL;
+}
+
 /** Memory for the f32 data of every tensor that `owns` says; tensors lie behind each other, 64-byte aligned. */
 static cm3_status allocate(cm3_lm *lm, bool (*owns)(const cm3_tensor *tensor)) {
     size_t bytes = 0;

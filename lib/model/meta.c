@@ -136,12 +136,7 @@ static cm3_status open_shard(cm3_source *source, const char *folder, const char 
     cm3_status status = cm3_file_open(source->context, path, &file);
     cm3_free(source->context, path);
     CM3_TRY(status);
-    own = file;
-    if (source->options->mode == CM3_LOAD_HUGE) {
-        status = cm3_file_copy_huge(source->context, file, &own);
-        cm3_file_release(file);
-        CM3_TRY(status);
-    }
+    CM3_TRY(cm3_source_place(source, file, &own));
     status = cm3_torch_open(source->context, own, &torch);
     cm3_file_release(own);
     CM3_TRY(status);

@@ -33,6 +33,7 @@ cm3_status cm3_model_retain(cm3_model *model) {
 void cm3_model_destroy(cm3_model *model) {
     if (!model || atomic_fetch_sub(&model->references, 1) != 1) return;
     cm3_context *context = model->context;
+    if (cm3_context_forked(context)) return; /* the engine may have been at work */
     /* The engine's task may be in its last lines on the compute thread: it is taken down behind it. */
     if (model->engine && cm3_context_run(context, take_engine_down, model) != CM3_OK)
         model->engine_destroy(model->engine);
@@ -126,7 +127,10 @@ static cm3_status build(cm3_model *model, cm3_source *source) {
 /** Makes the model of what a reader found; clears the source. `status` is the reader's. */
 static cm3_status make(cm3_source *source, cm3_status status, cm3_model **out) {
     cm3_context *context = source->context;
-    if (status == CM3_OK) status = cm3_weights_make_all(source->weights);
+    if (status == CM3_OK) {
+        status = source->sizes ? cm3_weights_outline(source->weights, &source->sizes->made)
+                               : cm3_weights_make_all(source->weights);
+    }
     cm3_model *model = status == CM3_OK ? cm3_calloc(context, 1, sizeof *model) : NULL;
     if (status == CM3_OK && (!model || pthread_mutex_init(&model->engine_lock, NULL))) {
         cm3_free(context, model);
@@ -155,7 +159,30 @@ static cm3_status read_options(cm3_context *context, const cm3_load_options *opt
     return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_load_options: mode %d is unknown", (int)own->mode);
 }
 
-/** Takes the file over, also on failure. */
+static uint64_t bound_of(const cm3_load_options *options) {
+    return options->max_bytes ? options->max_bytes : UINT64_MAX;
+}
+
+/** Ends the watch over a load; where its bound was in the way, says so. */
+static cm3_status end_watch(const cm3_memory_watch *watch, cm3_status status, const char *name) {
+    cm3_memory_watch_end();
+    if (status == CM3_OK || !watch->refused) return status;
+    return cm3_fail(watch->context, CM3_ERROR_NO_MEMORY, "%s: loading takes more memory than max_bytes, %llu", name,
+                    (unsigned long long)watch->bound);
+}
+
+static cm3_status load_path(cm3_context *context, const char *path, const cm3_load_options *options,
+                            cm3_load_sizes *sizes, cm3_memory_watch *watch, cm3_model **model) {
+    cm3_source source = cm3_source_of(context, options);
+    source.sizes = sizes;
+    cm3_memory_watch_begin(watch, context, bound_of(options));
+    cm3_status status = cm3_source_read(&source, path);
+    status = end_watch(watch, make(&source, status, model), path);
+    if (status == CM3_OK) (*model)->held_bytes = watch->held;
+    return status;
+}
+
+/** Takes the file over, also on failure. Within the caller's watch. */
 static cm3_status load_file(cm3_context *context, cm3_file *file, const cm3_load_options *options, cm3_model **model) {
     if (options->vqgan) {
         cm3_file_release(file);
@@ -169,16 +196,40 @@ static cm3_status load_file(cm3_context *context, cm3_file *file, const cm3_load
     return make(&source, status, model);
 }
 
+cm3_status cm3_model_outline(cm3_context *context, const char *path, const cm3_load_options *options, uint64_t *most,
+                             cm3_model **model) {
+    *model = NULL;
+    if (!context || !path) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "model: an argument is NULL");
+    cm3_load_options own;
+    cm3_load_sizes sizes = {0};
+    cm3_memory_watch watch;
+    CM3_TRY(read_options(context, options, &own));
+    own.check_weights = own.verify_checksum = 0;
+    CM3_TRY(load_path(context, path, &own, &sizes, &watch, model));
+    (*model)->held_bytes += sizes.copied + sizes.made;
+    *most = watch.most + sizes.copied + sizes.made;
+    if (*most <= bound_of(&own)) return CM3_OK;
+    cm3_model_destroy(*model);
+    *model = NULL;
+    return cm3_fail(context, CM3_ERROR_NO_MEMORY, "%s: loading takes %llu bytes of memory; max_bytes is %llu", path,
+                    (unsigned long long)*most, (unsigned long long)own.max_bytes);
+}
+
 cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load_options *options, cm3_model **model) {
     if (model) *model = NULL;
     if (!context || !path || !model) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_model_load: an argument is NULL");
     }
     cm3_load_options own;
-    cm3_source source;
     CM3_TRY(read_options(context, options, &own));
-    cm3_status status = cm3_source_read(context, path, &own, &source);
-    return make(&source, status, model);
+    if (own.max_bytes) { /* what would be too much is not begun */
+        uint64_t most;
+        cm3_model *outline;
+        CM3_TRY(cm3_model_outline(context, path, &own, &most, &outline));
+        cm3_model_destroy(outline);
+    }
+    cm3_memory_watch watch;
+    return load_path(context, path, &own, NULL, &watch, model);
 }
 
 cm3_status cm3_model_load_memory(cm3_context *context, const void *data, size_t size, const cm3_load_options *options,
@@ -189,9 +240,14 @@ cm3_status cm3_model_load_memory(cm3_context *context, const void *data, size_t 
     }
     cm3_load_options own;
     cm3_file *file = NULL;
+    cm3_memory_watch watch;
     CM3_TRY(read_options(context, options, &own));
-    CM3_TRY(cm3_file_from_memory(context, data, size, &file));
-    return load_file(context, file, &own, model);
+    cm3_memory_watch_begin(&watch, context, bound_of(&own));
+    cm3_status status = cm3_file_from_memory(context, data, size, &file);
+    if (status == CM3_OK) status = load_file(context, file, &own, model);
+    status = end_watch(&watch, status, "memory");
+    if (status == CM3_OK) (*model)->held_bytes = watch.held;
+    return status;
 }
 
 cm3_status cm3_model_load_io(cm3_context *context, const cm3_io *io, const cm3_load_options *options,
@@ -202,9 +258,14 @@ cm3_status cm3_model_load_io(cm3_context *context, const cm3_io *io, const cm3_l
     }
     cm3_load_options own;
     cm3_file *file = NULL;
+    cm3_memory_watch watch;
     CM3_TRY(read_options(context, options, &own));
-    CM3_TRY(cm3_file_from_io(context, io, &file));
-    return load_file(context, file, &own, model);
+    cm3_memory_watch_begin(&watch, context, bound_of(&own));
+    cm3_status status = cm3_file_from_io(context, io, &file);
+    if (status == CM3_OK) status = load_file(context, file, &own, model);
+    status = end_watch(&watch, status, "io");
+    if (status == CM3_OK) (*model)->held_bytes = watch.held;
+    return status;
 }
 
 /* --- description ---------------------------------------------------------------------------------------------------

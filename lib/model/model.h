@@ -31,6 +31,7 @@ struct cm3_model {
     cm3_clip *clip;           /**< NULL: no encoder */
     cm3_tokenizer *tokenizer; /**< NULL: the file holds none */
     uint32_t parts;
+    uint64_t held_bytes; /**< taken by loading, and kept, of the context's memory */
     /** The engine that serves requests of this model; lib/generate makes it on first use and takes it down here. */
     pthread_mutex_t engine_lock;
     void *engine;
@@ -41,6 +42,14 @@ void cm3_tokenizer_retain(cm3_tokenizer *tokenizer);
 /** A text-only tokenizer over `bpe`, which it takes over, also on failure; its special tokens are the caller's to fill.
  */
 cm3_status cm3_tokenizer_create(cm3_context *context, cm3_bpe *bpe, cm3_tokenizer **tokenizer);
+
+/**
+ * The model at `path` as far as its shape goes, for estimates: nothing is copied or made, weights are not checked, and
+ * what lies in files is only mapped. `held_bytes` is what loading with these options would keep, *most what it would
+ * hold at once. Not to be computed with. Errors as of cm3_model_load(); NO_MEMORY where `max_bytes` is too little.
+ */
+cm3_status cm3_model_outline(cm3_context *context, const char *path, const cm3_load_options *options, uint64_t *most,
+                             cm3_model **model);
 
 /** What goes into a `.cm3` file; any part may be NULL. */
 typedef struct cm3_model_content {

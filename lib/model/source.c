@@ -52,25 +52,30 @@ static cm3_status read_path(cm3_source *source, const char *path) {
     return status;
 }
 
-cm3_status cm3_source_read(cm3_context *context, const char *path, const cm3_load_options *options,
-                           cm3_source *source) {
-    *source = cm3_source_of(context, options);
+cm3_status cm3_source_read(cm3_source *source, const char *path) {
+    const char *head_rows = source->options->head_rows;
     CM3_TRY(read_path(source, path));
-    return options->head_rows ? cm3_source_read_head_rows(source, options->head_rows) : CM3_OK;
+    return head_rows ? cm3_source_read_head_rows(source, head_rows) : CM3_OK;
+}
+
+cm3_status cm3_source_place(const cm3_source *source, cm3_file *file, cm3_file **placed) {
+    *placed = file;
+    if (source->options->mode != CM3_LOAD_HUGE) return CM3_OK;
+    if (source->sizes) {
+        source->sizes->copied += cm3_file_huge_bytes(file->size);
+        return CM3_OK;
+    }
+    cm3_status status = cm3_file_copy_huge(source->context, file, placed);
+    cm3_file_release(file);
+    return status;
 }
 
 cm3_status cm3_source_open(const cm3_source *source, cm3_file *file, cm3_safetensors **tensors) {
-    cm3_file *own = file;
-    cm3_status status = CM3_OK;
+    cm3_file *own;
     *tensors = NULL;
-    if (source->options->mode == CM3_LOAD_HUGE) {
-        status = cm3_file_copy_huge(source->context, file, &own);
-        cm3_file_release(file);
-    }
-    if (status == CM3_OK) {
-        status = cm3_safetensors_open(source->context, own, tensors);
-        cm3_file_release(own);
-    }
+    CM3_TRY(cm3_source_place(source, file, &own));
+    cm3_status status = cm3_safetensors_open(source->context, own, tensors);
+    cm3_file_release(own);
     return status;
 }
 

@@ -10,9 +10,16 @@
 #include "text/bpe.h"
 #include "text/special.h"
 
+/** Memory that reading and making would take if it were not only looked at. */
+typedef struct cm3_load_sizes {
+    uint64_t copied; /**< of files, with CM3_LOAD_HUGE */
+    uint64_t made;   /**< of tensors that are put together from pieces */
+} cm3_load_sizes;
+
 typedef struct cm3_source {
     cm3_context *context;
     const cm3_load_options *options;
+    cm3_load_sizes *sizes; /**< NULL: files are copied where the options say so; else that is only counted */
     /* What a reader leaves here is let go by cm3_source_clear(), also where the reader failed. */
     cm3_weights *weights; /**< sealed; names begin with "lm." or "vq." */
     bool has_lm, has_vq, has_clip, has_special;
@@ -30,12 +37,14 @@ typedef struct cm3_source {
 cm3_status cm3_source_read_file(cm3_source *source, cm3_file *file);
 /** Reads a folder in Hugging Face's layout: config.json, safetensors, tokenizer.json. */
 cm3_status cm3_source_read_folder(cm3_source *source, const char *folder);
-/** Reads whatever is at `path`. The source is set up and to be cleared also where this fails. */
-cm3_status cm3_source_read(cm3_context *context, const char *path, const cm3_load_options *options, cm3_source *source);
+/** Reads whatever is at `path` into a source with nothing in it. To be cleared also where this fails. */
+cm3_status cm3_source_read(cm3_source *source, const char *path);
 /** A source with nothing in it yet. */
 cm3_source cm3_source_of(cm3_context *context, const cm3_load_options *options);
 void cm3_source_clear(cm3_source *source);
 
+/** The file as the options say: itself, or a copy in huge pages. Takes it over, also on failure. */
+cm3_status cm3_source_place(const cm3_source *source, cm3_file *file, cm3_file **placed);
 /** Opens a safetensors file as the options say (mapped, or copied into huge pages); takes the file over. */
 cm3_status cm3_source_open(const cm3_source *source, cm3_file *file, cm3_safetensors **tensors);
 

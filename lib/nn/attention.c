@@ -325,7 +325,7 @@ static cm3_tensor *attend_caches(cm3_attention_call *c, const cm3_attention_plan
     if (!scratch_of(c, c->kernel_scratch + shared)) return NULL;
     /* Waking the team pays from about a thousand keys times heads on. */
     int64_t items = c->run_count * c->kv_heads, work = items * group * keys * rows * c->head_dim;
-    if (!graph->measure) cm3_parallel_guided(graph->team, items, work < 1 << 17 ? items : 1, cached_heads, c);
+    if (!graph->idle) cm3_parallel_guided(graph->team, items, work < 1 << 17 ? items : 1, cached_heads, c);
     return graph->status == CM3_OK ? c->y : NULL;
 }
 

@@ -44,7 +44,7 @@ static int64_t w_count(const cm3_conv_shape *s) {
 static const float *widened(cm3_graph *graph, const void *values, cm3_dtype dtype, int64_t count) {
     if (dtype == CM3_F32) return values;
     float *wide = cm3_graph_scratch(graph, (size_t)count * sizeof(float));
-    if (wide && !graph->measure) graph->kernels->bf16_to_f32(wide, values, count);
+    if (wide && !graph->idle) graph->kernels->bf16_to_f32(wide, values, count);
     return wide;
 }
 
@@ -69,7 +69,7 @@ static bool portable_forward(cm3_graph *graph, const cm3_conv_shape *shape, cm3_
     float *wide_y = y_dtype == CM3_F32 ? y : cm3_graph_scratch(graph, (size_t)y_count(shape) * sizeof(float));
     if (graph->status != CM3_OK) return false;
     cm3_conv_portable_forward(graph, shape, wide_x, wide_w, bias, wide_y);
-    if (y_dtype == CM3_BF16 && !graph->measure) graph->kernels->f32_to_bf16(y, wide_y, y_count(shape));
+    if (y_dtype == CM3_BF16 && !graph->idle) graph->kernels->f32_to_bf16(y, wide_y, y_count(shape));
     return graph->status == CM3_OK;
 }
 

@@ -22,7 +22,7 @@ static int64_t patch_size(const cm3_conv_shape *s) {
 /** The weights as [cout][kh][kw][cin], so that a patch of NHWC pixels is one run of memory a kernel row. */
 static float *to_matrix(cm3_graph *graph, const cm3_conv_shape *s, const float *oihw) {
     float *matrix = cm3_graph_scratch(graph, (size_t)(s->cout * patch_size(s)) * sizeof(float));
-    if (!matrix || graph->measure) return matrix;
+    if (!matrix || graph->idle) return matrix;
     for (int64_t o = 0; o < s->cout; o++) {
         for (int64_t i = 0; i < s->cin; i++) {
             for (int64_t p = 0; p < s->kh * s->kw; p++) {

@@ -75,9 +75,9 @@ cm3_tensor *cm3_nn_cross_entropy(cm3_graph *graph, cm3_tensor *logits, const int
     call.scale = cm3_graph_scratch(graph, rows * sizeof(float));
     if (graph->status != CM3_OK) return NULL;
     double weight_sum = 0;
-    if (!graph->measure && !take_targets(&call, targets, weights, &weight_sum)) return NULL;
+    if (!graph->idle && !take_targets(&call, targets, weights, &weight_sum)) return NULL;
     cm3_graph_for(graph, call.rows, cm3_row_grain(call.n), forward_rows, &call);
-    if (!graph->measure) *cm3_f32(call.loss) = weighted_mean(&call, weight_sum);
+    if (!graph->idle) *cm3_f32(call.loss) = weighted_mean(&call, weight_sum);
     const cm3_tensor *inputs[] = {logits};
     cm3_ce_call *saved = cm3_graph_record(graph, call.loss, inputs, 1, backward, sizeof *saved);
     if (saved) *saved = call;

@@ -25,7 +25,7 @@ cm3_tensor *cm3_nn_embedding(cm3_graph *graph, cm3_tensor *table, const int32_t 
     cm3_tensor *y = cm3_graph_matrix(graph, count, d);
     int32_t *copy = cm3_graph_scratch(graph, (size_t)count * sizeof *copy);
     if (!y || !copy) return NULL;
-    for (int64_t i = 0; i < count && !graph->measure; i++) {
+    for (int64_t i = 0; i < count && !graph->idle; i++) {
         if (ids[i] < 0 || ids[i] >= vocab) {
             return cm3_graph_fail(graph, CM3_ERROR_INVALID_ARGUMENT, "token %lld: id %d is not in 0..%lld",
                                   (long long)i, ids[i], (long long)vocab - 1);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #ifdef CM3_WITH_ONEDNN
 #include "nn/onednn/onednn.h"
@@ -21,6 +22,8 @@
 typedef struct cm3_tape_node {
     struct cm3_tape_node *previous;
     cm3_backward_fn backward;
+    cm3_tensor **parameters; /**< that it adds gradients to, where somebody waits for these */
+    uint32_t parameter_count;
     _Alignas(16) char saved[];
 } cm3_tape_node;
 
@@ -37,7 +40,7 @@ cm3_status cm3_graph_create(cm3_context *context, const cm3_graph_options *optio
     g->kernels = cm3_kernels_get(cm3_context_cpu(context));
     g->compute = options->compute == CM3_COMPUTE_BF16 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
     g->record = options->record && !options->measure;
-    g->measure = options->measure;
+    g->measure = g->idle = options->measure;
     g->tape = (struct cm3_tape *)(g + 1);
     cm3_context_retain(context);
     cm3_status status =
@@ -64,7 +67,28 @@ void cm3_graph_destroy(cm3_graph *graph) {
     cm3_context_release(context);
 }
 
+static void set_idle(cm3_graph *graph, bool idle) {
+    graph->idle = idle || graph->measure;
+#ifdef CM3_WITH_ONEDNN
+    if (graph->dnn) cm3_dnn_idle(graph->dnn, idle);
+#endif
+}
+
+void cm3_graph_begin(cm3_graph *graph) {
+    graph->progressed = false;
+    if (!cm3_graph_halfway(graph)) {
+        cm3_graph_reset(graph);
+        return;
+    }
+    cm3_arena_restart(graph->arena);
+    graph->status = CM3_OK;
+    graph->step = 0;
+    set_idle(graph, true);
+}
+
 void cm3_graph_reset(cm3_graph *graph) {
+    graph->step = graph->resume_at = 0;
+    set_idle(graph, false);
 #ifdef CM3_WITH_ONEDNN
     if (graph->dnn) cm3_dnn_measure_anew(graph->dnn);
 #endif
@@ -85,24 +109,43 @@ cm3_tensor *cm3_graph_fail(cm3_graph *graph, cm3_status status, const char *form
     return NULL;
 }
 
+/** Counts an operation that begins; false where the pass stops before it. */
+static bool in_time(cm3_graph *graph) {
+    if (++graph->step < graph->resume_at) return true; /* it was computed before */
+    if (graph->step == graph->resume_at) set_idle(graph, false);
+    /* In several blocks what was computed would not be found again. */
+    if (graph->deadline && graph->progressed && cm3_clock_ns() >= graph->deadline && cm3_arena_in_one(graph->arena)) {
+        graph->resume_at = graph->step;
+        graph->status = CM3_ERROR_BUSY;
+        return false;
+    }
+    graph->progressed = true;
+    return true;
+}
+
 bool cm3_graph_alive(cm3_graph *graph) {
     if (graph->status != CM3_OK) return false;
     if (graph->cancel && atomic_load_explicit(graph->cancel, memory_order_relaxed)) {
         graph->status = CM3_ERROR_CANCELLED;
         return false;
     }
-    return true;
+    return in_time(graph);
 }
 
 void *cm3_graph_notes(cm3_graph *graph, size_t size) {
     if (graph->status != CM3_OK) return NULL;
-    void *memory = cm3_arena_alloc(graph->arena, size);
+    void *memory = cm3_arena_keep(graph->arena, size);
     if (!memory) cm3_graph_fail(graph, CM3_ERROR_NO_MEMORY, "out of memory: %zu bytes of a computation", size);
     return memory;
 }
 
 void *cm3_graph_scratch(cm3_graph *graph, size_t size) {
-    if (!graph->measure || graph->status != CM3_OK) return cm3_graph_notes(graph, size);
+    if (graph->status != CM3_OK) return NULL;
+    if (!graph->measure) {
+        void *memory = cm3_arena_alloc(graph->arena, size);
+        if (!memory) cm3_graph_fail(graph, CM3_ERROR_NO_MEMORY, "out of memory: %zu bytes of a computation", size);
+        return memory;
+    }
     uintptr_t place = NOWHERE + cm3_arena_used(graph->arena);
     if (cm3_arena_count(graph->arena, size)) return (void *)place;
     return cm3_graph_fail(graph, CM3_ERROR_NO_MEMORY, "out of memory: %zu bytes of a computation", size);
@@ -114,7 +157,7 @@ const float *cm3_graph_bias(const cm3_graph *graph, const cm3_tensor *bias) {
 }
 
 void cm3_graph_for(const cm3_graph *graph, int64_t count, int64_t grain, cm3_range_fn fn, void *arg) {
-    if (!graph->measure) cm3_parallel_for(graph->team, count, grain, fn, arg);
+    if (!graph->idle) cm3_parallel_for(graph->team, count, grain, fn, arg);
 }
 
 void cm3_graph_measured(const cm3_graph *graph, size_t *arena, size_t *onednn) {
@@ -162,6 +205,38 @@ cm3_tensor *cm3_graph_like(cm3_graph *graph, const cm3_tensor *tensor) {
     return cm3_graph_tensor(graph, CM3_F32, tensor->rank, tensor->shape);
 }
 
+/** Parameters have their gradient before the pass; an activation gets one on the way back. */
+static bool is_parameter(const cm3_tensor *tensor) {
+    return tensor && tensor->wants_grad && tensor->grad;
+}
+
+/** Keeps which parameters a step of the tape adds to. False where memory is out. */
+static bool count_parameters(cm3_graph *graph, cm3_tape_node *node, const cm3_tensor *const *inputs, size_t count) {
+    node->parameter_count = 0;
+    node->parameters = NULL;
+    if (!graph->on_final) return true;
+    for (size_t i = 0; i < count; i++) node->parameter_count += is_parameter(inputs[i]);
+    if (!node->parameter_count) return true;
+    node->parameters = cm3_graph_scratch(graph, node->parameter_count * sizeof *node->parameters);
+    if (!node->parameters) return false;
+    cm3_tensor **next = node->parameters;
+    for (size_t i = 0; i < count; i++) {
+        if (!is_parameter(inputs[i])) continue;
+        *next = (cm3_tensor *)(uintptr_t)inputs[i];
+        (*next++)->pending++;
+    }
+    return true;
+}
+
+/** After a step back: tells of the parameters that it was the last to add to. */
+static void tell_final(const cm3_graph *graph, const cm3_tape_node *node) {
+    if (graph->status != CM3_OK) return;
+    for (uint32_t i = 0; i < node->parameter_count; i++) {
+        cm3_tensor *parameter = node->parameters[i];
+        if (--parameter->pending == 0 && graph->on_final) graph->on_final(graph->final_arg, parameter);
+    }
+}
+
 void *cm3_graph_record(cm3_graph *graph, cm3_tensor *output, const cm3_tensor *const *inputs, size_t count,
                        cm3_backward_fn backward, size_t saved_size) {
     if (!graph->record || graph->status != CM3_OK) return NULL;
@@ -169,7 +244,7 @@ void *cm3_graph_record(cm3_graph *graph, cm3_tensor *output, const cm3_tensor *c
     for (size_t i = 0; i < count; i++) wanted = wanted || (inputs[i] && inputs[i]->wants_grad);
     if (!wanted) return NULL;
     cm3_tape_node *node = cm3_graph_scratch(graph, sizeof *node + saved_size);
-    if (!node) return NULL;
+    if (!node || !count_parameters(graph, node, inputs, count)) return NULL;
     node->previous = graph->tape->last;
     node->backward = backward;
     graph->tape->last = node;
@@ -209,6 +284,7 @@ cm3_status cm3_graph_backward(cm3_graph *graph, cm3_tensor *loss, float scale) {
 cm3_status cm3_graph_backward_laid(cm3_graph *graph) {
     for (cm3_tape_node *node = graph->tape->last; node && cm3_graph_alive(graph); node = node->previous) {
         node->backward(graph, node->saved);
+        tell_final(graph, node);
     }
     graph->tape->last = NULL;
     return graph->status;

@@ -32,12 +32,22 @@ typedef struct cm3_graph {
     cm3_arena *arena;
     cm3_compute compute;
     bool record, measure;
+    bool idle; /**< computes nothing: it measures, or goes over what was computed before (see cm3_graph_begin()) */
     /** f32 convolutions of large maps may go by Winograd's algorithm where nothing is recorded: off unless a model says
      * that it bears the error (see cm3_dnn_conv_winograd()). */
     bool winograd;
     cm3_status status;
     const atomic_int *cancel; /**< NULL, or looked at by each operation: not 0 gives CANCELLED */
     struct cm3_tape *tape;
+    /**
+     * NULL, or told on the way back, in between two of its steps, that the gradient of a parameter is what the whole
+     * pass makes of it. Of passes that are recorded while it is set; their parameters begin with `pending` 0.
+     */
+    void (*on_final)(void *arg, cm3_tensor *parameter);
+    void *final_arg;
+    uint64_t deadline;        /**< cm3_clock_ns() at which passes stop halfway; 0: they do not */
+    uint32_t step, resume_at; /**< operations begun in this pass; the one that a pass was stopped at, or 0 */
+    bool progressed;          /**< an operation has begun since cm3_graph_begin() */
 } cm3_graph;
 
 /** Made and used on the compute thread (see cm3_context_run()). */
@@ -46,6 +56,17 @@ void cm3_graph_destroy(cm3_graph *graph);
 
 /** Forgets tensors, tape and status; keeps the memory. */
 void cm3_graph_reset(cm3_graph *graph);
+
+/**
+ * Resets before a pass, or, where the last one was stopped halfway, makes the graph ready to go on: the caller runs the
+ * same pass on the same inputs again. Operations before the place where it stopped take their memory anew, find it
+ * where it was, and compute nothing; the rest is computed. Each slice begins at least one operation.
+ */
+void cm3_graph_begin(cm3_graph *graph);
+/** Whether the deadline stopped the last pass; its status is BUSY then. cm3_graph_reset() forgets it. */
+static inline bool cm3_graph_halfway(const cm3_graph *graph) {
+    return graph->status == CM3_ERROR_BUSY && graph->resume_at;
+}
 
 /** CM3_OK or what first went wrong. */
 static inline cm3_status cm3_graph_status(const cm3_graph *graph) {
@@ -88,7 +109,7 @@ void cm3_graph_trim(cm3_graph *graph, size_t most);
 cm3_tensor *cm3_graph_fail(cm3_graph *graph, cm3_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/** True while nothing has failed and nobody cancelled. */
+/** To be asked by each operation when it begins: true while nothing has failed, nobody cancelled, and there is time. */
 bool cm3_graph_alive(cm3_graph *graph);
 
 /** A new tensor in the arena, not zeroed; NULL with the status set where memory is out. */
@@ -101,14 +122,14 @@ cm3_tensor *cm3_graph_like(cm3_graph *graph, const cm3_tensor *tensor);
 
 /** Raw memory until the next reset; in a measuring graph an address that must not be used. */
 void *cm3_graph_scratch(cm3_graph *graph, size_t size);
-/** The same for small things that an operation itself writes and reads: also in a measuring graph. */
+/** The same for small things that an operation itself writes and reads: also in a measuring graph. Not rewound. */
 void *cm3_graph_notes(cm3_graph *graph, size_t size);
 
 /** A bias' data; NULL where there is none. In a measuring graph never NULL where there is one. */
 const float *cm3_graph_bias(const cm3_graph *graph, const cm3_tensor *bias);
 
-/** cm3_parallel_for() on the graph's team; nothing where it measures. All that touches data goes through here, or asks
- * graph->measure. */
+/** cm3_parallel_for() on the graph's team; nothing where it is idle. All that touches data goes through here, or asks
+ * graph->idle. */
 void cm3_graph_for(const cm3_graph *graph, int64_t count, int64_t grain, cm3_range_fn fn, void *arg);
 
 /** What an operation leaves for the way back: run in reverse order of recording. */

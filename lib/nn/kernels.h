@@ -89,6 +89,32 @@ static inline int64_t cm3_many_rows_scratch(const cm3_quantised *w) {
     return CM3_MANY_COLUMNS * (w->k + w->k / w->block * 2 * (int64_t)sizeof(float));
 }
 
+/* Fixed point: how rows lie is each level's own business; there is room for k brought up to a multiple of 16, and for
+ * as many rows as go together. */
+#define CM3_FIXED_ROWS 8
+/** Rows of a matrix that fixed_products packs at a time. */
+#define CM3_FIXED_BLOCK 16
+
+static inline int64_t cm3_fixed_width(int64_t k) {
+    return (k + 15) / 16 * 16;
+}
+
+/** Numbers of so many rows of k in fixed point. */
+static inline int64_t cm3_fixed_size(int64_t rows, int64_t k) {
+    return (rows + CM3_FIXED_ROWS - 1) / CM3_FIXED_ROWS * CM3_FIXED_ROWS * cm3_fixed_width(k);
+}
+
+/* Tiles: rows by sixteens, of which as many go together, and the columns in pairs; both are brought up to whole ones.
+ */
+#define CM3_TILE_ROWS 16
+#define CM3_TILE_DEPTH 32
+
+/** Numbers of so many rows of k in tiles. */
+static inline int64_t cm3_tiled_size(int64_t rows, int64_t k) {
+    return (rows + CM3_TILE_ROWS - 1) / CM3_TILE_ROWS * CM3_TILE_ROWS *
+           ((k + CM3_TILE_DEPTH - 1) / CM3_TILE_DEPTH * CM3_TILE_DEPTH);
+}
+
 typedef struct cm3_kernels {
     const char *name;
 
@@ -107,6 +133,25 @@ typedef struct cm3_kernels {
     void (*few_rows_mixed)(float *y, int64_t ldy, const float *x, int rows, const uint16_t *w, int64_t k,
                            int64_t n_begin, int64_t n_end, const float *bias);
 
+    /**
+     * Products of vectors of length 1, or nearly, in fixed point: numbers are integers of 16 bits, 2^15 times as large,
+     * and sums, which cannot be above 2^30 then, exact; longer vectors give anything. NULL at levels whose products of
+     * bf16 are faster. `to` and `scratch`: addresses that 32 divides; scratch is cm3_fixed_size(CM3_FIXED_BLOCK, k).
+     */
+    void (*fix_rows)(int16_t *to, const float *from, int64_t rows, int64_t k);
+    /** y[r][j] = sum_k x[r][k] w[j][k], j < n, x from fix_rows. */
+    void (*fixed_products)(float *y, int64_t ldy, const int16_t *x, int64_t rows, const uint16_t *w, int64_t k,
+                           int64_t n, int16_t *scratch);
+
+    /**
+     * Products of many vectors in bf16, by tiles. NULL at levels where others are faster. `to` and `scratch`: addresses
+     * that 64 divides; scratch is cm3_tiled_size(CM3_TILE_ROWS, k).
+     */
+    void (*pack_tiles)(uint16_t *to, const float *from, int64_t rows, int64_t k);
+    /** y[r][j] = sum_k x[r][k] w[j][k], j < n, x from pack_tiles. */
+    void (*tile_products)(float *y, int64_t ldy, const uint16_t *x, int64_t rows, const uint16_t *w, int64_t k,
+                          int64_t n, uint16_t *scratch);
+
     /** n numbers as integers -127..127 and their scale; NaN where one of them is not finite. */
     void (*quantise_vector)(int8_t *to, float *scale, const float *from, int64_t n);
     /** Weights, finite, as blocks of integers (see cm3_quantised) behind each other: q8 the nearest, q4 on the line
@@ -122,7 +167,13 @@ typedef struct cm3_kernels {
      */
     void (*few_rows_quantised)(float *y, int64_t ldy, const cm3_quantised_rows *x, int64_t row, int rows,
                                const cm3_quantised *w, int64_t n_begin, int64_t n_end, const float *bias);
-    /** The same for all rows of x. NULL at levels that have nothing better than dequantise_*() and a product. */
+    /**
+     * y[i] = sum_j x[j] w[rows[i]][j] for i < count: one vector with rows from here and there of a matrix [.., k], k <=
+     * 65536, of integers -127..127.
+     */
+    void (*gathered_i8)(int32_t *y, const int8_t *x, const int8_t *w, int64_t k, const uint32_t *rows, int64_t count);
+    /** few_rows_quantised for all rows of x. NULL at levels that have nothing better than dequantise_*() and a product.
+     */
     void (*many_rows_quantised)(const cm3_many_rows *args, int64_t n_begin, int64_t n_end, void *scratch);
     /** Rows n_begin..n_end - 1 of the matrix as f32 or bf16, behind each other. */
     void (*dequantise_f32)(float *to, const cm3_quantised *w, int64_t n_begin, int64_t n_end);
@@ -208,5 +259,6 @@ void cm3_kernels_ref(cm3_kernels *kernels);
 void cm3_kernels_avx2(cm3_kernels *kernels);
 void cm3_kernels_avx512(cm3_kernels *kernels);
 void cm3_kernels_avx512_bf16(cm3_kernels *kernels);
+void cm3_kernels_amx(cm3_kernels *kernels);
 
 #endif

@@ -78,10 +78,16 @@ static int64_t rows_for(cm3_graph *graph, const cm3_tensor *x, const cm3_tensor 
     return -1;
 }
 
+/** Few rows, of a matrix that is not in training: what validates then multiplies the bf16 copy, as what learns does; on
+ * several ranks there may be nothing else. */
+static bool is_few_of(int64_t m, const cm3_tensor *w) {
+    return cm3_nn_are_few(m) && !w->bf16;
+}
+
 /** Whether the stages of linear_few.c may be used: few rows, and nothing to be differentiated. */
 static bool is_few(const cm3_graph *graph, int64_t m, const cm3_tensor *x, const cm3_linear_weights *weights) {
     bool wanted = x->wants_grad || weights->w->wants_grad || (weights->bias && weights->bias->wants_grad);
-    return cm3_nn_are_few(m) && !(graph->record && wanted);
+    return is_few_of(m, weights->w) && !(graph->record && wanted);
 }
 
 /** Many rows: c (+)= x w^T + bias. False where it failed. */
@@ -191,7 +197,7 @@ cm3_tensor *cm3_nn_linear_add(cm3_graph *graph, cm3_tensor *x, const cm3_linear_
     int64_t m = rows_for(graph, x, weights->w), n = weights->w->shape[0];
     if (m < 0) return NULL;
     if (residual->count != m * n) return cm3_graph_fail(graph, CM3_ERROR_INTERNAL, "linear: the sum does not fit");
-    if (!cm3_nn_are_few(m)) {
+    if (!is_few_of(m, weights->w)) {
         cm3_product p = {.m = m, .c = residual->data, .accumulate = true};
         return multiply(graph, &p, x, weights->w, weights->bias) ? residual : NULL;
     }

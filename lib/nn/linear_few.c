@@ -158,7 +158,7 @@ void cm3_nn_few(cm3_graph *graph, const cm3_few_stage *stage) {
     }
     if (stage->end == CM3_FEW_SWIGLU) groups /= 2;
     if (!prepare(graph, &call)) return;
-    if (!graph->measure) {
+    if (!graph->idle) {
         cm3_parallel_guided(graph->team, groups, groups * MEMBER_BYTES / (bytes + 1) + 1, few_groups, &call);
     }
 }

@@ -161,7 +161,7 @@ bool cm3_map_norm_forward(cm3_graph *graph, cm3_map_norm *norm, void *y, cm3_dty
                       .y = y,
                       .y_dtype = y_dtype};
     r.sums = cm3_graph_scratch(graph, bytes * 2 * (size_t)r.blocks);
-    if (graph->status != CM3_OK || graph->measure) return graph->status == CM3_OK;
+    if (graph->status != CM3_OK || graph->idle) return graph->status == CM3_OK;
     if (by_images(&r)) {
         cm3_graph_for(graph, norm->images, 1, forward_images, &r);
         return true;

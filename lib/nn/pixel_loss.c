@@ -138,7 +138,7 @@ static cm3_tensor *mean_of(cm3_graph *graph, cm3_loss_call call) {
     call.sums = cm3_graph_scratch(graph, (size_t)blocks * sizeof *call.sums);
     if (graph->status != CM3_OK) return NULL;
     cm3_graph_for(graph, blocks, 4, sum_blocks, &call);
-    if (!graph->measure) *cm3_f32(call.loss) = (float)(sum_of(call.sums, blocks) / (double)call.x->count);
+    if (!graph->idle) *cm3_f32(call.loss) = (float)(sum_of(call.sums, blocks) / (double)call.x->count);
     const cm3_tensor *inputs[] = {call.x};
     cm3_loss_call *saved = cm3_graph_record(graph, call.loss, inputs, 1, loss_backward, sizeof *saved);
     if (saved) *saved = call;
@@ -175,7 +175,7 @@ cm3_tensor *cm3_nn_straight_through(cm3_graph *graph, cm3_tensor *x, const float
     if (!x || !cm3_graph_alive(graph)) return NULL;
     cm3_tensor *y = cm3_graph_like(graph, x);
     if (!y) return NULL;
-    if (!graph->measure) memcpy(y->data, value, (size_t)x->count * sizeof(float));
+    if (!graph->idle) memcpy(y->data, value, (size_t)x->count * sizeof(float));
     const cm3_tensor *inputs[] = {x};
     cm3_through_saved *saved = cm3_graph_record(graph, y, inputs, 1, through_backward, sizeof *saved);
     if (saved) *saved = (cm3_through_saved){x, y};

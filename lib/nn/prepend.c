@@ -22,7 +22,7 @@ cm3_tensor *cm3_nn_prepend(cm3_graph *graph, cm3_tensor *row, cm3_tensor *x, int
     if (!row || !x || !cm3_graph_alive(graph)) return NULL;
     const int64_t d = row->count, stretch = each * d, count = x->count / stretch;
     cm3_tensor *y = cm3_graph_matrix(graph, count * (each + 1), d);
-    for (int64_t i = 0; y && !graph->measure && i < count; i++) {
+    for (int64_t i = 0; y && !graph->idle && i < count; i++) {
         float *to = cm3_f32(y) + i * (d + stretch);
         memcpy(to, row->data, (size_t)d * sizeof *to);
         memcpy(to + d, cm3_f32(x) + i * stretch, (size_t)stretch * sizeof *to);

@@ -22,7 +22,7 @@ static void product_rows(void *arg, int64_t begin, int64_t end, int member) {
 
 const float *cm3_nn_widen(cm3_graph *graph, const void *data, int64_t count) {
     float *values = cm3_graph_scratch(graph, (size_t)count * sizeof(float));
-    if (values && !graph->measure) graph->kernels->bf16_to_f32(values, data, count);
+    if (values && !graph->idle) graph->kernels->bf16_to_f32(values, data, count);
     return values;
 }
 
@@ -41,7 +41,7 @@ static void portable(cm3_graph *graph, const cm3_product *p) {
         call.b += p->k * p->n;
         call.c += p->m * p->n;
     }
-    for (int64_t i = 0; p->bias && i < p->m && !graph->measure; i++)
+    for (int64_t i = 0; p->bias && i < p->m && !graph->idle; i++)
         graph->kernels->add(p->c + i * ldc, p->c + i * ldc, p->bias, p->n);
     cm3_arena_rewind(graph->arena, mark);
 }

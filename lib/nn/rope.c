@@ -12,7 +12,7 @@ bool cm3_nn_rope_table(cm3_graph *graph, const int32_t *positions, int64_t count
     float *frequencies = cm3_graph_scratch(graph, (size_t)half * sizeof(float));
     if (!cosines || !sines || !frequencies) return false;
     *table = (cm3_rope_table){cosines, sines, count, head_dim};
-    if (graph->measure) return true;
+    if (graph->idle) return true;
     for (int64_t i = 0; i < half; i++) frequencies[i] = 1.0f / powf(theta, (float)(2 * i) / (float)head_dim);
     for (int64_t row = 0; row < count; row++) {
         for (int64_t i = 0; i < half; i++) {

@@ -20,8 +20,9 @@ typedef struct cm3_tensor {
     /** Gradient, f32 [count]: of parameters it belongs to the trainer and is added to; of activations the tape makes
      * it. */
     float *grad;
-    bool wants_grad; /**< the backward pass reaches it */
-    bool has_grad;   /**< grad holds something already (activations) */
+    bool wants_grad;  /**< the backward pass reaches it */
+    bool has_grad;    /**< grad holds something already (activations) */
+    uint32_t pending; /**< parameters, where a graph tells of final gradients: steps of the tape that add to it yet */
     /** Parameters in training: the same values rounded to bf16, kept up to date by the optimiser; else NULL. */
     uint16_t *bf16;
     /** Matrices of integers (CM3_I8, CM3_U4), see quantised.h: f16 [rows, columns / block]; mins of CM3_U4 only. */

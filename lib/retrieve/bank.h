@@ -7,12 +7,20 @@
 
 #include "retrieve/bank_file.h"
 #include "retrieve/digests.h"
+#include "retrieve/hnsw.h"
 
 /** A block of records: what its head said when it was checked. Offsets are from the file's beginning. */
 typedef struct cm3_bank_part {
     uint64_t first, count;
     uint64_t vectors, scales, digests, entries, blob, blob_size;
 } cm3_bank_part;
+
+/** A graph over records: likewise. */
+typedef struct cm3_bank_graph {
+    uint64_t first, count;
+    uint64_t rows, scales, ground, places, upper, upper_count;
+    uint32_t m, entry, ef_construction;
+} cm3_bank_graph;
 
 /** A file that is open, and what is known of it. */
 typedef struct cm3_bank_state {
@@ -25,6 +33,8 @@ typedef struct cm3_bank_state {
     cm3_bank_place end; /**< behind the last block */
     cm3_bank_part *parts;
     size_t part_count, part_capacity;
+    cm3_bank_graph *graphs; /**< the first over the first records, the next over those behind them */
+    size_t graph_count, graph_capacity;
     uint8_t *deleted; /**< a bit a record */
     size_t deleted_capacity;
     uint64_t deleted_count;
@@ -44,6 +54,9 @@ struct cm3_bank {
     cm3_bank_state at;
     uint8_t *buffer; /**< of the block being made */
     size_t buffer_capacity;
+    cm3_hnsw_walker
+        *walkers; /**< a member of the team each, made by the first search of a graph; the compute thread's */
+    int walker_count;
 };
 
 static inline bool cm3_bank_is_deleted(const cm3_bank *bank, uint64_t id) {
@@ -54,6 +67,8 @@ static inline bool cm3_bank_is_deleted(const cm3_bank *bank, uint64_t id) {
 const cm3_bank_part *cm3_bank_part_of(const cm3_bank *bank, uint64_t id);
 /** A part's vectors, where they are mapped. */
 cm3_vectors cm3_bank_part_vectors(const cm3_bank *bank, const cm3_bank_part *part);
+/** A graph, where it is mapped. */
+cm3_hnsw cm3_bank_graph_of(const cm3_bank *bank, const cm3_bank_graph *graph);
 /** A record's place; NULL with CHECKSUM where it makes no sense. *blob is where the part's blob begins. */
 const cm3_bank_entry *cm3_bank_entry_of(const cm3_bank *bank, const cm3_bank_part *part, uint64_t id,
                                         const uint8_t **blob);
@@ -72,6 +87,12 @@ cm3_status cm3_bank_read_file(cm3_bank *bank);
 cm3_status cm3_bank_make_file(cm3_bank *bank, const char *path, const cm3_bank_head *head, bool replaces);
 /** Writes `size` bytes of bank->buffer, a block whose head lacks number, chain and sums, as the next; takes it up. */
 cm3_status cm3_bank_commit(cm3_bank *bank, size_t size, bool sync);
+/** The two halves of the same, for a block anywhere in memory. Writing leaves the bank as it is: `lock` need not be
+ * held for it. */
+cm3_status cm3_bank_write_block(cm3_bank *bank, cm3_bank_block *block, size_t size, bool sync);
+cm3_status cm3_bank_take_up(cm3_bank *bank, const cm3_bank_block *block);
+/** Whether the bank may be written to. Errors: INVALID_ARGUMENT, IO. */
+cm3_status cm3_bank_check_writes(const cm3_bank *bank);
 /** cm3_bank_add() with the lock held; `raw`, where not NULL, are `count` vectors as kept, with their scales, and those
  * of the records are not looked at. */
 cm3_status cm3_bank_append(cm3_bank *bank, const cm3_bank_record *records, size_t count, const void *raw,
@@ -80,6 +101,11 @@ cm3_status cm3_bank_append(cm3_bank *bank, const cm3_bank_record *records, size_
 cm3_status cm3_bank_new(cm3_context *context, const char *path, cm3_bank **bank);
 /** The lock of the file for one writer. Errors: BUSY. */
 cm3_status cm3_bank_lock_file(cm3_bank *bank, const char *path, int fd);
+
+/* index.c */
+
+/** cm3_bank_index() with `writing` held; `lock` is taken where the graph is taken up. */
+cm3_status cm3_bank_index_locked(cm3_bank *bank, const cm3_index_options *options);
 
 /* search.c */
 

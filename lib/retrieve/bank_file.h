@@ -42,7 +42,11 @@ typedef struct cm3_bank_mark {
 } cm3_bank_mark;
 _Static_assert(sizeof(cm3_bank_mark) == 64, "a mark is as large as it is in files");
 
-typedef enum cm3_bank_block_type { CM3_BLOCK_RECORDS = 1, CM3_BLOCK_DELETED = 2 } cm3_bank_block_type;
+typedef enum cm3_bank_block_type {
+    CM3_BLOCK_RECORDS = 1,
+    CM3_BLOCK_DELETED = 2,
+    CM3_BLOCK_GRAPH = 3 /**< over records that are there already, in the order of their ids, without a gap */
+} cm3_bank_block_type;
 
 typedef struct cm3_bank_block {
     char magic[4];
@@ -52,11 +56,16 @@ typedef struct cm3_bank_block {
     uint64_t chain;  /**< sum of the block before it, or of the file's head */
     uint64_t first;  /**< of records: the id of the first */
     uint64_t count;  /**< records, or ids */
-    /** Where each begins, from the block's start. Of records; DELETED has the ids [count], u64, right behind this head.
+    /**
+     * Where each begins, from the block's start. Of records; DELETED has the ids [count], u64, right behind this head.
+     * GRAPH (see cm3_hnsw): `vectors` are its rows [count, width], i8; `scales` [count], f32; `entries` the ground
+     * lists [count, line], u32; `digests` the places [count], u32; `blob` the upper lists, u32.
      */
     uint64_t vectors, scales, digests, entries, blob;
     uint64_t blob_size;
-    uint64_t reserved[2];
+    uint32_t m, entry; /**< GRAPH: neighbours, and the node where searches begin; else 0 */
+    uint32_t ef_construction;
+    uint32_t zero;
     uint64_t payload_sum; /**< XXH3-64 of what stands behind this head */
     uint64_t sum;         /**< XXH3-64 of what stands before it */
 } cm3_bank_block;
@@ -96,10 +105,12 @@ bool cm3_bank_last_mark(const uint8_t *data, cm3_bank_mark *mark);
 /** Where a reader of blocks stands: behind block number - 1. */
 typedef struct cm3_bank_place {
     uint64_t offset, number, chain, records;
+    uint64_t indexed; /**< records that graphs cover: the first so many */
 } cm3_bank_place;
 
-/** The place of the first block. */
+/** The place of the first block; the one behind a block that stands at `place`. */
 cm3_bank_place cm3_bank_first_place(const cm3_bank_head *head);
+cm3_bank_place cm3_bank_place_behind(const cm3_bank_place *place, const cm3_bank_block *block);
 
 /**
  * The block at `place`, whose head is checked against its sum, the chain, and the file's size, and whose parts lie
@@ -108,6 +119,9 @@ cm3_bank_place cm3_bank_first_place(const cm3_bank_head *head);
  */
 cm3_status cm3_bank_block_at(cm3_context *context, const char *name, const cm3_vectors_form *form, const uint8_t *data,
                              uint64_t size, bool tells, cm3_bank_place *place, const cm3_bank_block **block);
+/** The same of a head that was read from there, with room for nothing but it; NULL: the file ends before. */
+cm3_status cm3_bank_block_check(cm3_context *context, const char *name, const cm3_vectors_form *form,
+                                const cm3_bank_block *block, uint64_t size, bool tells, cm3_bank_place *place);
 /** Whether what stands behind a block's head is as its sum says. */
 bool cm3_bank_block_whole(const cm3_bank_block *block);
 

@@ -101,11 +101,12 @@ static char *drop_words(cm3_context *context, const char *text, float share, cm3
 }
 
 /** Vectors of the queries; each is a text or a picture. */
-static cm3_status embed(const cm3_retriever *r, const cm3_item *queries, size_t count,
+static cm3_status embed(const cm3_retriever *r, const cm3_retrieval_item *queries, size_t count,
                         const cm3_retrieve_options *options, float *vectors) {
     cm3_random random = cm3_random_make(options->seed, 0x5155455259000000u);
     for (size_t i = 0; i < count; i++) {
-        cm3_item query = *(const cm3_item *)(const void *)((const char *)queries + i * queries->struct_size);
+        cm3_retrieval_item query =
+            *(const cm3_retrieval_item *)(const void *)((const char *)queries + i * queries->struct_size);
         if (query.struct_size < sizeof query || !query.text == !(query.image || query.codes)) {
             return cm3_fail(r->context, CM3_ERROR_INVALID_ARGUMENT,
                             "query %zu of %zu: a text or a picture, and not both, is expected", i, count);
@@ -143,7 +144,7 @@ static cm3_status check(const cm3_retriever *r, const cm3_retrieve_options *o) {
     return CM3_OK;
 }
 
-cm3_status cm3_retriever_search(const cm3_retriever *r, const cm3_item *queries, size_t count,
+cm3_status cm3_retriever_search(const cm3_retriever *r, const cm3_retrieval_item *queries, size_t count,
                                 const cm3_retrieve_options *given, cm3_hit *hits, size_t *found) {
     if (!r) return CM3_ERROR_INVALID_ARGUMENT;
     cm3_retrieve_options options;

@@ -17,7 +17,8 @@ typedef struct copying {
     cm3_bank *to;
     const cm3_bank *from;
     const cm3_bank_work_options *options;
-    bool raw; /**< vectors are kept alike: they go over as they are */
+    uint64_t total; /**< of progress: records, twice where a graph is built as well */
+    bool raw;       /**< vectors are kept alike: they go over as they are */
     uint64_t added;
     /* of the records that go together */
     cm3_bank_record **records, *listed;
@@ -28,7 +29,7 @@ typedef struct copying {
 
 static cm3_status progress(const copying *c, uint64_t done) {
     const cm3_bank_work_options *o = c->options;
-    if (!o->on_progress || !o->on_progress(o->user, done, c->from->at.end.records)) return CM3_OK;
+    if (!o->on_progress || !o->on_progress(o->user, done, c->total)) return CM3_OK;
     return cm3_fail(c->to->context, CM3_ERROR_CANCELLED, "%s: writing it was stopped", c->to->path);
 }
 
@@ -113,6 +114,27 @@ static cm3_status take_place(cm3_bank *bank, cm3_bank *fresh) {
     return CM3_OK;
 }
 
+/** The graph's part of the progress. */
+static int on_indexed(void *user, uint64_t done, uint64_t total) {
+    const copying *c = user;
+    const cm3_bank_work_options *o = c->options;
+    const uint64_t records = c->from->at.end.records;
+    return o->on_progress ? o->on_progress(o->user, done < total ? records + done : c->total, c->total) : 0;
+}
+
+/** A graph over the new bank, such as the old one's last is. */
+static cm3_status index_anew(copying *c) {
+    const cm3_bank_graph *last = &c->from->at.graphs[c->from->at.graph_count - 1];
+    cm3_index_options options;
+    cm3_index_options_init(&options);
+    options.m = (int32_t)last->m;
+    options.ef_construction = (int32_t)last->ef_construction;
+    options.least = 1;
+    options.on_progress = on_indexed;
+    options.user = c;
+    return cm3_bank_index_locked(c->to, &options);
+}
+
 static cm3_status compact(cm3_bank *bank, const cm3_bank_work_options *options) {
     if (!bank->writes) {
         return cm3_fail(bank->context, CM3_ERROR_INVALID_ARGUMENT, "%s: opened for reading only", bank->path);
@@ -127,8 +149,11 @@ static cm3_status compact(cm3_bank *bank, const cm3_bank_work_options *options) 
     /* What an interrupted compaction left there is in nobody's way: whoever has the bank's lock may write it. */
     if (status == CM3_OK) status = cm3_bank_make_file(fresh, path, &bank->at.head, true);
     if (status == CM3_OK) {
-        copying c = {.to = fresh, .from = bank, .options = options};
+        const uint64_t records = bank->at.end.records;
+        const bool indexed = bank->at.graph_count && !options->no_graph;
+        copying c = {.to = fresh, .from = bank, .options = options, .total = indexed ? 2 * records : records};
         status = copy_all(&c);
+        if (status == CM3_OK && indexed) status = index_anew(&c);
     }
     if (status == CM3_OK)
         status = take_place(bank, fresh);
@@ -144,6 +169,7 @@ cm3_status cm3_bank_compact(cm3_bank *bank, const cm3_bank_work_options *given) 
     cm3_bank_work_options options;
     cm3_bank_work_options_init(&options);
     CM3_TRY(cm3_options_read(bank->context, &options, sizeof options, given, "cm3_bank_work_options"));
+    CM3_TRY(cm3_context_refuse_fork(bank->context));
     pthread_mutex_lock(&bank->writing);
     cm3_status status = compact(bank, &options);
     pthread_mutex_unlock(&bank->writing);
@@ -175,8 +201,9 @@ cm3_status cm3_bank_merge(cm3_bank *bank, const cm3_bank *from, const cm3_bank_w
     cm3_bank_work_options options;
     cm3_bank_work_options_init(&options);
     CM3_TRY(cm3_options_read(bank->context, &options, sizeof options, given, "cm3_bank_work_options"));
+    CM3_TRY(cm3_context_refuse_fork(bank->context));
     pthread_mutex_lock(&bank->writing);
-    copying c = {.to = bank, .from = from, .options = &options};
+    copying c = {.to = bank, .from = from, .options = &options, .total = from->at.end.records};
     cm3_status status = check_alike(bank, from);
     if (status == CM3_OK) status = copy_all(&c);
     pthread_mutex_unlock(&bank->writing);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/options.h"
+#include "cm3leon/retriever.h"
 #include "model/model.h"
 #include "retrieve/bank.h"
 
@@ -45,6 +47,16 @@ cm3_status cm3_model_identity(const cm3_model *model, cm3_digest *encoder, cm3_d
         if (has_prefix(weight->name, image_prefixes)) CM3_TRY(add(model->context, weight, image));
     }
     return CM3_OK;
+}
+
+cm3_status cm3_model_encoder_identity(const cm3_model *model, cm3_encoder_identity *identity) {
+    if (!model) return CM3_ERROR_INVALID_ARGUMENT;
+    cm3_digest encoder, image;
+    CM3_TRY(cm3_model_identity(model, &encoder, &image));
+    const cm3_encoder_identity ours = {.dimension = model->clip->config.projection_dim,
+                                       .encoder_hash = {encoder.low, encoder.high},
+                                       .image_hash = {image.low, image.high}};
+    return cm3_options_write(model->context, identity, &ours, sizeof ours, "cm3_encoder_identity");
 }
 
 static bool goes_with(cm3_digest ours, cm3_digest theirs) {

@@ -17,7 +17,7 @@ typedef struct cm3_import {
     cm3_record records[TOGETHER];
     json_t *lines[TOGETHER];
     int32_t *codes[TOGETHER];
-    cm3_item items[TOGETHER];
+    cm3_retrieval_item items[TOGETHER];
     uint64_t ids[TOGETHER];
     size_t count;
     uint64_t done, added;
@@ -43,21 +43,16 @@ static cm3_status flush(cm3_import *import) {
 }
 
 /** "codes" of a record's JSON. */
-static cm3_status take_codes(cm3_import *import, size_t index, const char *where, const json_t *list) {
+static cm3_status take_codes(cm3_import *import, size_t index, const char *where, json_t *json) {
     cm3_context *context = import->retriever->context;
-    cm3_item *item = &import->items[index];
-    const size_t count = json_array_size(list);
+    cm3_retrieval_item *item = &import->items[index];
+    const cm3_json_object object = {context, where, json};
+    const size_t count = json_array_size(json_object_get(json, "codes"));
     int32_t *codes = cm3_calloc(context, count, sizeof *codes);
     import->codes[index] = codes;
     if (!codes) return cm3_fail_memory(context, count * sizeof *codes, where);
-    for (size_t i = 0; i < count; i++) {
-        const json_int_t code = json_integer_value(json_array_get(list, i));
-        if (code < 0 || code > INT32_MAX) return cm3_fail(context, CM3_ERROR_FORMAT, "%s: 'codes' are no codes", where);
-        codes[i] = (int32_t)code;
-    }
     item->codes = codes;
-    item->code_count = count;
-    return CM3_OK;
+    return cm3_json_ints(&object, "codes", 0, INT32_MAX, codes, count, &item->code_count);
 }
 
 /** The record in the next place as an item, which borrows from it. */
@@ -65,19 +60,20 @@ static cm3_status take(cm3_import *import, const char *path) {
     cm3_context *context = import->retriever->context;
     const size_t index = import->count++; /* whatever happens, it is cleared with the others */
     const cm3_record *record = &import->records[index];
-    cm3_item *item = &import->items[index];
+    cm3_retrieval_item *item = &import->items[index];
     char where[512];
     snprintf(where, sizeof where, "%s: record %s", path, record->key ? record->key : "?");
-    *item = (cm3_item){.struct_size = sizeof *item, .key = record->key, .text = record->text};
+    *item = (cm3_retrieval_item){.struct_size = sizeof *item, .key = record->key, .text = record->text};
     import->lines[index] = NULL;
     import->codes[index] = NULL;
     if (record->json) {
         CM3_TRY(cm3_json_parse(context, where, record->json, record->json_size, &import->lines[index]));
-        const json_t *text = json_object_get(import->lines[index], "text"),
-                     *codes = json_object_get(import->lines[index], "codes");
+        const json_t *text = json_object_get(import->lines[index], "text");
         if (json_is_array(text)) text = json_array_get(text, 0);
         if (text) item->text = json_string_value(text);
-        if (json_is_array(codes)) CM3_TRY(take_codes(import, index, where, codes));
+        if (json_object_get(import->lines[index], "codes")) {
+            CM3_TRY(take_codes(import, index, where, import->lines[index]));
+        }
     }
     if (record->image && !item->codes) {
         CM3_TRY(cm3_image_load_memory(context, record->image, record->image_size, &item->image));

@@ -39,8 +39,9 @@ static bool fits_model(const cm3_retriever *r, const cm3_bank_record *record) {
     return !record->image || vq;
 }
 
-cm3_status cm3_retriever_retrieve(const cm3_retriever *r, const cm3_item *query, const cm3_retrieve_options *options,
-                                  int32_t room, cm3_document *document, cm3_hit *hits, size_t *found) {
+cm3_status cm3_retriever_retrieve(const cm3_retriever *r, const cm3_retrieval_item *query,
+                                  const cm3_retrieve_options *options, int32_t room, cm3_document *document,
+                                  cm3_hit *hits, size_t *found) {
     if (found) *found = 0;
     if (!r) return CM3_ERROR_INVALID_ARGUMENT;
     const cm3_tokenizer *tokenizer = r->model->tokenizer;

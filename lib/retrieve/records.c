@@ -22,6 +22,20 @@ cm3_vectors cm3_bank_part_vectors(const cm3_bank *bank, const cm3_bank_part *par
                          .scales = (const uint16_t *)(const void *)(bank->at.data + part->scales)};
 }
 
+cm3_hnsw cm3_bank_graph_of(const cm3_bank *bank, const cm3_bank_graph *graph) {
+    const uint8_t *data = bank->at.data;
+    return (cm3_hnsw){.count = (uint32_t)graph->count,
+                      .m = graph->m,
+                      .entry = graph->entry,
+                      .width = cm3_hnsw_width(bank->at.form.dimension),
+                      .rows = (const int8_t *)(data + graph->rows),
+                      .scales = (const float *)(const void *)(data + graph->scales),
+                      .ground = (const uint32_t *)(const void *)(data + graph->ground),
+                      .places = (const uint32_t *)(const void *)(data + graph->places),
+                      .upper = (const uint32_t *)(const void *)(data + graph->upper),
+                      .upper_count = graph->upper_count};
+}
+
 const cm3_bank_entry *cm3_bank_entry_of(const cm3_bank *bank, const cm3_bank_part *part, uint64_t id,
                                         const uint8_t **blob) {
     const cm3_bank_entry *entries = (const cm3_bank_entry *)(const void *)(bank->at.data + part->entries);

@@ -99,16 +99,16 @@ void cm3_retriever_release(const cm3_retriever *retriever, cm3_bank_record *reco
  */
 
 /** Items of later headers are larger. */
-static const cm3_item *item_at(const cm3_item *items, size_t index) {
-    return (const cm3_item *)(const void *)((const char *)items + index * items->struct_size);
+static const cm3_retrieval_item *item_at(const cm3_retrieval_item *items, size_t index) {
+    return (const cm3_retrieval_item *)(const void *)((const char *)items + index * items->struct_size);
 }
 
-static cm3_status check_items(const cm3_retriever *r, const cm3_item *items, size_t count) {
+static cm3_status check_items(const cm3_retriever *r, const cm3_retrieval_item *items, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        const cm3_item *item = item_at(items, i);
+        const cm3_retrieval_item *item = item_at(items, i);
         if (item->struct_size < sizeof *item || item->struct_size != items->struct_size) {
             return cm3_fail(r->context, CM3_ERROR_INVALID_ARGUMENT,
-                            "item %zu of %zu: struct_size is not that of a cm3_item", i, count);
+                            "item %zu of %zu: struct_size is not that of a cm3_retrieval_item", i, count);
         }
         if (item->text || item->image || item->codes) continue;
         return cm3_fail(r->context, CM3_ERROR_INVALID_ARGUMENT, "item %zu of %zu: neither a text nor a picture", i,
@@ -126,7 +126,7 @@ static void add_rows(const cm3_retriever *r, const float *from, const size_t *wh
 }
 
 /** A picture as the encoder reads it: the item's own, or its codes' (a new hold either way). */
-static cm3_status picture_of(const cm3_retriever *r, const cm3_item *item, cm3_image **image) {
+static cm3_status picture_of(const cm3_retriever *r, const cm3_retrieval_item *item, cm3_image **image) {
     if (item->image) {
         *image = item->image;
         return cm3_image_retain(item->image);
@@ -139,15 +139,15 @@ static cm3_status picture_of(const cm3_retriever *r, const cm3_item *item, cm3_i
 }
 
 /** Vectors of a few items. `made` [TOGETHER, d] is scratch. */
-static cm3_status embed_some(const cm3_retriever *r, const cm3_item *items, size_t first, size_t count, float *made,
-                             float *vectors) {
+static cm3_status embed_some(const cm3_retriever *r, const cm3_retrieval_item *items, size_t first, size_t count,
+                             float *made, float *vectors) {
     const size_t d = (size_t)r->dimension;
     const char *texts[TOGETHER];
     cm3_image *images[TOGETHER];
     size_t text_items[TOGETHER], image_items[TOGETHER], text_count = 0, image_count = 0;
     cm3_status status = CM3_OK;
     for (size_t i = 0; i < count && status == CM3_OK; i++) {
-        const cm3_item *item = item_at(items, first + i);
+        const cm3_retrieval_item *item = item_at(items, first + i);
         if (item->text) {
             text_items[text_count] = i;
             texts[text_count++] = item->text;
@@ -174,7 +174,8 @@ static cm3_status embed_some(const cm3_retriever *r, const cm3_item *items, size
     return status;
 }
 
-cm3_status cm3_retriever_embed(const cm3_retriever *retriever, const cm3_item *items, size_t count, float *vectors) {
+cm3_status cm3_retriever_embed(const cm3_retriever *retriever, const cm3_retrieval_item *items, size_t count,
+                               float *vectors) {
     if (!retriever) return CM3_ERROR_INVALID_ARGUMENT;
     if (count && (!items || !vectors)) {
         return cm3_fail(retriever->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_retriever_embed: an argument is NULL");
@@ -203,7 +204,7 @@ typedef struct kept_picture {
     size_t png_size;
 } kept_picture;
 
-static cm3_status keep_picture(const cm3_retriever *r, const cm3_item *item, kept_picture *kept,
+static cm3_status keep_picture(const cm3_retriever *r, const cm3_retrieval_item *item, kept_picture *kept,
                                cm3_bank_record *record) {
     cm3_tokenizer *tokenizer;
     CM3_TRY(cm3_model_tokenizer(r->model, &tokenizer));
@@ -225,10 +226,10 @@ static cm3_status keep_picture(const cm3_retriever *r, const cm3_item *item, kep
     return status;
 }
 
-static cm3_status keep(cm3_retriever *r, const cm3_item *items, size_t count, const float *vectors,
+static cm3_status keep(cm3_retriever *r, const cm3_retrieval_item *items, size_t count, const float *vectors,
                        cm3_bank_record *records, kept_picture *pictures, uint64_t *ids) {
     for (size_t i = 0; i < count; i++) {
-        const cm3_item *item = item_at(items, i);
+        const cm3_retrieval_item *item = item_at(items, i);
         records[i] = (cm3_bank_record){.struct_size = sizeof *records,
                                        .key = item->key,
                                        .text = item->text,
@@ -259,7 +260,7 @@ cm3_status cm3_retriever_refuse_near(cm3_retriever *r, float near_duplicate) {
     return CM3_OK;
 }
 
-cm3_status cm3_retriever_add(cm3_retriever *r, const cm3_item *items, size_t count, uint64_t *ids) {
+cm3_status cm3_retriever_add(cm3_retriever *r, const cm3_retrieval_item *items, size_t count, uint64_t *ids) {
     if (!r) return CM3_ERROR_INVALID_ARGUMENT;
     if (count && !items) return cm3_fail(r->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_retriever_add: items is NULL");
     if (!r->engine.add) {

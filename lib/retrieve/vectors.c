@@ -36,8 +36,14 @@ size_t cm3_vector_scales(const cm3_vectors_form *form) {
 }
 
 bool cm3_vector_normalise(float *to, const float *from, int64_t dimension) {
-    double sum = 0;
-    for (int64_t i = 0; i < dimension; i++) sum += (double)from[i] * (double)from[i];
+    /* Sums that do not wait for each other. */
+    double sums[8] = {0}, sum = 0;
+    int64_t at = 0;
+    for (; at + 8 <= dimension; at += 8) {
+        for (int64_t i = 0; i < 8; i++) sums[i] += (double)from[at + i] * (double)from[at + i];
+    }
+    for (; at < dimension; at++) sum += (double)from[at] * (double)from[at];
+    for (int i = 0; i < 8; i++) sum += sums[i];
     if (!(sum > 0) || !isfinite(sum)) return false;
     const double factor = 1 / sqrt(sum);
     for (int64_t i = 0; i < dimension; i++) to[i] = (float)((double)from[i] * factor);
@@ -128,4 +134,53 @@ void cm3_vectors_products(const cm3_vectors_form *form, const cm3_kernels *kerne
             .k = d, .block = form->block, .values = queries->values, .scales = queries->scales, .sums = queries->sums};
         kernels->few_rows_quantised(scores, stride, &x, 0, queries->count, &matrix, 0, rows, NULL);
     }
+}
+
+bool cm3_vectors_go_packed(const cm3_vectors_form *form, const cm3_kernels *kernels) {
+    return (kernels->fixed_products || kernels->tile_products) && form->type != CM3_VECTORS_F32;
+}
+
+static size_t larger(int64_t a, int64_t b) {
+    return (size_t)(a > b ? a : b);
+}
+
+size_t cm3_vectors_packed_size(const cm3_vectors_form *form, int64_t count) {
+    const int64_t d = form->dimension;
+    return (larger(cm3_fixed_size(count, d), cm3_tiled_size(count, d)) * sizeof(uint16_t) + 63) / 64 * 64;
+}
+
+/** Bytes of what the kernels pack at a time. */
+static size_t block_size(const cm3_vectors_form *form) {
+    return cm3_vectors_packed_size(form, CM3_FIXED_BLOCK > CM3_TILE_ROWS ? CM3_FIXED_BLOCK : CM3_TILE_ROWS);
+}
+
+size_t cm3_vectors_packed_scratch(const cm3_vectors_form *form, int64_t rows) {
+    const size_t wide = form->type == CM3_VECTORS_INT8 ? (size_t)(rows * form->dimension) * sizeof(uint16_t) : 0;
+    return block_size(form) + (wide + 63) / 64 * 64;
+}
+
+void cm3_vectors_pack(const cm3_vectors_form *form, const cm3_kernels *kernels, void *to, const float *queries,
+                      int64_t count) {
+    if (kernels->fixed_products)
+        kernels->fix_rows(to, queries, count, form->dimension);
+    else
+        kernels->pack_tiles(to, queries, count, form->dimension);
+}
+
+void cm3_vectors_packed_products(const cm3_vectors_form *form, const cm3_kernels *kernels, const void *queries,
+                                 int64_t count, const cm3_vectors *vectors, int64_t begin, int64_t end, float *scores,
+                                 int64_t stride, void *scratch) {
+    const int64_t d = form->dimension;
+    const uint16_t *rows = (const uint16_t *)vectors->values + begin * d;
+    if (form->type == CM3_VECTORS_INT8) {
+        /* Once for all queries. */
+        uint16_t *wide = (uint16_t *)(void *)((uint8_t *)scratch + block_size(form));
+        const cm3_quantised matrix = matrix_of(form, vectors);
+        kernels->dequantise_bf16(wide, &matrix, begin, end);
+        rows = wide;
+    }
+    if (kernels->fixed_products)
+        kernels->fixed_products(scores, stride, queries, count, rows, d, end - begin, scratch);
+    else
+        kernels->tile_products(scores, stride, queries, count, rows, d, end - begin, scratch);
 }

@@ -52,4 +52,19 @@ cm3_prepared_queries cm3_queries_prepare(const cm3_vectors_form *form, const cm3
 void cm3_vectors_products(const cm3_vectors_form *form, const cm3_kernels *kernels, const cm3_prepared_queries *queries,
                           const cm3_vectors *vectors, int64_t begin, int64_t end, float *scores, int64_t stride);
 
+/* Many queries: in fixed point or by tiles, whichever the kernels have, where that is faster and as exact as the
+ * vectors are. */
+
+/** Whether products of many queries go by it. */
+bool cm3_vectors_go_packed(const cm3_vectors_form *form, const cm3_kernels *kernels);
+/** Bytes of so many queries, packed; of `scratch` for that many rows. 64 is to divide the addresses of both. */
+size_t cm3_vectors_packed_size(const cm3_vectors_form *form, int64_t count);
+size_t cm3_vectors_packed_scratch(const cm3_vectors_form *form, int64_t rows);
+void cm3_vectors_pack(const cm3_vectors_form *form, const cm3_kernels *kernels, void *to, const float *queries,
+                      int64_t count);
+/** The same as cm3_vectors_products() with `count` queries from cm3_vectors_pack(). */
+void cm3_vectors_packed_products(const cm3_vectors_form *form, const cm3_kernels *kernels, const void *queries,
+                                 int64_t count, const cm3_vectors *vectors, int64_t begin, int64_t end, float *scores,
+                                 int64_t stride, void *scratch);
+
 #endif

@@ -80,6 +80,21 @@ static void verify_records(verification *v, const cm3_bank_block *block) {
     }
 }
 
+/** A graph's numbers, of a block whose sum is right: likewise. */
+static void verify_graph(verification *v, const cm3_bank_block *block, uint64_t number) {
+    const uint8_t *from = (const uint8_t *)block;
+    const float *scales = (const float *)(const void *)(from + block->scales);
+    const uint32_t *ground = (const uint32_t *)(const void *)(from + block->entries);
+    const uint64_t places = block->count * (uint64_t)cm3_hnsw_line(block->m);
+    uint64_t wrong = 0;
+    for (uint64_t i = 0; i < block->count; i++) wrong += !(scales[i] >= 0 && scales[i] < 2);
+    for (uint64_t i = 0; i < places; i++) wrong += ground[i] >= block->count && ground[i] != CM3_HNSW_NONE;
+    if (wrong) {
+        fault(v, "block %llu: its graph has %llu numbers that cannot be", (unsigned long long)number,
+              (unsigned long long)wrong);
+    }
+}
+
 static cm3_status verify_blocks(verification *v, cm3_bank_place place) {
     for (;;) {
         const cm3_bank_place before = place;
@@ -102,6 +117,8 @@ static cm3_status verify_blocks(verification *v, cm3_bank_place place) {
                   (unsigned long long)block->size);
         } else if (block->type == CM3_BLOCK_RECORDS) {
             verify_records(v, block);
+        } else if (block->type == CM3_BLOCK_GRAPH) {
+            verify_graph(v, block, before.number);
         }
         CM3_TRY(progress(v, place.offset));
     }

@@ -116,7 +116,7 @@ cm3_status cm3_bank_create(cm3_context *context, const char *path, const cm3_ban
 /* --- commits -------------------------------------------------------------------------------------------------------
  */
 
-static cm3_status check_writes(const cm3_bank *bank) {
+cm3_status cm3_bank_check_writes(const cm3_bank *bank) {
     if (bank->broken) {
         return cm3_fail(bank->context, CM3_ERROR_IO, "%s: syncing it failed before: open it anew to see what is there",
                         bank->path);
@@ -125,33 +125,38 @@ static cm3_status check_writes(const cm3_bank *bank) {
     return cm3_fail(bank->context, CM3_ERROR_INVALID_ARGUMENT, "%s: opened for reading only", bank->path);
 }
 
-cm3_status cm3_bank_commit(cm3_bank *bank, size_t size, bool sync) {
-    cm3_bank_block *block = (cm3_bank_block *)(void *)bank->buffer;
+cm3_status cm3_bank_write_block(cm3_bank *bank, cm3_bank_block *block, size_t size, bool sync) {
     memcpy(block->magic, CM3_BLOCK_MAGIC, sizeof block->magic);
     block->number = bank->at.end.number;
     block->size = size;
     block->chain = bank->at.end.chain;
     block->payload_sum = cm3_hash(block + 1, size - sizeof *block);
     block->sum = cm3_hash(block, offsetof(cm3_bank_block, sum));
-    const cm3_bank_place before = bank->at.end;
-    CM3_TRY(cm3_write_all(bank->context, bank->path, bank->at.fd, block, size, (int64_t)before.offset));
+    CM3_TRY(cm3_write_all(bank->context, bank->path, bank->at.fd, block, size, (int64_t)bank->at.end.offset));
     if (sync && fdatasync(bank->at.fd) != 0) {
         bank->broken = true;
         return cm3_fail_system(bank->context, bank->path, "syncing", errno);
     }
-    const uint64_t records = block->type == CM3_BLOCK_RECORDS ? block->count : 0;
-    bank->at.end = (cm3_bank_place){.offset = before.offset + size,
-                                    .number = before.number + 1,
-                                    .chain = block->sum,
-                                    .records = before.records + records};
+    return CM3_OK;
+}
+
+cm3_status cm3_bank_take_up(cm3_bank *bank, const cm3_bank_block *block) {
+    const uint64_t offset = bank->at.end.offset;
+    bank->at.end = cm3_bank_place_behind(&bank->at.end, block);
     cm3_status status = cm3_bank_map(bank);
-    if (status == CM3_OK) status = cm3_bank_take_block(bank, before.offset, block);
+    if (status == CM3_OK) status = cm3_bank_take_block(bank, offset, block);
     if (status != CM3_OK) {
         /* It is on the disk and cannot be taken up here: no other may follow it. */
         bank->broken = true;
         return status;
     }
     return write_mark(bank);
+}
+
+cm3_status cm3_bank_commit(cm3_bank *bank, size_t size, bool sync) {
+    cm3_bank_block *block = (cm3_bank_block *)(void *)bank->buffer;
+    CM3_TRY(cm3_bank_write_block(bank, block, size, sync));
+    return cm3_bank_take_up(bank, block);
 }
 
 /* --- adding --------------------------------------------------------------------------------------------------------
@@ -290,6 +295,7 @@ static cm3_status refuse_near(const adding *a, float above) {
     cm3_search_options options;
     cm3_search_options_init(&options);
     options.k = 1;
+    options.way = CM3_SEARCH_EXACT; /* none may be missed */
     cm3_hit *hits = cm3_calloc(a->bank->context, a->count, sizeof *hits);
     if (!hits) return cm3_fail_memory(a->bank->context, a->count * sizeof *hits, a->bank->path);
     cm3_status status = cm3_bank_search_run(a->bank, a->vectors, a->count, &options, hits, NULL);
@@ -308,6 +314,20 @@ static cm3_status refuse_near(const adding *a, float above) {
     return status;
 }
 
+/** Zeros where a block's parts leave gaps up to the next. */
+static void clear_gaps(const cm3_bank_block *head, const cm3_vectors_form *form, uint8_t *to) {
+    const uint64_t count = head->count;
+    const struct {
+        uint64_t from, until;
+    } gaps[] = {{head->vectors + count * cm3_vector_size(form), head->scales},
+                {head->scales + count * cm3_vector_scales(form) * sizeof(uint16_t), head->digests},
+                {head->digests + count * sizeof(cm3_digest), head->entries},
+                {head->entries + count * sizeof(cm3_bank_entry), head->blob}};
+    for (size_t i = 0; i < sizeof gaps / sizeof *gaps; i++) {
+        memset(to + gaps[i].from, 0, gaps[i].until - gaps[i].from);
+    }
+}
+
 /** The block in bank->buffer, whose blob stands at its end already, in front of which everything else finds room. */
 static void put_block(const adding *a, const cm3_bank_block *head, const uint8_t *blob, uint64_t first) {
     cm3_bank *bank = a->bank;
@@ -318,7 +338,7 @@ static void put_block(const adding *a, const cm3_bank_block *head, const uint8_t
     cm3_bank_entry *entries = (cm3_bank_entry *)(void *)(to + head->entries);
     uint64_t from = 0, at = 0;
     int64_t row = 0;
-    memset(to, 0, head->blob);
+    clear_gaps(head, form, to);
     memcpy(to, head, sizeof *head);
     ((cm3_bank_block *)(void *)to)->first = first;
     for (size_t i = 0; i < a->count; i++) {
@@ -393,7 +413,7 @@ static cm3_status add_measured(const adding *a, const cm3_bank_add_options *opti
 cm3_status cm3_bank_append(cm3_bank *bank, const cm3_bank_record *records, size_t count, const void *raw,
                            const uint16_t *raw_scales, const cm3_bank_add_options *options, uint64_t *ids) {
     adding a = {.bank = bank, .records = records, .raw = raw, .raw_scales = raw_scales, .count = count};
-    CM3_TRY(check_writes(bank));
+    CM3_TRY(cm3_bank_check_writes(bank));
     a.additions = cm3_calloc(bank->context, count, sizeof *a.additions);
     if (!a.additions) return cm3_fail_memory(bank->context, count * sizeof *a.additions, bank->path);
     cm3_status status = CM3_OK;
@@ -402,8 +422,10 @@ cm3_status cm3_bank_append(cm3_bank *bank, const cm3_bank_record *records, size_
         status = measure(&a, i);
     }
     if (status == CM3_OK && !raw) {
-        a.vectors = cm3_calloc(bank->context, count, (size_t)bank->at.form.dimension * sizeof *a.vectors);
-        status = a.vectors ? take_vectors(&a) : cm3_fail_memory(bank->context, count * sizeof *a.vectors, bank->path);
+        size_t size;
+        if (!cm3_mul_size(count, (size_t)bank->at.form.dimension * sizeof *a.vectors, &size)) size = SIZE_MAX;
+        a.vectors = cm3_alloc(bank->context, size);
+        status = a.vectors ? take_vectors(&a) : cm3_fail_memory(bank->context, size, bank->path);
     }
     if (status == CM3_OK) status = add_measured(&a, options, ids);
     cm3_free(bank->context, a.vectors);
@@ -422,6 +444,7 @@ cm3_status cm3_bank_add(cm3_bank *bank, const cm3_bank_record *records, size_t c
         return cm3_fail(bank->context, CM3_ERROR_INVALID_ARGUMENT, "near_duplicate: not a number");
     }
     if (!count) return CM3_OK;
+    CM3_TRY(cm3_context_refuse_fork(bank->context));
     pthread_mutex_lock(&bank->writing);
     pthread_rwlock_wrlock(&bank->lock);
     cm3_status status = cm3_bank_append(bank, records, count, NULL, NULL, &options, ids);
@@ -434,7 +457,7 @@ cm3_status cm3_bank_add(cm3_bank *bank, const cm3_bank_record *records, size_t c
  */
 
 static cm3_status delete_locked(cm3_bank *bank, const uint64_t *ids, size_t count) {
-    CM3_TRY(check_writes(bank));
+    CM3_TRY(cm3_bank_check_writes(bank));
     cm3_bank_block head = {.type = CM3_BLOCK_DELETED};
     size_t size;
     if (!cm3_mul_size(count, sizeof *ids, &size) || !cm3_add_size(size, 2 * sizeof head, &size)) {
@@ -459,6 +482,7 @@ static cm3_status delete_locked(cm3_bank *bank, const uint64_t *ids, size_t coun
 cm3_status cm3_bank_delete(cm3_bank *bank, const uint64_t *ids, size_t count) {
     if (!bank) return CM3_ERROR_INVALID_ARGUMENT;
     if (!ids && count) return cm3_fail(bank->context, CM3_ERROR_INVALID_ARGUMENT, "ids: NULL");
+    CM3_TRY(cm3_context_refuse_fork(bank->context));
     pthread_mutex_lock(&bank->writing);
     pthread_rwlock_wrlock(&bank->lock);
     cm3_status status = delete_locked(bank, ids, count);

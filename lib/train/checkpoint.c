@@ -3,51 +3,13 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/status.h"
 #include "files/hash.h"
-
-/** One tensor of the state. */
-typedef struct cm3_part {
-    char name[192];
-    float *data;
-    int64_t count;
-} cm3_part;
-
-typedef struct cm3_parts {
-    cm3_context *context;
-    cm3_part *list;
-    size_t count, capacity;
-} cm3_parts;
-
-static cm3_status add_part(cm3_parts *parts, const char *prefix, const char *name, float *data, int64_t count) {
-    CM3_TRY(
-        cm3_grow(parts->context, &parts->list, &parts->capacity, parts->count + 1, sizeof *parts->list, "checkpoint"));
-    cm3_part *part = &parts->list[parts->count++];
-    snprintf(part->name, sizeof part->name, "%s.%s", prefix, name);
-    part->data = data;
-    part->count = count;
-    return CM3_OK;
-}
-
-static cm3_status list_parts(const cm3_checkpoint *checkpoint, cm3_parts *parts) {
-    for (int i = 0; i < 2; i++) {
-        const cm3_optimizer *optimizer = checkpoint->optimizers[i];
-        for (size_t j = 0; optimizer && j < optimizer->count; j++) {
-            const cm3_optimized *p = &optimizer->parameters[j];
-            CM3_TRY(add_part(parts, "weight", p->name, p->tensor->data, p->tensor->count));
-            CM3_TRY(add_part(parts, "m", p->name, p->m, p->tensor->count));
-            CM3_TRY(add_part(parts, "v", p->name, p->v, p->tensor->count));
-            if (p->average) CM3_TRY(add_part(parts, "average", p->name, p->average, p->tensor->count));
-        }
-    }
-    for (size_t i = 0; i < checkpoint->extra_count; i++) {
-        const cm3_extra_state *extra = &checkpoint->extra[i];
-        CM3_TRY(add_part(parts, "extra", extra->name, extra->data, extra->count));
-    }
-    return CM3_OK;
-}
+#include "train/agreement.h"
+#include "train/checkpoint_parts.h"
 
 static void numbers_text(const cm3_checkpoint *checkpoint, char *text, size_t size) {
     size_t used = (size_t)snprintf(text, size, "[");
@@ -69,28 +31,54 @@ static void metadata_sum(const char *kind, const char *settings, const char *num
     snprintf(sum, 17, "%016llx", (unsigned long long)cm3_hash(sums, sizeof sums));
 }
 
-cm3_status cm3_checkpoint_write(cm3_context *context, const cm3_checkpoint *checkpoint) {
-    cm3_parts parts = {.context = context};
-    cm3_status status = list_parts(checkpoint, &parts);
-    cm3_save_entry *entries = status == CM3_OK ? cm3_calloc(context, parts.count, sizeof *entries) : NULL;
-    if (status == CM3_OK && !entries) status = cm3_fail_memory(context, parts.count * sizeof *entries, "checkpoint");
-    for (size_t i = 0; status == CM3_OK && i < parts.count; i++) {
-        entries[i] = (cm3_save_entry){.name = parts.list[i].name,
+static cm3_status write_file(cm3_context *context, const cm3_checkpoint *checkpoint, const cm3_parts *parts) {
+    cm3_save_entry *entries = cm3_calloc(context, parts->count, sizeof *entries);
+    if (!entries) return cm3_fail_memory(context, parts->count * sizeof *entries, "checkpoint");
+    for (size_t i = 0; i < parts->count; i++) {
+        cm3_part *part = &parts->list[i];
+        entries[i] = (cm3_save_entry){.name = part->name,
                                       .dtype = CM3_F32,
                                       .source_dtype = CM3_F32,
                                       .rank = 1,
-                                      .shape = {parts.list[i].count},
-                                      .data = parts.list[i].data};
+                                      .shape = {part->count},
+                                      .data = part->data,
+                                      .produce = part->data ? NULL : cm3_parts_produce,
+                                      .arg = part};
     }
-    if (status == CM3_OK) {
-        char numbers[256], sum[17];
-        numbers_text(checkpoint, numbers, sizeof numbers);
-        metadata_sum(checkpoint->kind, checkpoint->settings, numbers, sum);
-        const char *keys[] = {"format", "kind", "settings", "numbers", "sum"};
-        const char *values[] = {"cm3-checkpoint-1", checkpoint->kind, checkpoint->settings, numbers, sum};
-        status = cm3_safetensors_write(context, checkpoint->path, entries, parts.count, keys, values, 5);
-    }
+    char numbers[256], sum[17];
+    numbers_text(checkpoint, numbers, sizeof numbers);
+    metadata_sum(checkpoint->kind, checkpoint->settings, numbers, sum);
+    const char *keys[] = {"format", "kind", "settings", "numbers", "sum"};
+    const char *values[] = {"cm3-checkpoint-1", checkpoint->kind, checkpoint->settings, numbers, sum};
+    cm3_status status = cm3_safetensors_write(context, checkpoint->path, entries, parts->count, keys, values, 5);
     cm3_free(context, entries);
+    return status;
+}
+
+/** The ranks of a run of several; NULL: alone. */
+static cm3_ranks *ranks_of(const cm3_checkpoint *checkpoint) {
+    return checkpoint->ranks && !cm3_ranks_alone(checkpoint->ranks) ? checkpoint->ranks : NULL;
+}
+
+/** The first rank writes, however it goes, and then lets the others go. */
+static cm3_status write_together(cm3_context *context, const cm3_checkpoint *checkpoint, const cm3_parts *parts) {
+    if (parts->ranks->comm.rank > 0) return cm3_parts_serve(parts);
+    cm3_status status = write_file(context, checkpoint, parts);
+    /* The message of what went wrong is still the context's: only a failure leaves another one. */
+    cm3_status ended = cm3_parts_end(parts);
+    return status == CM3_OK ? ended : status;
+}
+
+cm3_status cm3_checkpoint_write(cm3_context *context, const cm3_checkpoint *checkpoint) {
+    cm3_ranks *ranks = ranks_of(checkpoint);
+    cm3_parts parts = {.context = context, .ranks = ranks};
+    cm3_status status = cm3_parts_list(checkpoint, &parts);
+    if (ranks) status = cm3_ranks_agree(ranks, status);
+    if (status == CM3_OK && ranks) {
+        status = cm3_ranks_agree(ranks, write_together(context, checkpoint, &parts));
+    } else if (status == CM3_OK) {
+        status = write_file(context, checkpoint, &parts);
+    }
     cm3_free(context, parts.list);
     return status;
 }
@@ -101,41 +89,44 @@ static cm3_status compare_settings(cm3_context *context, const cm3_checkpoint *c
     CM3_TRY(cm3_json_parse(context, "settings", checkpoint->settings, strlen(checkpoint->settings), &ours));
     cm3_status status = cm3_json_parse(context, checkpoint->path, there, strlen(there), &theirs);
     char list[512] = "";
-    size_t used = 0;
-    const char *key;
-    json_t *value;
-    json_object_foreach(ours, key, value) {
-        const json_t *other = json_object_get(theirs, key);
-        if (json_equal(value, other) || used >= sizeof list - 1) continue;
-        char *here = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT),
-             *was = other ? json_dumps(other, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s: %s now, %s then", used ? "; " : "", key,
-                                 here ? here : "?", was ? was : "absent");
-        free(here);
-        free(was);
-    }
+    bool differ = cm3_settings_differ(ours, theirs, "now", "then", list, sizeof list);
     json_decref(ours);
     json_decref(theirs);
-    if (status != CM3_OK || !used) return status;
+    if (status != CM3_OK || !differ) return status;
     return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
                     "%s: the checkpoint was made with other settings (%s); give the same ones, another run directory, "
                     "or do not resume",
                     checkpoint->path, list);
 }
 
+/** Steps, positions and counters; one more says whether there is a file at all. */
+typedef struct cm3_numbers {
+    uint64_t found, values[8];
+} cm3_numbers;
+
 static cm3_status read_numbers(cm3_context *context, const cm3_checkpoint *checkpoint, const char *text,
-                               json_t **list) {
+                               cm3_numbers *numbers) {
     size_t wanted = checkpoint->number_count;
+    json_t *list = NULL;
     for (int i = 0; i < 2; i++) wanted += checkpoint->optimizers[i] != NULL;
-    CM3_TRY(cm3_json_parse(context, checkpoint->path, text, strlen(text), list));
-    bool good = json_array_size(*list) == wanted;
+    CM3_TRY(cm3_json_parse(context, checkpoint->path, text, strlen(text), &list));
+    bool good = json_array_size(list) == wanted;
     for (size_t i = 0; good && i < wanted; i++) {
-        const json_t *number = json_array_get(*list, i);
+        const json_t *number = json_array_get(list, i);
         good = json_is_integer(number) && json_integer_value(number) >= 0;
+        numbers->values[i] = good ? (uint64_t)json_integer_value(number) : 0;
     }
+    json_decref(list);
     if (good) return CM3_OK;
-    json_decref(*list);
     return cm3_fail(context, CM3_ERROR_FORMAT, "%s: 'numbers' is not a list of %zu counts", checkpoint->path, wanted);
+}
+
+static void set_numbers(const cm3_checkpoint *checkpoint, const cm3_numbers *numbers) {
+    const uint64_t *next = numbers->values;
+    for (int i = 0; i < 2; i++) {
+        if (checkpoint->optimizers[i]) checkpoint->optimizers[i]->step = (int64_t)*next++;
+    }
+    for (size_t i = 0; i < checkpoint->number_count; i++) *checkpoint->numbers[i] = *next++;
 }
 
 static cm3_status check_part(cm3_context *context, const cm3_checkpoint *checkpoint, const cm3_safetensors *tensors,
@@ -171,53 +162,72 @@ static cm3_status check_sum(cm3_context *context, const cm3_checkpoint *checkpoi
                     found, sum ? sum : "nothing");
 }
 
-static cm3_status read_parts(cm3_context *context, const cm3_checkpoint *checkpoint, const cm3_safetensors *tensors) {
+/** A file that is one of this run, and whole. */
+static cm3_status check_file(cm3_context *context, const cm3_checkpoint *checkpoint, const cm3_safetensors *tensors,
+                             const cm3_parts *parts, cm3_numbers *numbers) {
     const char *format = cm3_safetensors_metadata(tensors, "format"), *kind = cm3_safetensors_metadata(tensors, "kind");
     const char *settings = cm3_safetensors_metadata(tensors, "settings"),
-               *numbers = cm3_safetensors_metadata(tensors, "numbers");
+               *text = cm3_safetensors_metadata(tensors, "numbers");
     if (!format || strcmp(format, "cm3-checkpoint-1") != 0 || !kind || strcmp(kind, checkpoint->kind) != 0 ||
-        !settings || !numbers) {
+        !settings || !text) {
         return cm3_fail(context, CM3_ERROR_FORMAT, "%s: not a checkpoint of a '%s' run", checkpoint->path,
                         checkpoint->kind);
     }
-    CM3_TRY(check_metadata(context, checkpoint, tensors, settings, numbers));
+    CM3_TRY(check_metadata(context, checkpoint, tensors, settings, text));
     CM3_TRY(compare_settings(context, checkpoint, settings));
     CM3_TRY(check_sum(context, checkpoint, tensors));
-    cm3_parts parts = {.context = context};
-    json_t *list = NULL;
-    cm3_status status = list_parts(checkpoint, &parts);
-    for (size_t i = 0; status == CM3_OK && i < parts.count; i++)
-        status = check_part(context, checkpoint, tensors, &parts.list[i]);
-    if (status == CM3_OK) status = read_numbers(context, checkpoint, numbers, &list);
-    if (status == CM3_OK) {
-        for (size_t i = 0; i < parts.count; i++) {
-            memcpy(parts.list[i].data, cm3_safetensors_find(tensors, parts.list[i].name)->data,
-                   (size_t)parts.list[i].count * sizeof(float));
-        }
-        size_t next = 0;
-        for (int i = 0; i < 2; i++) {
-            if (checkpoint->optimizers[i])
-                checkpoint->optimizers[i]->step = json_integer_value(json_array_get(list, next++));
-        }
-        for (size_t i = 0; i < checkpoint->number_count; i++) {
-            *checkpoint->numbers[i] = (uint64_t)json_integer_value(json_array_get(list, next++));
-        }
-        json_decref(list);
+    for (size_t i = 0; i < parts->count; i++) CM3_TRY(check_part(context, checkpoint, tensors, &parts->list[i]));
+    return read_numbers(context, checkpoint, text, numbers);
+}
+
+/** A file that is open. */
+typedef struct cm3_opened {
+    cm3_file *file;
+    cm3_safetensors *tensors;
+} cm3_opened;
+
+static void close_file(cm3_opened *opened) {
+    cm3_safetensors_close(opened->tensors);
+    if (opened->file) cm3_file_release(opened->file);
+}
+
+/** The file, where there is one: opened and checked. */
+static cm3_status open_file(cm3_context *context, const cm3_checkpoint *checkpoint, const cm3_parts *parts,
+                            cm3_opened *opened, cm3_numbers *numbers) {
+    /* Only what is surely not there is no checkpoint: anything else must not end in a fresh run that writes over it. */
+    numbers->found = access(checkpoint->path, F_OK) == 0 || errno != ENOENT;
+    if (!numbers->found) return CM3_OK;
+    CM3_TRY(cm3_file_open(context, checkpoint->path, &opened->file));
+    CM3_TRY(cm3_safetensors_open(context, opened->file, &opened->tensors));
+    return check_file(context, checkpoint, opened->tensors, parts, numbers);
+}
+
+/** Behind the checks: everything from the file, or, on the other ranks, from the one that has it. */
+static cm3_status fill(const cm3_checkpoint *checkpoint, const cm3_parts *parts, const cm3_safetensors *tensors,
+                       cm3_numbers *numbers) {
+    if (parts->ranks) CM3_TRY(cm3_ranks_broadcast(parts->ranks, numbers, sizeof *numbers, 0));
+    if (!numbers->found) return CM3_OK;
+    for (size_t i = 0; i < parts->count; i++) {
+        const cm3_part *part = &parts->list[i];
+        CM3_TRY(cm3_parts_fill(parts, part, tensors ? cm3_safetensors_find(tensors, part->name)->data : NULL));
     }
-    cm3_free(context, parts.list);
-    return status;
+    set_numbers(checkpoint, numbers);
+    return CM3_OK;
 }
 
 cm3_status cm3_checkpoint_read(cm3_context *context, const cm3_checkpoint *checkpoint, bool *found) {
-    cm3_file *file = NULL;
-    cm3_safetensors *tensors = NULL;
-    /* Only what is surely not there is no checkpoint: anything else must not end in a fresh run that writes over it. */
-    *found = access(checkpoint->path, F_OK) == 0 || errno != ENOENT;
-    if (!*found) return CM3_OK;
-    CM3_TRY(cm3_file_open(context, checkpoint->path, &file));
-    cm3_status status = cm3_safetensors_open(context, file, &tensors);
-    if (status == CM3_OK) status = read_parts(context, checkpoint, tensors);
-    cm3_safetensors_close(tensors);
-    cm3_file_release(file);
+    cm3_ranks *ranks = ranks_of(checkpoint);
+    cm3_parts parts = {.context = context, .ranks = ranks};
+    cm3_opened opened = {NULL, NULL};
+    cm3_numbers numbers = {0};
+    *found = false;
+    cm3_status status = cm3_parts_list(checkpoint, &parts);
+    if (status == CM3_OK && (!ranks || ranks->comm.rank == 0))
+        status = open_file(context, checkpoint, &parts, &opened, &numbers);
+    if (ranks) status = cm3_ranks_agree(ranks, status);
+    if (status == CM3_OK) status = fill(checkpoint, &parts, opened.tensors, &numbers);
+    *found = numbers.found;
+    close_file(&opened);
+    cm3_free(context, parts.list);
     return status;
 }

@@ -16,6 +16,7 @@ typedef struct cm3_checkpoint {
     const char *path;
     const char *kind;             /**< "vq" or "lm" */
     const char *settings;         /**< all that the curve depends on, as JSON */
+    cm3_ranks *ranks;             /**< NULL: this process alone */
     cm3_optimizer *optimizers[2]; /**< NULL: not there */
     cm3_extra_state extra[4];
     size_t extra_count;
@@ -23,10 +24,15 @@ typedef struct cm3_checkpoint {
     size_t number_count;
 } cm3_checkpoint;
 
+/**
+ * Called by all ranks; the first writes, in one order of parameters whatever the number of ranks is, and all return how
+ * it went.
+ */
 cm3_status cm3_checkpoint_write(cm3_context *context, const cm3_checkpoint *checkpoint);
 /**
- * *found is false where there is no file. Everything is checked before anything is changed. Errors: INVALID_ARGUMENT
- * naming the settings that differ; FORMAT, TRUNCATED, CHECKSUM for a damaged file.
+ * Called by all ranks; the first reads, and the others get from it what they need. *found is false where there is no
+ * file. Everything is checked before anything is changed. Errors: INVALID_ARGUMENT naming the settings that differ;
+ * FORMAT, TRUNCATED, CHECKSUM for a damaged file.
  */
 cm3_status cm3_checkpoint_read(cm3_context *context, const cm3_checkpoint *checkpoint, bool *found);
 

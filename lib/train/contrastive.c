@@ -4,8 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/** Rows of length 1, and what they were divided by. A row of zeros stays. */
-static void normalise(const float *x, int64_t count, int64_t d, float *unit, float *lengths) {
+void cm3_unit_rows(const float *x, int64_t count, int64_t d, float *unit, float *lengths) {
     for (int64_t i = 0; i < count; i++) {
         double sum = 0;
         for (int64_t j = 0; j < d; j++) sum += (double)x[i * d + j] * (double)x[i * d + j];
@@ -14,8 +13,7 @@ static void normalise(const float *x, int64_t count, int64_t d, float *unit, flo
     }
 }
 
-/** dx += weight * (du - u (u . du)) / length: the way back through the division. */
-static void unnormalise(const float *du, const float *unit, const float *lengths, int64_t count, int64_t d,
+void cm3_unit_rows_back(const float *du, const float *unit, const float *lengths, int64_t count, int64_t d,
                         float weight, float *dx) {
     for (int64_t i = 0; i < count; i++) {
         double along = 0;
@@ -64,8 +62,8 @@ cm3_status cm3_contrastive_loss(cm3_graph *graph, const cm3_contrastive *pairs, 
     float *scores = cm3_graph_scratch(graph, (size_t)(n * n) * sizeof *scores);
     float *ds = cm3_graph_scratch(graph, (size_t)(n * n) * sizeof *ds);
     if (!u || !v || !du || !lengths || !scores || !ds) return cm3_graph_status(graph);
-    normalise(pairs->a, n, d, u, lengths);
-    normalise(pairs->b, n, d, v, lengths + n);
+    cm3_unit_rows(pairs->a, n, d, u, lengths);
+    cm3_unit_rows(pairs->b, n, d, v, lengths + n);
     kernels->gemm_f32(scores, n, u, d, 1, v, 1, d, n, n, d, false);
     kernels->scale(scores, pairs->scale, scores, n * n);
     memset(ds, 0, (size_t)(n * n) * sizeof *ds);
@@ -78,8 +76,8 @@ cm3_status cm3_contrastive_loss(cm3_graph *graph, const cm3_contrastive *pairs, 
     for (int64_t i = 0; i < n * n; i++) result->dscale += (double)weight * (double)ds[i] * (double)scores[i];
     kernels->scale(ds, pairs->scale, ds, n * n);
     kernels->gemm_f32(du, d, ds, n, 1, v, d, 1, n, d, n, false);
-    unnormalise(du, u, lengths, n, d, weight, da);
+    cm3_unit_rows_back(du, u, lengths, n, d, weight, da);
     kernels->gemm_f32(du, d, ds, 1, n, u, d, 1, n, d, n, false);
-    unnormalise(du, v, lengths + n, n, d, weight, db);
+    cm3_unit_rows_back(du, v, lengths + n, n, d, weight, db);
     return CM3_OK;
 }

@@ -24,4 +24,10 @@ typedef struct cm3_contrastive_result {
 cm3_status cm3_contrastive_loss(cm3_graph *graph, const cm3_contrastive *pairs, float weight, float *da, float *db,
                                 cm3_contrastive_result *result);
 
+/** Rows of x [count, d] brought to length 1, and what they were divided by [count]. A row of zeros stays. */
+void cm3_unit_rows(const float *x, int64_t count, int64_t d, float *unit, float *lengths);
+/** dx += weight * (du - u (u . du)) / length: the way back through the division. */
+void cm3_unit_rows_back(const float *du, const float *unit, const float *lengths, int64_t count, int64_t d,
+                        float weight, float *dx);
+
 #endif

@@ -116,15 +116,40 @@ static cm3_status keep_examples(cm3_dataset *dataset, const char *where, json_t 
     return CM3_OK;
 }
 
+static bool parse_hex(const json_t *value, uint64_t *number) {
+    const char *text = json_string_value(value);
+    if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16) return false;
+    *number = strtoull(text, NULL, 16);
+    return true;
+}
+
+/** "neighbours": {"bank": its identity, "ids": [records]}. */
+static cm3_status keep_neighbours(cm3_dataset *dataset, const char *where, const json_t *json, cm3_sample *sample) {
+    const json_t *ids = json_object_get(json, "ids");
+    const size_t count = json_array_size(ids);
+    if (!json_is_array(ids) || !parse_hex(json_object_get(json, "bank"), &sample->bank) || count > INT32_MAX) {
+        return cm3_fail(dataset->context, CM3_ERROR_FORMAT,
+                        "%s: 'neighbours' is not an object of a bank's identity and a list of its records", where);
+    }
+    uint64_t *own = cm3_arena_alloc(dataset->memory, count * sizeof *own + 1);
+    if (!own) return cm3_fail_memory(dataset->context, count * sizeof *own, "neighbours");
+    for (size_t i = 0; i < count; i++) {
+        const json_t *id = json_array_get(ids, i);
+        if (!json_is_integer(id) || json_integer_value(id) < 0) {
+            return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: neighbour %zu is no record's number", where, i);
+        }
+        own[i] = (uint64_t)json_integer_value(id);
+    }
+    sample->neighbours = own;
+    sample->neighbour_count = (int32_t)count;
+    return CM3_OK;
+}
+
 /** Which image tokenizer made the codes, where the record tells it. */
 static cm3_status keep_codebook(cm3_dataset *dataset, const char *where, const json_t *codebook, cm3_sample *sample) {
-    const char *text = json_string_value(codebook);
-    if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16) {
-        return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'codebook' is not a string of 16 hexadecimal digits",
-                        where);
-    }
-    sample->codebook = strtoull(text, NULL, 16);
-    return CM3_OK;
+    if (parse_hex(codebook, &sample->codebook)) return CM3_OK;
+    return cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: 'codebook' is not a string of 16 hexadecimal digits",
+                    where);
 }
 
 static cm3_status keep_json(cm3_dataset *dataset, const char *where, const cm3_record *record, cm3_sample *sample) {
@@ -132,7 +157,8 @@ static cm3_status keep_json(cm3_dataset *dataset, const char *where, const cm3_r
     CM3_TRY(cm3_json_parse(dataset->context, where, record->json, record->json_size, &json));
     json_t *text = json_object_get(json, "text"), *query = json_object_get(json, "query"),
            *codes = json_object_get(json, "codes"), *codebook = json_object_get(json, "codebook"),
-           *images = json_object_get(json, "images"), *examples = json_object_get(json, "examples");
+           *images = json_object_get(json, "images"), *examples = json_object_get(json, "examples"),
+           *neighbours = json_object_get(json, "neighbours");
     cm3_status status = CM3_OK;
     if (!json_is_object(json)) status = cm3_fail(dataset->context, CM3_ERROR_FORMAT, "%s: not an object", where);
     if (status == CM3_OK && text) {
@@ -147,6 +173,7 @@ static cm3_status keep_json(cm3_dataset *dataset, const char *where, const cm3_r
     if (status == CM3_OK && codebook) status = keep_codebook(dataset, where, codebook, sample);
     if (status == CM3_OK && images) status = keep_images(dataset, where, images, sample);
     if (status == CM3_OK && examples) status = keep_examples(dataset, where, examples, sample);
+    if (status == CM3_OK && neighbours) status = keep_neighbours(dataset, where, neighbours, sample);
     json_decref(json);
     return status;
 }
@@ -229,6 +256,7 @@ cm3_status cm3_dataset_load(cm3_context *context, const char *const *paths, size
     dataset->context = context;
     dataset->seed = seed;
     dataset->epoch = UINT64_MAX;
+    dataset->together = 1;
     cm3_status status = cm3_arena_create(context, (size_t)4 << 20, &dataset->memory);
     for (size_t i = 0; i < path_count && status == CM3_OK; i++) {
         status = load_shard(dataset, paths[i], want_images, limit);
@@ -260,15 +288,22 @@ void cm3_dataset_destroy(cm3_dataset *dataset) {
     cm3_free(context, dataset);
 }
 
-/** Fisher and Yates with numbers of (seed, epoch). */
+/** Fisher and Yates with numbers of (seed, epoch), of groups by their first samples. */
 static void shuffle(cm3_dataset *dataset, uint64_t epoch) {
     cm3_random random = cm3_random_make(dataset->seed, 0x5348554600000000u ^ epoch);
-    for (size_t i = 0; i < dataset->count; i++) dataset->order[i] = (uint32_t)i;
-    for (size_t i = dataset->count; i > 1; i--) {
+    uint32_t *order = dataset->order;
+    const size_t together = dataset->together, groups = (dataset->count + together - 1) / together;
+    for (size_t i = 0; i < groups; i++) order[i] = (uint32_t)(i * together);
+    for (size_t i = groups; i > 1; i--) {
         size_t other = cm3_random_below(&random, i);
-        uint32_t swapped = dataset->order[i - 1];
-        dataset->order[i - 1] = dataset->order[other];
-        dataset->order[other] = swapped;
+        uint32_t swapped = order[i - 1];
+        order[i - 1] = order[other];
+        order[other] = swapped;
+    }
+    /* Each group's place is at or behind that of its first sample so far, so the last ones go first. */
+    for (size_t at = dataset->count, i = groups; i-- > 0 && together > 1;) {
+        const size_t first = order[i], left = dataset->count - first;
+        for (size_t j = left < together ? left : together; j-- > 0;) order[--at] = (uint32_t)(first + j);
     }
     dataset->epoch = epoch;
 }

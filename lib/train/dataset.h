@@ -38,6 +38,9 @@ typedef struct cm3_sample {
     const cm3_sample_image *images;
     const cm3_example *examples;
     int32_t image_count, example_count;
+    const uint64_t *neighbours; /**< records of a bank, the nearest first; or NULL */
+    int32_t neighbour_count;
+    uint64_t bank; /**< identity of that bank */
 } cm3_sample;
 
 typedef struct cm3_dataset {
@@ -46,7 +49,8 @@ typedef struct cm3_dataset {
     size_t count, capacity;
     cm3_arena *memory;
     uint64_t seed;
-    uint64_t sum; /**< of all that was read, in its order: which data they are */
+    size_t together; /**< samples behind each other that stay so in every order; 1 or more */
+    uint64_t sum;    /**< of all that was read, in its order: which data they are */
     /* the order of one epoch at a time */
     uint32_t *order;
     uint64_t epoch; /**< of `order`; UINT64_MAX before the first */

@@ -49,7 +49,7 @@ static cm3_status add(cm3_discriminator *d, float **place, int32_t layer, int32_
     *place += tensor->count;
     char *name = d->names[4 * layer + which];
     snprintf(name, sizeof d->names[0], "discriminator.%d.%s", (int)layer, words[which]);
-    return cm3_optimizer_add(&d->optimizer, name, tensor, which == 0, which == 0);
+    return cm3_optimizer_add(&d->optimizer, name, tensor, which == 0, which == 0 ? CM3_READ_BF16 : CM3_READ_F32);
 }
 
 static cm3_status add_layers(cm3_discriminator *d, uint64_t seed) {
@@ -72,8 +72,9 @@ static cm3_status make_graph(void *arg) {
     return cm3_graph_create(d->context, &(cm3_graph_options){.record = true, .compute = d->options.compute}, &d->graph);
 }
 
-cm3_status cm3_discriminator_create(cm3_context *context, const cm3_train_options *options, int64_t from,
-                                    int32_t resolution, int32_t channels, cm3_discriminator **discriminator) {
+cm3_status cm3_discriminator_create(cm3_context *context, const cm3_train_options *options, cm3_ranks *ranks,
+                                    int64_t from, int32_t resolution, int32_t channels,
+                                    cm3_discriminator **discriminator) {
     *discriminator = NULL;
     if (resolution < 4) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
@@ -90,6 +91,7 @@ cm3_status cm3_discriminator_create(cm3_context *context, const cm3_train_option
     size_t bytes = (size_t)shape_layers(d, resolution, channels) * sizeof(float);
     d->storage = cm3_calloc(context, 1, bytes);
     cm3_status status = d->storage ? add_layers(d, options->seed) : cm3_fail_memory(context, bytes, "discriminator");
+    if (status == CM3_OK) status = cm3_optimizer_lay(&d->optimizer, ranks);
     if (status == CM3_OK) status = cm3_context_run(context, make_graph, d);
     if (status != CM3_OK) {
         cm3_discriminator_destroy(d);
@@ -111,6 +113,11 @@ void cm3_discriminator_destroy(cm3_discriminator *discriminator) {
     if (cm3_context_run(context, drop_graph, discriminator) != CM3_OK) drop_graph(discriminator);
     cm3_free(context, discriminator->storage);
     cm3_free(context, discriminator);
+}
+
+void cm3_discriminator_forget_storage(cm3_discriminator *discriminator) {
+    cm3_free(discriminator->context, discriminator->storage);
+    discriminator->storage = NULL;
 }
 
 /* --- forward --------------------------------------------------------------------------------------------------------

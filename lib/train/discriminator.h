@@ -28,12 +28,15 @@ typedef struct cm3_discriminator {
     cm3_graph *graph; /**< its own tape beside the trainer's */
 } cm3_discriminator;
 
-/** Fresh weights (normal of 0.02, as in pix2pix). `from`: the run's step at which it begins. Errors: INVALID_ARGUMENT,
- * NO_MEMORY. */
-cm3_status cm3_discriminator_create(cm3_context *context, const cm3_train_options *options, int64_t from,
-                                    int32_t resolution, int32_t channels, cm3_discriminator **discriminator);
+/** Fresh weights (normal of 0.02, as in pix2pix). `ranks`: NULL, or of the run. `from`: its step at which the
+ * discriminator begins. Errors: INVALID_ARGUMENT, NO_MEMORY. */
+cm3_status cm3_discriminator_create(cm3_context *context, const cm3_train_options *options, cm3_ranks *ranks,
+                                    int64_t from, int32_t resolution, int32_t channels,
+                                    cm3_discriminator **discriminator);
 /** NULL is allowed. Any thread. */
 void cm3_discriminator_destroy(cm3_discriminator *discriminator);
+/** All parameters lie elsewhere now: gives back the memory where they lay. */
+void cm3_discriminator_forget_storage(cm3_discriminator *discriminator);
 
 /** Scores of x [n, h, w, channels]: [n, h', w', 1]. */
 cm3_tensor *cm3_discriminator_scores(cm3_graph *graph, cm3_discriminator *discriminator, cm3_tensor *x);

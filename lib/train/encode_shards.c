@@ -1,9 +1,7 @@
 /* Shards of pictures to shards of codes, so that language-model training need not encode the pictures again and again.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/status.h"
@@ -12,6 +10,7 @@
 #include "files/shard.h"
 #include "image/preprocess.h"
 #include "model/model.h"
+#include "train/shard_names.h"
 
 #define CM3_ENCODE_BATCH 32
 
@@ -175,57 +174,12 @@ static cm3_status drop_graph(void *arg) {
     return CM3_OK;
 }
 
-/** The file's name without folders; the length of it that stays: shards are written as .tar whatever they were read
- * from. */
-static const char *base_name(const char *path, size_t *length) {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    *length = strlen(name);
-    if (*length > 6 && strcmp(name + *length - 6, ".jsonl") == 0) *length -= 6;
-    return name;
-}
-
-static cm3_status output_path(const cm3_encode_run *run, const char *path, const char *out_dir, char *out,
-                              size_t size) {
-    size_t length;
-    const char *name = base_name(path, &length);
-    int used = snprintf(out, size, "%s/%.*s%s", out_dir, (int)length, name, name[length] ? ".tar" : "");
-    if (used < (int)size) return CM3_OK;
-    return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT, "out_dir is too long");
-}
-
-/** Whether both paths lead to one existing file. */
-static bool same_file(const char *a, const char *b) {
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-/** What is there already is taken for done: a second shard of one name, or the shard itself, would be lost silently. */
-static cm3_status check_names(const cm3_encode_run *run, const char *const *data, size_t data_count,
-                              const char *out_dir) {
-    char one[4096], other[4096];
-    for (size_t i = 0; i < data_count; i++) {
-        CM3_TRY(output_path(run, data[i], out_dir, one, sizeof one));
-        if (same_file(one, data[i])) {
-            return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT,
-                            "%s would be written over itself: out_dir must be another directory", data[i]);
-        }
-        for (size_t j = 0; j < i; j++) {
-            CM3_TRY(output_path(run, data[j], out_dir, other, sizeof other));
-            if (strcmp(one, other) == 0) {
-                return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT, "%s and %s would both become %s", data[j],
-                                data[i], one);
-            }
-        }
-    }
-    return CM3_OK;
-}
-
 static cm3_status encode_all(cm3_encode_run *run, const char *const *data, size_t data_count, const char *out_dir,
                              cm3_progress_fn progress, void *user) {
-    CM3_TRY(check_names(run, data, data_count, out_dir));
+    CM3_TRY(cm3_check_shard_names(run->context, data, data_count, out_dir));
     for (size_t i = 0; i < data_count; i++) {
-        char out[4096];
-        CM3_TRY(output_path(run, data[i], out_dir, out, sizeof out));
+        char out[CM3_SHARD_PATH];
+        CM3_TRY(cm3_shard_output(run->context, data[i], out_dir, out));
         if (access(out, F_OK) != 0) CM3_TRY(encode_shard(run, data[i], out));
         if (progress && progress(user, i + 1, data_count))
             return cm3_fail(run->context, CM3_ERROR_CANCELLED, "stopped by the caller");
@@ -247,9 +201,7 @@ cm3_status cm3_train_encode_shards(cm3_context *context, const char *image_token
     cm3_encode_run run = {.context = context, .vq = model->tokenizer ? model->tokenizer->vq : NULL};
     cm3_status status = CM3_OK;
     if (!run.vq) status = cm3_fail(context, CM3_ERROR_FORMAT, "%s: there is no image tokenizer in it", image_tokenizer);
-    if (status == CM3_OK && mkdir(out_dir, 0777) && errno != EEXIST) {
-        status = cm3_fail(context, CM3_ERROR_IO, "%s: the directory could not be made: %s", out_dir, strerror(errno));
-    }
+    if (status == CM3_OK) status = cm3_make_shard_folder(context, out_dir);
     if (status == CM3_OK) {
         snprintf(run.codebook, sizeof run.codebook, "%016llx", (unsigned long long)cm3_vq_fingerprint(run.vq));
         size_t side = (size_t)run.vq->config.resolution;

@@ -30,10 +30,13 @@ static cm3_status make_pair(cm3_trainer *trainer, cm3_dataset *dataset, uint64_t
     bool drop = cm3_random_uniform(&random) < (double)run->options.caption_dropout && sample->code_count && !validating;
     int32_t pick = sample->caption_count > 1 ? (int32_t)cm3_random_below(&random, (uint64_t)sample->caption_count) : 0;
     const char *caption = sample->caption_count ? cm3_sample_caption(sample, validating ? 0 : pick) : "";
+    if (run->bank && sample->query_count) caption = cm3_sample_query(sample, pick % sample->query_count);
     cm3_encoder encoder = encoder_of(trainer);
+    int64_t added;
     scratch->document.count = 0;
-    return cm3_training_tokens(&encoder, caption, strlen(caption), widen(scratch, sample->codes, sample->code_count),
-                               (size_t)sample->code_count, drop || !*caption, &scratch->document);
+    CM3_TRY(cm3_training_tokens(&encoder, caption, strlen(caption), widen(scratch, sample->codes, sample->code_count),
+                                (size_t)sample->code_count, drop || !*caption, &scratch->document));
+    return cm3_lm_add_neighbours(trainer, sample, &random, validating, &scratch->document, &added, &scratch->retrieved);
 }
 
 /* --- tasks ---------------------------------------------------------------------------------------------------------
@@ -43,7 +46,8 @@ static cm3_status make_pair(cm3_trainer *trainer, cm3_dataset *dataset, uint64_t
 typedef struct cm3_item_values {
     const cm3_item *item;
     cm3_random *random;
-    bool first; /**< of several wordings the first, else any */
+    bool first;   /**< of several wordings the first, else any */
+    bool queries; /**< a record's query stands for its caption, where it has one */
     cm3_lm_scratch *scratch;
 } cm3_item_values;
 
@@ -61,7 +65,9 @@ static const char *item_text(void *arg, const char *name) {
         if (strcmp(text->name, name) == 0) return any_of(v, text->texts, text->count);
     }
     if (strcmp(name, "caption") != 0) return NULL;
-    return any_of(v, v->item->sample->captions, v->item->sample->caption_count);
+    const cm3_sample *sample = v->item->sample;
+    if (v->queries && sample->query_count) return any_of(v, sample->queries, sample->query_count);
+    return any_of(v, sample->captions, sample->caption_count);
 }
 
 static const int32_t *item_codes(void *arg, const char *name, size_t *count) {
@@ -136,12 +142,28 @@ static void weigh_texts(const cm3_trainer *trainer, cm3_lm_scratch *scratch) {
     }
 }
 
-/** Room for the unit's weights, all 1. */
+static float run_weight(const cm3_trainer *trainer) {
+    return cm3_lm_run_of(trainer)->options.retrieved_weight;
+}
+
+/** Room for the unit's weights: 1, and what was looked up its own. */
 static cm3_status begin_weights(cm3_trainer *trainer, cm3_lm_scratch *scratch) {
     CM3_TRY(cm3_grow(trainer->context, &scratch->weights, &scratch->weight_capacity, scratch->unit.count, sizeof(float),
                      "documents"));
-    for (size_t i = 0; i < scratch->unit.count; i++) scratch->weights[i] = 1;
+    for (size_t i = 0; i < scratch->unit.count; i++) {
+        const bool given = (int64_t)i >= 1 && (int64_t)i <= scratch->retrieved;
+        scratch->weights[i] = given ? run_weight(trainer) : 1;
+    }
     return CM3_OK;
+}
+
+/** What is looked up and weighs less stays where it is: spans in it are left out. */
+static int spare_retrieved(float weight, int64_t retrieved, cm3_span *spans, int count) {
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+        if (weight >= 1 || spans[i].begin > retrieved) spans[kept++] = spans[i];
+    }
+    return kept;
 }
 
 /** Sentinels are not learned. */
@@ -155,7 +177,7 @@ static void spare_sentinels(const cm3_trainer *trainer, cm3_lm_scratch *scratch)
 cm3_status cm3_lm_check_mixture(cm3_trainer *trainer, const cm3_mixture *mixture) {
     for (uint32_t i = 0; i < mixture->entry_count; i++) {
         const cm3_item item = cm3_mixture_item(mixture, i);
-        cm3_item_values own = {&item, NULL, true, &cm3_lm_run_of(trainer)->scratch[0]};
+        cm3_item_values own = {&item, NULL, true, false, &cm3_lm_run_of(trainer)->scratch[0]};
         const cm3_task_values values = {item_text, item_codes, &own};
         char name[128];
         if (!cm3_task_lacks(item.task, &values, name)) continue;
@@ -210,10 +232,10 @@ static cm3_status make_item(cm3_trainer *trainer, cm3_mixture *mixture, uint64_t
                             cm3_lm_scratch *scratch) {
     const cm3_item item = cm3_mixture_at(mixture, position);
     cm3_random random = cm3_random_make(trainer->options.seed ^ 0x5441534bu, position);
-    cm3_item_values own = {&item, &random, validating, scratch};
+    cm3_item_values own = {&item, &random, validating, cm3_lm_run_of(trainer)->bank != NULL, scratch};
     const cm3_task_values values = {item_text, item_codes, &own};
     const cm3_encoder encoder = encoder_of(trainer);
-    bool guided = item.task->pieces[item.task->answer].kind == CM3_SEGMENT_IMAGE;
+    bool guided = item.task->pieces[cm3_task_guided(item.task)].kind == CM3_SEGMENT_IMAGE;
     cm3_task_drop drop = guided && !validating ? draw_drop(trainer, &random) : CM3_DROP_NOTHING;
     cm3_cells hidden = {0};
     if (item.task->hides) hidden = draw_cells(trainer, item.sample->code_count, CM3_MAX_ANSWERS, &random);
@@ -228,7 +250,16 @@ static cm3_status make_item(cm3_trainer *trainer, cm3_mixture *mixture, uint64_t
         snprintf(message, sizeof message, "%s", cm3_context_message(trainer->context));
         return cm3_fail(trainer->context, status, "%s: %s", item.sample->name, message);
     }
+    if (cm3_task_follows(item.task) && !item.task->hides) {
+        int64_t added;
+        CM3_TRY(cm3_lm_add_neighbours(trainer, item.sample, &random, validating, unit, &added, &scratch->retrieved));
+        for (int i = 0; i < answers.count; i++) {
+            answers.spans[i].begin += added;
+            answers.spans[i].end += added;
+        }
+    }
     int count = draw_spans(trainer, &item, &answers.spans[0], validating, &random, unit, spans);
+    count = spare_retrieved(run_weight(trainer), scratch->retrieved, spans, count);
     return finish_item(trainer, &answers, hides, spans, count, scratch);
 }
 
@@ -260,6 +291,7 @@ cm3_status cm3_lm_make_unit(cm3_trainer *trainer, cm3_dataset *dataset, uint64_t
     cm3_masking masking = validating ? CM3_MASKING_NONE : run->options.masking;
     *documents = 1;
     *weights = NULL;
+    scratch->retrieved = 0;
     if (run->mixtures[validating]) {
         CM3_TRY(make_item(trainer, run->mixtures[validating], position, validating, scratch));
         *weights = scratch->weights;
@@ -267,12 +299,14 @@ cm3_status cm3_lm_make_unit(cm3_trainer *trainer, cm3_dataset *dataset, uint64_t
     }
     bool joins = run->options.attend == CM3_ATTEND_BLOCK && masking != CM3_MASKING_NONE;
     CM3_TRY(join_pairs(trainer, dataset, position, joins, scratch, documents));
-    if (masking == CM3_MASKING_NONE && run->options.text_weight == 1) return CM3_OK;
+    const bool alike = scratch->retrieved == 0 || run->options.retrieved_weight == 1;
+    if (masking == CM3_MASKING_NONE && run->options.text_weight == 1 && alike) return CM3_OK;
     cm3_random random = cm3_random_make(trainer->options.seed ^ 0x4d41534bu, position);
     cm3_ids *unit = &scratch->unit;
     cm3_span spans[CM3_MAX_SPANS];
     int count =
         cm3_draw_spans(masking, special, unit->ids, (int64_t)unit->count, special->sentinel_count, &random, spans);
+    count = spare_retrieved(run_weight(trainer), scratch->retrieved, spans, count);
     CM3_TRY(cm3_move_spans(trainer->context, masking, special, spans, count, unit));
     CM3_TRY(begin_weights(trainer, scratch));
     if (run->options.text_weight != 1) weigh_texts(trainer, scratch);

@@ -14,6 +14,8 @@ static const cm3_train_lm_options defaults = {
     .attend = CM3_ATTEND_DOCUMENT,
     .masking = CM3_MASKING_CODE,
     .text_weight = 1,
+    .most_retrieved = 2,
+    .retrieved_weight = 1,
 };
 
 void cm3_train_lm_options_init(cm3_train_lm_options *options) {
@@ -32,11 +34,11 @@ static uint64_t units_of(const cm3_lm_run *run, const cm3_dataset *validation) {
 static cm3_status make_batch(void *arg, cm3_dataset *dataset, uint64_t *position, void *batch) {
     cm3_trainer *trainer = arg;
     cm3_lm_run *run = cm3_lm_run_of(trainer);
-    cm3_packed *packed = batch;
+    cm3_packed counts = {.rows = rows_of(trainer)}, *packed = batch ? batch : &counts;
     bool validating = dataset == trainer->validation;
     cm3_lm_scratch *scratch = &run->scratch[validating];
     cm3_packer packer;
-    cm3_packed_lay(packed, rows_of(trainer));
+    if (batch) cm3_packed_lay(packed, rows_of(trainer));
     cm3_packer_begin(&packer, packed, run->options.block_size, run->options.attend == CM3_ATTEND_BLOCK,
                      run->tokenizer->special.pad);
     if (packer.longest > run->lm->config.max_positions) packer.longest = run->lm->config.max_positions;
@@ -81,6 +83,7 @@ static cm3_tensor *loss_of(cm3_trainer *trainer, const cm3_packed *packed, cm3_t
 
 static cm3_status micro_step(cm3_trainer *trainer, const void *batch, cm3_train_report *report) {
     const cm3_packed *packed = batch;
+    if (trainer->last_micro) cm3_buckets_watch(trainer->buckets, trainer->graph);
     cm3_tensor *loss = loss_of(trainer, packed, report);
     if (!loss) return cm3_graph_status(trainer->graph);
     trainer->samples += packed->documents;
@@ -114,6 +117,7 @@ static void destroy(cm3_trainer *trainer) {
     }
     for (int i = 0; i < 2; i++) cm3_mixture_destroy(run->mixtures[i]);
     cm3_tasks_destroy(run->tasks);
+    cm3_bank_destroy(run->bank);
     cm3_free(trainer->context, run->losses);
     cm3_lm_destroy(run->lm);
     cm3_tokenizer_destroy(run->tokenizer);
@@ -121,11 +125,17 @@ static void destroy(cm3_trainer *trainer) {
     cm3_free(trainer->context, run);
 }
 
+static cm3_status moved_out(cm3_trainer *trainer) {
+    cm3_lm_forget_storage(cm3_lm_run_of(trainer)->lm);
+    return CM3_OK;
+}
+
 static const cm3_trainer_kind lm_kind = {
     .name = "lm",
     .micro_step = micro_step,
     .measure = measure,
     .export_to = export_to,
+    .moved_out = moved_out,
     .destroy = destroy,
     .maker = make_batch,
 };
@@ -145,6 +155,14 @@ static cm3_status check_options(cm3_context *context, const cm3_train_lm_options
             context, CM3_ERROR_INVALID_ARGUMENT,
             "language model training: block_size must be 2..1048576, caption_dropout 0..1, attend one of the "
             "two, masking one of the three, text_weight above 0 and at most 1000");
+    }
+    if (o->most_retrieved < 1 || o->most_retrieved > CM3_MOST_RETRIEVED ||
+        !(o->retrieved_weight >= 0 && o->retrieved_weight <= 1) ||
+        (o->retrieved_weight < 1 && o->attend == CM3_ATTEND_BLOCK)) {
+        return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
+                        "language model training: most_retrieved must be 1..%d, retrieved_weight 0..1, and 1 with "
+                        "CM3_ATTEND_BLOCK",
+                        CM3_MOST_RETRIEVED);
     }
     return CM3_OK;
 }
@@ -194,6 +212,12 @@ static cm3_status make_settings(cm3_trainer *trainer, const json_t *config, cons
                             "caption_dropout", (double)o->caption_dropout, "text_weight", (double)o->text_weight,
                             "attend", o->attend, "masking", o->masking, "answers_only", o->answers_only != 0, "mixture",
                             mixture, "tokenizer", sum);
+    if (own && cm3_lm_run_of(trainer)->bank) {
+        snprintf(sum, sizeof sum, "%016llx", (unsigned long long)cm3_lm_run_of(trainer)->bank->at.head.identity[0]);
+        json_object_set_new(own, "bank", json_string(sum));
+        json_object_set_new(own, "most_retrieved", json_integer(o->most_retrieved));
+        json_object_set_new(own, "retrieved_weight", json_real((double)o->retrieved_weight));
+    }
     char *text = NULL;
     if (settings && own && json_object_update(settings, own) == 0)
         text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
@@ -271,7 +295,7 @@ static cm3_status make_tokenizers(cm3_trainer *trainer, const cm3_train_lm_optio
     cm3_lm_run *run = cm3_lm_run_of(trainer);
     const char *name = options->tokenizer ? options->tokenizer : options->init;
     if (options->tokenizer) {
-        CM3_TRY(cm3_tokenizer_load(context, name, &run->tokenizer));
+        CM3_TRY(cm3_trainer_load_tokenizer(context, name, &run->tokenizer));
     } else {
         CM3_TRY(cm3_model_tokenizer(init, &run->tokenizer));
     }
@@ -312,6 +336,14 @@ static cm3_status make_lm(cm3_trainer *trainer, const cm3_train_lm_options *opti
     return status;
 }
 
+/** Tables are looked up in f32; the one that is the head as well is multiplied, too. Norms may have two dimensions. */
+static cm3_reading reading_of(const cm3_lm *lm, const cm3_lm_parameter *parameter) {
+    const cm3_tensor *tensor = parameter->tensor;
+    if (!parameter->decay || tensor == lm->positions) return CM3_READ_F32;
+    if (tensor != lm->embed) return CM3_READ_BF16;
+    return tensor == lm->head ? CM3_READ_BOTH : CM3_READ_F32;
+}
+
 static cm3_status make_parts(cm3_trainer *trainer, const cm3_train_lm_options *options, cm3_model *init) {
     cm3_context *context = trainer->context;
     cm3_lm_run *run = cm3_lm_run_of(trainer);
@@ -322,6 +354,9 @@ static cm3_status make_parts(cm3_trainer *trainer, const cm3_train_lm_options *o
     CM3_TRY(make_tokenizers(trainer, options, init));
     CM3_TRY(check_records(trainer, trainer->data));
     CM3_TRY(check_records(trainer, trainer->validation));
+    if (options->bank) CM3_TRY(cm3_bank_open(context, options->bank, CM3_BANK_READ, &run->bank));
+    CM3_TRY(cm3_lm_check_neighbours(trainer, trainer->data));
+    CM3_TRY(cm3_lm_check_neighbours(trainer, trainer->validation));
     if (options->mixture) CM3_TRY(make_mixtures(trainer, options));
     CM3_TRY(make_lm(trainer, options, init, &config));
     run->losses = cm3_calloc(context, (size_t)rows_of(trainer), sizeof *run->losses);
@@ -332,7 +367,7 @@ static cm3_status make_parts(cm3_trainer *trainer, const cm3_train_lm_options *o
     }
     for (size_t i = 0; i < run->lm->parameter_count; i++) {
         const cm3_lm_parameter *p = &run->lm->parameters[i];
-        CM3_TRY(cm3_optimizer_add(&trainer->optimizer, p->name, p->tensor, p->decay, p->tensor->rank == 2));
+        CM3_TRY(cm3_optimizer_add(&trainer->optimizer, p->name, p->tensor, p->decay, reading_of(run->lm, p)));
     }
     return CM3_OK;
 }
@@ -344,7 +379,7 @@ static cm3_status make_run(cm3_trainer *trainer, const cm3_train_lm_options *opt
     trainer->part = run;
     run->options = *options;
     run->options.config_json = run->options.tokenizer = run->options.image_tokenizer = run->options.init = NULL;
-    run->options.mixture = run->options.tasks = NULL;
+    run->options.mixture = run->options.tasks = run->options.bank = NULL;
     cm3_model *init = NULL;
     if (options->init) CM3_TRY(cm3_model_load(context, options->init, NULL, &init));
     cm3_status status = make_parts(trainer, options, init);
@@ -359,19 +394,11 @@ cm3_status cm3_trainer_create_lm(cm3_context *context, const cm3_train_options *
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_trainer_create_lm: an argument is NULL");
     }
     cm3_train_lm_options own = defaults;
-    CM3_TRY(cm3_options_read(context, &own, sizeof own, lm, "cm3_train_lm_options"));
-    CM3_TRY(check_options(context, &own));
+    cm3_status status = cm3_options_read(context, &own, sizeof own, lm, "cm3_train_lm_options");
+    if (status == CM3_OK) status = check_options(context, &own);
     cm3_trainer *made = NULL;
-    cm3_status status = cm3_trainer_init(context, options, &lm_kind, &made);
+    status = cm3_trainer_init(context, options, status, &lm_kind, &made);
     if (status == CM3_OK) status = make_run(made, &own);
-    if (status == CM3_OK) {
-        made->batch_bytes = cm3_packed_bytes(rows_of(made));
-        status = cm3_trainer_begin(made);
-    }
-    if (status != CM3_OK) {
-        cm3_trainer_destroy(made);
-        return status;
-    }
-    *trainer = made;
-    return CM3_OK;
+    if (status == CM3_OK) made->batch_bytes = cm3_packed_bytes(rows_of(made));
+    return cm3_trainer_finish(made, status, trainer);
 }

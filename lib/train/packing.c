@@ -18,7 +18,7 @@ void cm3_packed_lay(cm3_packed *packed, int64_t rows) {
 void cm3_packer_begin(cm3_packer *packer, cm3_packed *packed, int64_t size, bool whole_block, int32_t pad) {
     *packer = (cm3_packer){.packed = packed, .size = size, .longest = size, .whole_block = whole_block};
     packed->documents = packed->tokens = 0;
-    for (int64_t i = 0; i < packed->rows; i++) {
+    for (int64_t i = 0; packed->ids && i < packed->rows; i++) {
         packed->ids[i] = pad;
         packed->positions[i] = 0;
         packed->first[i] = (int32_t)i;
@@ -37,7 +37,7 @@ bool cm3_packer_add(cm3_packer *packer, const int32_t *ids, const float *weights
     }
     int64_t block = packer->block * packer->size, begin = block + packer->used;
     int64_t origin = packer->whole_block ? block : begin;
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; packed->ids && i < count; i++) {
         int64_t row = begin + i;
         packed->ids[row] = ids[i];
         packed->positions[row] = (int32_t)(row - origin);

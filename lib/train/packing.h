@@ -7,7 +7,7 @@
 /** `blocks` blocks of `size` rows. */
 typedef struct cm3_packed {
     int64_t rows;                               /**< blocks * size */
-    int32_t *ids, *positions, *first, *targets; /**< [rows]; targets -1: none */
+    int32_t *ids, *positions, *first, *targets; /**< [rows]; targets -1: none. ids NULL: only counts are kept */
     float *weights;                             /**< [rows] */
     uint64_t documents, tokens;                 /**< padding not counted */
 } cm3_packed;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "base/parallel.h"
 #include "base/status.h"
 
 #define CM3_MAX_SLOTS 8
@@ -18,10 +19,8 @@ typedef struct cm3_slot {
 
 struct cm3_prefetch {
     cm3_context *context;
-    cm3_dataset *dataset;
-    cm3_batch_maker maker;
-    void *arg;
-    uint64_t position;
+    cm3_prefetch_source source;
+    int32_t batch; /**< of the step: the next one */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -30,6 +29,24 @@ struct cm3_prefetch {
     uint64_t made, taken; /**< batches; slot of batch i is i % count */
     bool holding, stop;
 };
+
+/** Passes over the step's batches before `end`. */
+static cm3_status skip(cm3_prefetch *p, int32_t end) {
+    cm3_prefetch_source *s = &p->source;
+    for (; p->batch < end; p->batch++) CM3_TRY(s->maker(s->arg, s->dataset, &s->position, NULL));
+    return CM3_OK;
+}
+
+/** The next batch of one's own, and, behind the last one of a step, what others make of it. */
+static cm3_status make(cm3_prefetch *p, void *batch) {
+    cm3_prefetch_source *s = &p->source;
+    CM3_TRY(skip(p, s->share.first));
+    CM3_TRY(s->maker(s->arg, s->dataset, &s->position, batch));
+    if (++p->batch < s->share.first + s->share.count) return CM3_OK;
+    CM3_TRY(skip(p, s->share.batches));
+    p->batch = 0;
+    return CM3_OK;
+}
 
 static void *load(void *pointer) {
     cm3_prefetch *p = pointer;
@@ -41,8 +58,8 @@ static void *load(void *pointer) {
         cm3_slot *slot = &p->slots[p->made % (uint64_t)p->count];
         pthread_mutex_unlock(&p->lock);
         if (stop) return NULL;
-        slot->status = p->maker(p->arg, p->dataset, &p->position, slot->batch);
-        slot->position = p->position;
+        slot->status = make(p, slot->batch);
+        slot->position = p->source.position;
         if (slot->status != CM3_OK)
             snprintf(slot->message, sizeof slot->message, "%s", cm3_context_message(p->context));
         pthread_mutex_lock(&p->lock);
@@ -60,34 +77,27 @@ static void free_all(cm3_prefetch *p) {
     cm3_free(p->context, p);
 }
 
-cm3_status cm3_prefetch_start(cm3_context *context, cm3_dataset *dataset, uint64_t position, cm3_batch_maker maker,
-                              void *arg, size_t batch_bytes, int slots, cm3_prefetch **prefetch) {
+cm3_status cm3_prefetch_start(cm3_context *context, const cm3_prefetch_source *source, int slots,
+                              cm3_prefetch **prefetch) {
     *prefetch = NULL;
     cm3_prefetch *p = cm3_calloc(context, 1, sizeof *p);
     if (!p) return cm3_fail_memory(context, sizeof *p, "loader");
     p->context = context;
-    p->dataset = dataset;
-    p->maker = maker;
-    p->arg = arg;
-    p->position = position;
+    p->source = *source;
     p->count = slots < 2 ? 2 : slots > CM3_MAX_SLOTS ? CM3_MAX_SLOTS : slots;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->changed, NULL);
     for (int i = 0; i < p->count; i++) {
-        p->slots[i].batch = cm3_alloc(context, batch_bytes);
+        p->slots[i].batch = cm3_alloc(context, source->batch_bytes);
         if (!p->slots[i].batch) {
             free_all(p);
-            return cm3_fail_memory(context, batch_bytes, "loader");
+            return cm3_fail_memory(context, source->batch_bytes, "loader");
         }
     }
-    /* The host's signals are for the host's threads; a thread's own faults stay its own. */
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-    sigset_t all, before;
-    sigfillset(&all);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    cm3_signals_block(&before);
     int error = pthread_create(&p->thread, NULL, load, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    cm3_signals_restore(&before);
     if (error) {
         free_all(p);
         return cm3_fail(context, CM3_ERROR_THREAD, "the loader's thread could not be started");

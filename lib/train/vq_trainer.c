@@ -14,7 +14,12 @@ typedef struct cm3_vq_run {
     cm3_train_vq_options options;
     cm3_vq *vq;
     cm3_codebook codebook;
+    float *rows; /**< the codebook's, where they are neither the model's nor the optimiser's; else NULL */
     cm3_discriminator *discriminator; /**< NULL: none */
+    /* of the step that is being made */
+    cm3_random random; /**< of what the codebook draws: the same on all ranks */
+    bool lays;         /**< the codebook is laid over the latents of the step's first micro-step */
+    int64_t latents;   /**< of a micro-step; 0: the codebook takes no part yet */
 } cm3_vq_run;
 
 static const cm3_train_vq_options defaults = {
@@ -55,6 +60,10 @@ static cm3_status load_picture(const cm3_trainer *trainer, const cm3_sample *sam
 static cm3_status make_batch(void *arg, cm3_dataset *dataset, uint64_t *position, void *batch) {
     cm3_trainer *trainer = arg;
     float *to = batch;
+    if (!batch) {
+        *position += (uint64_t)trainer->options.batch_size;
+        return CM3_OK;
+    }
     for (int32_t i = 0; i < trainer->options.batch_size; i++, to += picture_values(trainer)) {
         const cm3_sample *sample = cm3_dataset_at(dataset, (*position)++);
         int32_t side = run_of(trainer)->vq->config.resolution;
@@ -81,21 +90,36 @@ static cm3_tensor *pixels(cm3_trainer *trainer, const void *batch) {
 /* --- the step ------------------------------------------------------------------------------------------------------
  */
 
-/** Latents through the codebook: z_q for the decoder, and the loss terms of the bottleneck. */
+/** The ranks of a run of several; NULL: alone. */
+static cm3_ranks *ranks_of(cm3_trainer *trainer) {
+    return cm3_ranks_alone(&trainer->ranks) ? NULL : &trainer->ranks;
+}
+
+/** What a batch's latents are to the codebook before they are quantised, and after. */
+static cm3_status lay_codebook(cm3_trainer *trainer, const float *z, int64_t count) {
+    cm3_vq_run *run = run_of(trainer);
+    const bool own_first = trainer->micro == cm3_trainer_share(trainer).first;
+    run->latents = count;
+    if (!run->lays || !own_first) return CM3_OK;
+    CM3_TRY(cm3_trainer_agree(trainer, CM3_OK));
+    return cm3_codebook_seed(&run->codebook, ranks_of(trainer), z, count, &run->random);
+}
+
+/** Latents through the codebook: z_q for the decoder, and the loss terms of the bottleneck. *status: what failed
+ * beside the graph. */
 static cm3_tensor *bottleneck(cm3_trainer *trainer, cm3_tensor *z, bool learn, cm3_tensor **loss,
-                              cm3_train_report *report) {
+                              cm3_train_report *report, cm3_status *status) {
     cm3_vq_run *run = run_of(trainer);
     cm3_graph *graph = trainer->graph;
     *loss = NULL;
+    *status = CM3_OK;
     if (!z || (learn && trainer->optimizer.step < run->options.quantise_from)) return z;
     int64_t d = run->vq->config.embed_dim, count = z->count / d;
     int32_t *codes = cm3_graph_scratch(graph, (size_t)count * sizeof *codes);
     float *rows = cm3_graph_scratch(graph, (size_t)z->count * sizeof *rows);
     if (!codes || !rows) return NULL;
-    cm3_random random = cm3_random_make(trainer->options.seed, 0x434f444500000000u + (uint64_t)trainer->optimizer.step);
-    if (learn && trainer->optimizer.step == run->options.quantise_from) {
-        cm3_codebook_seed(&run->codebook, cm3_f32(z), count, &random);
-    }
+    *status = learn ? lay_codebook(trainer, cm3_f32(z), count) : CM3_OK;
+    if (*status != CM3_OK) return NULL;
     if (cm3_vq_quantise(graph, run->vq, cm3_f32(z), count, codes, rows) != CM3_OK) return NULL;
     cm3_tensor *commitment = cm3_nn_mean_squared_error(graph, z, rows);
     if (!commitment) return NULL;
@@ -106,13 +130,8 @@ static cm3_tensor *bottleneck(cm3_trainer *trainer, cm3_tensor *z, bool learn, c
         *loss = cm3_nn_add(graph, *loss, cm3_nn_mean_squared_error(graph, chosen, cm3_f32(z)));
     }
     cm3_tensor *quantised = cm3_nn_straight_through(graph, z, rows);
-    if (learn) {
-        int64_t used = (run->options.learned_codebook ? cm3_codebook_revive : cm3_codebook_update)(
-            &run->codebook, cm3_f32(z), codes, count, run->options.codebook_decay, run->options.revival_threshold,
-            &random);
-        report->code_usage += (double)used / (double)run->codebook.entries;
-    }
-    return quantised;
+    if (learn) *status = cm3_codebook_add(&run->codebook, cm3_f32(z), codes, count);
+    return *status == CM3_OK ? quantised : NULL;
 }
 
 /** What one pass of the pictures through the tokenizer made. */
@@ -126,7 +145,10 @@ static cm3_status forward(cm3_trainer *trainer, const void *batch, bool learn, c
     cm3_graph *graph = trainer->graph;
     cm3_tensor *bottleneck_loss;
     pass->x = pixels(trainer, batch);
-    cm3_tensor *z = bottleneck(trainer, cm3_vq_encode(graph, run->vq, pass->x), learn, &bottleneck_loss, report);
+    cm3_status status;
+    cm3_tensor *z =
+        bottleneck(trainer, cm3_vq_encode(graph, run->vq, pass->x), learn, &bottleneck_loss, report, &status);
+    CM3_TRY(status);
     pass->features = cm3_vq_decode_features(graph, run->vq, z);
     pass->y = cm3_vq_decode_pixels(graph, run->vq, pass->features);
     if (!pass->y) return cm3_graph_status(graph);
@@ -140,11 +162,6 @@ static cm3_status forward(cm3_trainer *trainer, const void *batch, bool learn, c
     if (bottleneck_loss) pass->loss = cm3_nn_add(graph, pass->loss, bottleneck_loss);
     if (pass->loss) report->loss += (double)*cm3_f32(pass->loss);
     return cm3_graph_status(graph);
-}
-
-/** Whether the discriminator takes part in the step that is being made. */
-static bool adversarial(const cm3_trainer *trainer, int64_t step) {
-    return run_of(trainer)->discriminator && step >= run_of(trainer)->options.adversarial_from;
 }
 
 /** Lays the generator's adversarial gradient on y, where the tape will find it, and lets the discriminator learn. */
@@ -171,21 +188,46 @@ static cm3_status discriminate(cm3_trainer *trainer, const cm3_vq_pass *pass, cm
     return CM3_OK;
 }
 
+static void begin_step(cm3_trainer *trainer) {
+    cm3_vq_run *run = run_of(trainer);
+    const int64_t step = trainer->optimizer.step;
+    trainer->second_learns = run->discriminator && step >= run->options.adversarial_from;
+    run->random = cm3_random_make(trainer->options.seed, 0x434f444500000000u + (uint64_t)step);
+    run->latents = 0;
+    run->lays = step >= run->options.quantise_from && !cm3_codebook_is_laid(&run->codebook);
+    trainer->points = run->lays;
+    cm3_codebook_begin(&run->codebook);
+}
+
 static cm3_status micro_step(cm3_trainer *trainer, const void *batch, cm3_train_report *report) {
     cm3_vq_pass pass;
+    if (trainer->last_micro) cm3_buckets_watch(trainer->buckets, trainer->graph);
     CM3_TRY(forward(trainer, batch, true, report, &pass));
-    if (adversarial(trainer, trainer->optimizer.step)) CM3_TRY(discriminate(trainer, &pass, report));
+    if (trainer->second_learns) CM3_TRY(discriminate(trainer, &pass, report));
+    if (trainer->second_learns && trainer->last_micro) cm3_buckets_second_final(trainer->buckets);
     trainer->samples += (uint64_t)trainer->options.batch_size;
     return cm3_graph_backward(trainer->graph, pass.loss, 1);
 }
 
-static cm3_status after_step(cm3_trainer *trainer) {
-    if (!adversarial(trainer, trainer->optimizer.step - 1)) return CM3_OK;
-    double norm = 0;
-    cm3_status status = cm3_optimizer_step(trainer->second, run_of(trainer)->discriminator->graph, &norm);
-    if (status != CM3_ERROR_FORMAT) return status;
-    return cm3_fail(trainer->context, status, "step %lld: the discriminator's gradient is not finite",
-                    (long long)trainer->optimizer.step);
+static cm3_status before_update(cm3_trainer *trainer, cm3_train_report *report) {
+    cm3_vq_run *run = run_of(trainer);
+    const cm3_share share = cm3_trainer_share(trainer);
+    if (!run->latents) return CM3_OK;
+    const cm3_codebook_rule rule = {.learned = run->options.learned_codebook,
+                                    .decay = run->options.codebook_decay,
+                                    .threshold = run->options.revival_threshold,
+                                    .ranks = ranks_of(trainer),
+                                    .first = share.first * run->latents,
+                                    .all = share.batches * run->latents};
+    int64_t used;
+    CM3_TRY(cm3_codebook_update(&run->codebook, &rule, &run->random, &used));
+    report->code_usage = (double)used / (double)run->codebook.entries;
+    return CM3_OK;
+}
+
+/** The codebook was laid over latents that were no good: the next step does it again. */
+static void left_out(cm3_trainer *trainer) {
+    if (run_of(trainer)->lays) cm3_codebook_forget(&run_of(trainer)->codebook);
 }
 
 static cm3_status measure(cm3_trainer *trainer, const void *batch, cm3_train_report *report) {
@@ -203,15 +245,36 @@ static void destroy(cm3_trainer *trainer) {
     cm3_discriminator_destroy(run->discriminator);
     cm3_codebook_clear(&run->codebook);
     cm3_vq_destroy(run->vq);
+    cm3_free(trainer->context, run->rows);
     cm3_free(trainer->context, run);
+}
+
+/** The codebook is the optimiser's only where its gradient moves it. */
+static cm3_status moved_out(cm3_trainer *trainer) {
+    cm3_vq_run *run = run_of(trainer);
+    cm3_tensor *codebook = run->vq->layers->codebook;
+    if (!run->options.learned_codebook) {
+        const size_t bytes = (size_t)codebook->count * sizeof(float);
+        run->rows = cm3_alloc(trainer->context, bytes);
+        if (!run->rows) return cm3_fail_memory(trainer->context, bytes, "codebook");
+        memcpy(run->rows, codebook->data, bytes);
+        codebook->data = run->rows;
+    }
+    run->codebook.rows = trainer->extra[0].data = cm3_f32(codebook);
+    cm3_vq_forget_storage(run->vq);
+    if (run->discriminator) cm3_discriminator_forget_storage(run->discriminator);
+    return CM3_OK;
 }
 
 static const cm3_trainer_kind vq_kind = {
     .name = "vq",
+    .begin_step = begin_step,
     .micro_step = micro_step,
-    .after_step = after_step,
+    .before_update = before_update,
+    .left_out = left_out,
     .measure = measure,
     .export_to = export_to,
+    .moved_out = moved_out,
     .destroy = destroy,
     .maker = make_batch,
 };
@@ -266,7 +329,8 @@ static cm3_status add_parameters(cm3_trainer *trainer) {
         cm3_vq_parameter *p = &run->vq->parameters[i];
         bool convolution = p->tensor.rank == 4, codebook = &p->tensor == run->vq->layers->codebook;
         if (codebook && !run->options.learned_codebook) continue;
-        CM3_TRY(cm3_optimizer_add(&trainer->optimizer, p->name, &p->tensor, convolution, convolution));
+        CM3_TRY(cm3_optimizer_add(&trainer->optimizer, p->name, &p->tensor, convolution,
+                                  convolution ? CM3_READ_BF16 : CM3_READ_F32));
     }
     const cm3_vq_config *c = &run->vq->config;
     int64_t entries = c->num_embeddings, d = c->embed_dim;
@@ -305,8 +369,8 @@ static cm3_status make_run(cm3_trainer *trainer, const cm3_train_vq_options *opt
     if (status == CM3_OK) status = cm3_vq_create_random(context, &config, trainer->options.seed, &run->vq);
     if (status == CM3_OK) status = add_parameters(trainer);
     if (status == CM3_OK && options->adversarial_weight > 0) {
-        status = cm3_discriminator_create(context, &trainer->options, options->adversarial_from, config.resolution,
-                                          config.out_channels, &run->discriminator);
+        status = cm3_discriminator_create(context, &trainer->options, &trainer->ranks, options->adversarial_from,
+                                          config.resolution, config.out_channels, &run->discriminator);
         if (status == CM3_OK) trainer->second = &run->discriminator->optimizer;
     }
     return status;
@@ -319,19 +383,11 @@ cm3_status cm3_trainer_create_vq(cm3_context *context, const cm3_train_options *
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_trainer_create_vq: an argument is NULL");
     }
     cm3_train_vq_options own = defaults;
-    CM3_TRY(cm3_options_read(context, &own, sizeof own, vq, "cm3_train_vq_options"));
-    CM3_TRY(check_options(context, &own));
+    cm3_status status = cm3_options_read(context, &own, sizeof own, vq, "cm3_train_vq_options");
+    if (status == CM3_OK) status = check_options(context, &own);
     cm3_trainer *made = NULL;
-    cm3_status status = cm3_trainer_init(context, options, &vq_kind, &made);
+    status = cm3_trainer_init(context, options, status, &vq_kind, &made);
     if (status == CM3_OK) status = make_run(made, &own);
-    if (status == CM3_OK) {
-        made->batch_bytes = (size_t)made->options.batch_size * picture_values(made) * sizeof(float);
-        status = cm3_trainer_begin(made);
-    }
-    if (status != CM3_OK) {
-        cm3_trainer_destroy(made);
-        return status;
-    }
-    *trainer = made;
-    return CM3_OK;
+    if (status == CM3_OK) made->batch_bytes = (size_t)made->options.batch_size * picture_values(made) * sizeof(float);
+    return cm3_trainer_finish(made, status, trainer);
 }

@@ -17,6 +17,8 @@ typedef struct cm3_dnn cm3_dnn;
 cm3_status cm3_dnn_create(cm3_context *context, bool measure, cm3_dnn **dnn);
 void cm3_dnn_destroy(cm3_dnn *dnn);
 
+/** Idle: primitives are made and not run. */
+void cm3_dnn_idle(cm3_dnn *dnn, bool idle);
 /** The working memory that the calls since the last cm3_dnn_measure_anew() need. */
 size_t cm3_dnn_measured(const cm3_dnn *dnn);
 void cm3_dnn_measure_anew(cm3_dnn *dnn);

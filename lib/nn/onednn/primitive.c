@@ -173,6 +173,10 @@ void cm3_dnn_trim(cm3_dnn *dnn, size_t most) {
     dnn->memory_size = 0;
 }
 
+void cm3_dnn_idle(cm3_dnn *dnn, bool idle) {
+    dnn->idle = idle;
+}
+
 size_t cm3_dnn_measured(const cm3_dnn *dnn) {
     return dnn->measured;
 }
@@ -225,7 +229,7 @@ static cm3_status run(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data, boo
     if (!entry->primitive) return CM3_ERROR_UNSUPPORTED;
     size_t size = entry->packed_size + entry->scratch_size;
     if (size > dnn->measured) dnn->measured = size;
-    if (dnn->measure) return CM3_OK;
+    if (dnn->measure || dnn->idle) return CM3_OK;
     const char *before = dnn->memory;
     CM3_TRY(cm3_dnn_reserve(dnn, size));
     bool packed = again && before == dnn->memory && pack_alike(dnn->last, entry);

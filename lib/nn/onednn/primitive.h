@@ -57,7 +57,7 @@ struct cm3_dnn {
     char *memory; /**< packed arguments and the primitive's scratch; grows */
     size_t memory_size;
     const cm3_dnn_entry *last; /**< that ran; NULL: nothing stands in the memory */
-    bool measure;              /**< primitives are not run */
+    bool measure, idle;        /**< primitives are not run */
     size_t measured;           /**< the most that one of them needs */
 };
 

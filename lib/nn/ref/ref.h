@@ -11,6 +11,9 @@
 void cm3_ref_rows(cm3_kernels *kernels);
 void cm3_ref_few_rows(cm3_kernels *kernels);
 void cm3_ref_few_quantised(cm3_kernels *kernels);
+void cm3_ref_fixed(cm3_kernels *kernels);
+void cm3_ref_tiles(cm3_kernels *kernels);
+void cm3_ref_gathered(cm3_kernels *kernels);
 void cm3_ref_gemm(cm3_kernels *kernels);
 void cm3_ref_attention(cm3_kernels *kernels);
 

@@ -4,6 +4,7 @@
 #include "nn/x86/vector_avx2.h"
 
 #define FEW_STEP VEC_WIDTH
+#define FEW_FETCH_ALONE 1
 #define FEW_MOST 4
 #define FEW_TILE(rows) ((rows) == 1 ? 8 : (rows) <= 3 ? 4 : 3)
 #include "nn/x86/few_rows_wide.h"

@@ -7,6 +7,7 @@
 #include "nn/x86/vector_avx512.h"
 
 #define FEW_STEP (2 * VEC_WIDTH)
+#define FEW_FETCH_ALONE 0
 #define FEW_MOST 8
 #define FEW_TILE(rows) ((rows) <= 6 ? 4 : 3)
 

@@ -8,6 +8,8 @@
 void cm3_avx2_rows(cm3_kernels *kernels);
 void cm3_avx2_few_rows(cm3_kernels *kernels);
 void cm3_avx2_few_quantised(cm3_kernels *kernels);
+void cm3_avx2_fixed(cm3_kernels *kernels);
+void cm3_avx2_gathered(cm3_kernels *kernels);
 void cm3_avx2_gemm(cm3_kernels *kernels);
 void cm3_avx2_attention(cm3_kernels *kernels);
 void cm3_avx2_maps(cm3_kernels *kernels);
@@ -20,8 +22,11 @@ void cm3_avx512_maps(cm3_kernels *kernels);
 
 void cm3_avx512_bf16_few_rows(cm3_kernels *kernels);
 void cm3_avx512_bf16_few_quantised(cm3_kernels *kernels);
+void cm3_avx512_bf16_gathered(cm3_kernels *kernels);
 void cm3_avx512_bf16_many_quantised(cm3_kernels *kernels);
 void cm3_avx512_bf16_convert(cm3_kernels *kernels);
 void cm3_avx512_bf16_maps(cm3_kernels *kernels);
+
+void cm3_amx_tiles(cm3_kernels *kernels);
 
 #endif

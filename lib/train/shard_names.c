@@ -1,0 +1,54 @@
+/* Names of shards that are written anew. */
+#include "train/shard_names.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/** The file's name without folders; the length of it that stays. */
+static const char *base_name(const char *path, size_t *length) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    *length = strlen(name);
+    if (*length > 6 && strcmp(name + *length - 6, ".jsonl") == 0) *length -= 6;
+    return name;
+}
+
+cm3_status cm3_shard_output(cm3_context *context, const char *path, const char *out_dir, char out[CM3_SHARD_PATH]) {
+    size_t length;
+    const char *name = base_name(path, &length);
+    int used = snprintf(out, CM3_SHARD_PATH, "%s/%.*s%s", out_dir, (int)length, name, name[length] ? ".tar" : "");
+    if (used < CM3_SHARD_PATH) return CM3_OK;
+    return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "out_dir is too long");
+}
+
+/** Whether both paths lead to one existing file. */
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+cm3_status cm3_check_shard_names(cm3_context *context, const char *const *data, size_t data_count,
+                                 const char *out_dir) {
+    char one[CM3_SHARD_PATH], other[CM3_SHARD_PATH];
+    for (size_t i = 0; i < data_count; i++) {
+        CM3_TRY(cm3_shard_output(context, data[i], out_dir, one));
+        if (same_file(one, data[i])) {
+            return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT,
+                            "%s would be written over itself: out_dir must be another directory", data[i]);
+        }
+        for (size_t j = 0; j < i; j++) {
+            CM3_TRY(cm3_shard_output(context, data[j], out_dir, other));
+            if (strcmp(one, other) == 0) {
+                return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "%s and %s would both become %s", data[j], data[i],
+                                one);
+            }
+        }
+    }
+    return CM3_OK;
+}
+
+cm3_status cm3_make_shard_folder(cm3_context *context, const char *out_dir) {
+    if (mkdir(out_dir, 0777) == 0 || errno == EEXIST) return CM3_OK;
+    return cm3_fail(context, CM3_ERROR_IO, "%s: the directory could not be made: %s", out_dir, strerror(errno));
+}
