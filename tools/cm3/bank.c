@@ -3,75 +3,126 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "command.h"
+#include "bank.h"
 
 static const char help_text[] =
-    "Usage: cm3 bank create  BANK (-m MODEL | --dimension N) [--vectors f32|bf16|int8]\n"
-    "       cm3 bank add     BANK -m MODEL RECORDS.jsonl... [--near X]\n"
-    "       cm3 bank import  BANK -m MODEL SHARD.tar...\n"
-    "       cm3 bank search  BANK -m MODEL (-p TEXT | --image FILE) [-k N] [-o SHEET.jpg] [--json]\n"
+    "Usage: cm3 bank create  BANK (-m MODEL | --dimension N) [--vectors TYPE]\n"
+    "       cm3 bank add     BANK -m MODEL RECORDS.jsonl... [OPTION]...\n"
+    "       cm3 bank import  BANK -m MODEL SHARD.tar... [OPTION]...\n"
+    "       cm3 bank index   BANK [--m N] [--ef-construction N]\n"
+    "       cm3 bank search  BANK -m MODEL -p TEXT|--image FILE|--batch FILE [OPTION]...\n"
     "       cm3 bank delete  BANK KEY...\n"
     "       cm3 bank info    BANK [--json]\n"
     "       cm3 bank verify  BANK\n"
-    "       cm3 bank compact BANK\n"
+    "       cm3 bank compact BANK [--no-index]\n"
     "       cm3 bank merge   BANK FROM.bank...\n"
     "       cm3 bank export  BANK [--json] [--vectors FILE.npy] [-m MODEL --pictures DIR]\n"
+    "       cm3 bank neighbours BANK -m MODEL --out-dir DIR SHARD.tar... [OPTION]...\n"
     "\n"
-    "A bank keeps texts and pictures under vectors of a model's encoder, so that they are found again.\n"
+    "A bank keeps texts and pictures under vectors of a model's encoder, so that they\n"
+    "are found again. It is a file, or for create, add, import, search and info\n"
+    "PostgreSQL with pgvector (docs/retrieval-engines.md):\n"
+    "'postgresql://USER@HOST/DATABASE'; several servers as 'SHARD|SHARD', replicas as\n"
+    "'SHARD>REPLICA', a name for the tables behind #. Passwords belong into ~/.pgpass\n"
+    "or PGPASSWORD.\n"
     "\n"
-    "  create    makes an empty one\n"
-    "  add       adds records, a line each: {\"key\": NAME, \"text\": TEXT, \"image\": PATH}, of which text or image "
-    "may be\n"
-    "            missing; paths relative to the file. What is there already is left out\n"
-    "  import    the same of shards in WebDataset form, as training reads them\n"
-    "  search    the records nearest to a text or a picture, with their scores; -o: a sheet of their pictures\n"
-    "  delete    takes the records of these keys out\n"
-    "  info      how many records, of what encoder\n"
-    "  verify    reads all of it and tells of every damaged place\n"
-    "  compact   writes it anew without what was taken out\n"
-    "  merge     adds the records of other banks of the same encoder\n"
-    "  export    all records as JSON lines on standard output; --vectors: their vectors, for NumPy\n"
+    "  create      makes an empty one\n"
+    "  add         adds records, a line each, of which text or image may be missing:\n"
+    "              {\"key\": NAME, \"text\": TEXT, \"image\": PATH beside the file};\n"
+    "              or lines of export. What is there already is left out\n"
+    "  import      the same of shards in WebDataset form, as training reads them\n"
+    "  index       builds a graph over the records that have none, by which more than\n"
+    "              200,000 are searched fast; add, import and compact end so where\n"
+    "              that many have none\n"
+    "  search      the records nearest to a text or a picture, with their scores\n"
+    "  delete      takes the records of these keys out\n"
+    "  info        how many records, of what encoder\n"
+    "  verify      reads all of it and tells of every damaged place\n"
+    "  compact     writes it anew without what was taken out\n"
+    "  merge       adds the records of other banks of the same encoder\n"
+    "  export      all records on standard output\n"
+    "  neighbours  writes shards whose records name their nearest of the bank, for\n"
+    "              training with retrieval\n"
     "\n"
-    "  -m, --model MODEL    whose encoder makes vectors; without it that of the variable CM3_MODEL\n"
-    "  -k N                 records to be found (10)\n"
-    "      --near X         add: leave out what is nearer than X to a record that is there (2: nothing)\n"
+    "Options of all:\n"
+    "  -m, --model MODEL    whose encoder makes vectors; without it that of the variable\n"
+    "                       CM3_MODEL\n"
     "      --threads N      (one a core)\n"
-    "  -q, --quiet          no progress\n";
+    "  -q, --quiet          no progress\n"
+    "\n"
+    "Options of create:\n"
+    "      --vectors TYPE   of a file f32, bf16 or int8 (bf16); of a database f32 or f16\n"
+    "                       (f32)\n"
+    "      --dimension N    of vectors that come from elsewhere, 1 to 65536\n"
+    "\n"
+    "Options of add, import, index and compact:\n"
+    "      --near X         add, import: leave out what is nearer than X to a record that\n"
+    "                       is there (2: nothing)\n"
+    "      --no-index       add, import, compact: build no graph afterwards\n"
+    "      --m N            index, add, import: neighbours of a record in the graph,\n"
+    "                       2 to 64 (16)\n"
+    "      --ef-construction N  index, add, import: records that are looked at for them,\n"
+    "                       4 to 4096 (100)\n"
+    "\n"
+    "Options of search:\n"
+    "  -p, --prompt TEXT    what is looked for\n"
+    "      --image FILE     or a picture\n"
+    "      --batch FILE     or each line's text; a line {\"index\": N, \"hits\": [...]} of each\n"
+    "  -k N                 records to be found, 1 to 1000 (10)\n"
+    "  -o, --output FILE    a sheet of their pictures, .jpg or .png\n"
+    "      --way WAY        exact: look at all records; graph: use graphs also where\n"
+    "                       records are few (graphs from 200,000 records on)\n"
+    "      --ef N           records that a graph's walk keeps in view, k to 65536; more\n"
+    "                       find more of the nearest (2 k, at least 64)\n"
+    "      --json           JSON lines; of info and export, too\n"
+    "\n"
+    "Options of export:\n"
+    "      --vectors FILE   their vectors as well, for NumPy\n"
+    "      --pictures DIR   their pictures as well, by the model that made the codes\n"
+    "\n"
+    "Options of neighbours:\n"
+    "      --out-dir DIR    where the shards are written\n"
+    "      --by-text N      so many by the text, 0 to 16 (2)\n"
+    "      --by-image N     and by the picture (2)\n"
+    "      --most-score X   none that is nearer to the query (0.9)\n"
+    "      --query-dropout X  share of words that the query is asked without (0.2)\n"
+    "      --keep-own       the record itself may be one\n"
+    "      --own-first X    the bank's record of the same key is one: the first with this\n"
+    "                       probability, else the second (0: it has to be found)\n"
+    "\n"
+    "An option that a command has no use for is refused. To begin with:\n"
+    "\n"
+    "  cm3 bank create my.bank -m model.cm3\n"
+    "  cm3 bank add my.bank -m model.cm3 records.jsonl\n"
+    "  cm3 bank search my.bank -m model.cm3 -p \"a red circle\"\n";
 
 #define TOGETHER 64 /* records that are added at once */
 
-typedef struct bank_arguments {
-    const char *model, *vectors, *prompt, *image, *output, *pictures;
-    int64_t dimension, k, threads;
-    double near;
-    bool json, quiet;
-    cm3_list words; /**< the bank, and what else the command takes */
-} bank_arguments;
-
-typedef struct bank_run {
-    const bank_arguments *a;
-    cm3_context *context;
-    cm3_model *model;
-    cm3_bank *bank;
-    cm3_retriever *retriever;
-} bank_run;
-
-static cm3_status open_bank(bank_run *run, cm3_bank_mode mode) {
+cm3_status cm3_bank_run_open(bank_run *run, cm3_bank_mode mode) {
     return cm3_bank_open(run->context, run->a->words.items[0], mode, &run->bank);
 }
 
-/** The model that is asked for, and the retriever of both. */
-static cm3_status open_retriever(bank_run *run, cm3_bank_mode mode) {
-    cm3_status status = open_bank(run, mode);
-    if (status == CM3_OK) status = cm3_open_model(run->context, cm3_model_asked_for(run->a->model), NULL, &run->model);
+bool cm3_bank_run_is_database(const bank_run *run) {
+    return cm3_is_database(run->a->words.items[0]);
+}
+
+cm3_status cm3_bank_run_retriever(bank_run *run, cm3_bank_mode mode) {
+    const char *path = cm3_model_asked_for(run->a->model), *bank = run->a->words.items[0];
+    const bool database = cm3_bank_run_is_database(run);
+    cm3_status status = database ? CM3_OK : cm3_bank_run_open(run, mode);
+    if (status == CM3_OK) status = cm3_open_model(run->context, path, NULL, &run->model);
+    if (status == CM3_OK && database) {
+        return cm3_database_retriever(bank, run->model, cm3_base_name(path), &run->store, &run->retriever);
+    }
     return status == CM3_OK ? cm3_retriever_create(run->model, run->bank, &run->retriever) : status;
 }
 
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
+/** What is nearer than that to what is there is not kept. */
+static cm3_status refuse_near(bank_run *run) {
+    /* A database has no such option; not to ask for it is no error. */
+    if (run->store && run->a->near >= 2) return CM3_OK;
+    return cm3_retriever_refuse_near(run->retriever, (float)run->a->near);
 }
 
 /* --- making and filling --------------------------------------------------------------------------------------------
@@ -91,23 +142,30 @@ static cm3_status create(bank_run *run) {
     if (path && !a->dimension) {
         cm3_status status = cm3_open_model(run->context, path, NULL, &run->model);
         if (status != CM3_OK) return status;
-        snprintf(name, sizeof name, "%s", base_name(path));
+        snprintf(name, sizeof name, "%s", cm3_base_name(path));
         options.model = run->model;
         options.encoder_name = name;
+    }
+    if (cm3_bank_run_is_database(run)) {
+        const cm3_database_making making = {.halfvec = a->vectors && !strcmp(a->vectors, "f16"),
+                                            .dimension = (int32_t)a->dimension};
+        return cm3_database_open(a->words.items[0], run->model, options.encoder_name, &making, &run->store);
     }
     return cm3_bank_create(run->context, a->words.items[0], &options, &run->bank);
 }
 
 /** Records of a JSON-lines file that go together. */
 typedef struct bank_batch {
-    cm3_item items[TOGETHER];
+    cm3_retrieval_item items[TOGETHER];
     json_t *lines[TOGETHER];
+    int32_t *codes[TOGETHER]; /**< of pictures that an export tells so */
     size_t count;
 } bank_batch;
 
 static void clear_batch(bank_batch *batch) {
     for (size_t i = 0; i < batch->count; i++) {
         cm3_image_destroy(batch->items[i].image);
+        free(batch->codes[i]);
         json_decref(batch->lines[i]);
     }
     batch->count = 0;
@@ -122,11 +180,18 @@ static bool take_line(bank_run *run, const char *path, size_t number, const char
         return false;
     }
     const json_t *key = json_object_get(json, "key"), *text = json_object_get(json, "text"),
-                 *image = json_object_get(json, "image");
-    cm3_item item = {.struct_size = sizeof item, .key = json_string_value(key), .text = json_string_value(text)};
+                 *image = json_object_get(json, "image"), *list = image ? NULL : json_object_get(json, "codes");
+    cm3_retrieval_item item = {
+        .struct_size = sizeof item, .key = json_string_value(key), .text = json_string_value(text)};
     bool fits = json_is_object(json) && (!key || item.key) && (!text || item.text) &&
-                (!image || json_is_string(image)) && (item.text || image);
-    if (!fits) cm3_say("%s:%zu: {\"key\": NAME, \"text\": TEXT, \"image\": PATH} is expected", path, number);
+                (!image || json_is_string(image)) && (item.text || image || list);
+    int32_t *codes = fits && list ? cm3_ids_of(list, &item.code_count) : NULL;
+    item.codes = codes;
+    fits = fits && (!list || codes);
+    if (!fits) {
+        cm3_say("%s:%zu: {\"key\": NAME, \"text\": TEXT, \"image\": PATH} is expected, or \"codes\": [CODE, ...]", path,
+                number);
+    }
     char *file = fits && image ? cm3_path_beside(path, json_string_value(image)) : NULL;
     if (file) {
         fits = cm3_image_load(run->context, file, &item.image) == CM3_OK;
@@ -134,9 +199,11 @@ static bool take_line(bank_run *run, const char *path, size_t number, const char
         free(file);
     }
     if (!fits) {
+        free(codes);
         json_decref(json);
         return false;
     }
+    batch->codes[batch->count] = codes;
     batch->lines[batch->count] = json;
     batch->items[batch->count++] = item;
     return true;
@@ -184,8 +251,8 @@ static cm3_status add_file(bank_run *run, const char *path, cm3_progress *progre
 
 static int add(bank_run *run) {
     const bank_arguments *a = run->a;
-    cm3_status status = open_retriever(run, CM3_BANK_WRITE);
-    if (status == CM3_OK) status = cm3_retriever_refuse_near(run->retriever, (float)a->near);
+    cm3_status status = cm3_bank_run_retriever(run, CM3_BANK_WRITE);
+    if (status == CM3_OK) status = refuse_near(run);
     uint64_t read = 0, added = 0;
     bool good = true;
     cm3_progress progress;
@@ -201,13 +268,15 @@ static int add(bank_run *run) {
         cm3_say("added %llu of %llu records, %.0f a second", (unsigned long long)added, (unsigned long long)read,
                 (double)read / (cm3_now() - started + 1e-9));
     }
+    if (good) status = cm3_bank_run_index_many(run);
+    if (status != CM3_OK) return cm3_failed(run->context, status);
     return good ? CM3_EXIT_DONE : CM3_EXIT_FAILED;
 }
 
 static int import(bank_run *run) {
     const bank_arguments *a = run->a;
-    cm3_status status = open_retriever(run, CM3_BANK_WRITE);
-    if (status == CM3_OK) status = cm3_retriever_refuse_near(run->retriever, (float)a->near);
+    cm3_status status = cm3_bank_run_retriever(run, CM3_BANK_WRITE);
+    if (status == CM3_OK) status = refuse_near(run);
     uint64_t added = 0;
     cm3_progress progress;
     cm3_progress_begin(&progress, "adding", a->quiet);
@@ -219,168 +288,38 @@ static int import(bank_run *run) {
     if (status == CM3_ERROR_CANCELLED) return cm3_ended_early();
     if (status != CM3_OK) return cm3_failed(run->context, status);
     if (!a->quiet) cm3_say("added %llu records", (unsigned long long)added);
-    return CM3_EXIT_DONE;
+    status = cm3_bank_run_index_many(run);
+    return status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(run->context, status);
 }
 
-/* --- looking -------------------------------------------------------------------------------------------------------
- */
-
-/** A record's picture, decoded; NULL where it has none, or it cannot be shown. */
-static cm3_image *picture_of(const bank_run *run, const cm3_bank_record *record) {
-    cm3_image *image = NULL;
-    cm3_tokenizer *tokenizer = NULL;
-    if (record->image) {
-        cm3_image_load_memory(run->context, record->image, record->image_size, &image);
-    } else if (record->codes && cm3_model_tokenizer(run->model, &tokenizer) == CM3_OK) {
-        cm3_tokenizer_decode_image(tokenizer, record->codes, record->code_count, &image);
-    }
-    cm3_tokenizer_destroy(tokenizer);
-    return image;
-}
-
-/** A record as a line: for people, or as JSON. */
-static void print_record(const cm3_bank_record *record, double score, bool json) {
-    if (!json) {
-        printf("%.4f  %s%s%s\n", score, record->key, *record->key ? ": " : "", record->text ? record->text : "");
-        return;
-    }
-    printf("{\"id\": %llu, ", (unsigned long long)record->id);
-    if (score > -2) printf("\"score\": %.6f, ", score);
-    printf("\"key\": ");
-    cm3_print_json(record->key);
-    if (record->text) {
-        printf(", \"text\": ");
-        cm3_print_json(record->text);
-    }
-    if (record->codes) {
-        printf(", \"codes\": [");
-        for (size_t i = 0; i < record->code_count; i++) printf(i ? ", %d" : "%d", record->codes[i]);
-        printf("]");
-    }
-    if (record->image) printf(", \"image_bytes\": %zu", record->image_size);
-    printf("}\n");
-}
-
-static cm3_status save_sheet(const bank_run *run, const cm3_hit *hits, size_t count) {
-    cm3_image **images = calloc(count + 1, sizeof *images), *sheet = NULL;
-    size_t shown = 0;
-    cm3_status status = images ? CM3_OK : CM3_ERROR_NO_MEMORY;
-    for (size_t i = 0; i < count && status == CM3_OK; i++) {
-        cm3_bank_record *record;
-        status = cm3_retriever_fetch(run->retriever, hits[i].id, &record);
-        if (status != CM3_OK) break;
-        images[shown] = picture_of(run, record);
-        shown += images[shown] != NULL;
-        cm3_retriever_release(run->retriever, record);
-    }
-    if (status == CM3_OK && !shown) {
-        cm3_say("none of what was found has a picture: no sheet was written");
-    } else if (status == CM3_OK) {
-        status = cm3_image_contact_sheet(run->context, (const cm3_image *const *)images, shown, 0, 4, &sheet);
-        if (status == CM3_OK) status = cm3_image_save(sheet, run->a->output, NULL);
-    }
-    for (size_t i = 0; i < shown; i++) cm3_image_destroy(images[i]);
-    cm3_image_destroy(sheet);
-    free(images);
-    return status;
-}
-
-static cm3_status search(bank_run *run) {
+#ifdef CM3_WITH_TRAIN
+static cm3_status neighbours(bank_run *run) {
     const bank_arguments *a = run->a;
-    cm3_status status = open_retriever(run, CM3_BANK_READ);
-    cm3_item query = {.struct_size = sizeof query, .text = a->prompt};
-    if (status == CM3_OK && a->image) status = cm3_image_load(run->context, a->image, &query.image);
-    cm3_retrieve_options options;
-    cm3_retrieve_options_init(&options);
-    options.k = (int32_t)a->k;
-    options.most_alike = 2; /* all that is near, not what a prompt would take of it */
-    options.whole_first = 0;
-    cm3_hit *hits = calloc((size_t)a->k, sizeof *hits);
-    size_t found = 0;
-    if (status == CM3_OK) status = hits ? CM3_OK : CM3_ERROR_NO_MEMORY;
-    if (status == CM3_OK) status = cm3_retriever_search(run->retriever, &query, 1, &options, hits, &found);
-    for (size_t i = 0; i < found && status == CM3_OK; i++) {
-        cm3_bank_record *record;
-        status = cm3_retriever_fetch(run->retriever, hits[i].id, &record);
-        if (status != CM3_OK) break;
-        print_record(record, (double)hits[i].score, a->json);
-        cm3_retriever_release(run->retriever, record);
+    cm3_progress progress;
+    cm3_progress_begin(&progress, "shards", a->quiet);
+    cm3_train_neighbour_options options;
+    cm3_train_neighbour_options_init(&options);
+    options.by_text = (int32_t)a->by_text;
+    options.by_image = (int32_t)a->by_image;
+    options.most_score = (float)a->most_score;
+    options.query_dropout = (float)a->query_dropout;
+    options.keep_own = a->keep_own;
+    options.own_first = (float)a->own_first;
+    cm3_status status = cm3_bank_run_retriever(run, CM3_BANK_READ);
+    if (status == CM3_OK) {
+        status = cm3_train_find_neighbours(run->retriever, &a->words.items[1], a->words.count - 1, a->out_dir, &options,
+                                           cm3_progress_callback, &progress);
     }
-    if (status == CM3_OK && a->output) status = save_sheet(run, hits, found);
-    free(hits);
-    cm3_image_destroy(query.image);
+    cm3_progress_end(&progress);
     return status;
 }
-
-static cm3_status print_info(bank_run *run) {
-    static const char *const types[] = {"", "f32", "bf16", "int8"};
-    cm3_status status = open_bank(run, CM3_BANK_READ);
-    cm3_bank_info i = {.struct_size = sizeof i};
-    if (status == CM3_OK) status = cm3_bank_get_info(run->bank, &i);
-    if (status != CM3_OK) return status;
-    if (run->a->json) {
-        printf("{\"records\": %llu, \"deleted\": %llu, \"bytes\": %llu, \"left_over\": %llu, \"dimension\": %d, "
-               "\"vectors\": \"%s\", \"encoder\": ",
-               (unsigned long long)i.records, (unsigned long long)i.deleted, (unsigned long long)i.bytes,
-               (unsigned long long)i.left_over, i.dimension, types[i.vectors]);
-        cm3_print_json(i.encoder_name);
-        printf(", \"encoder_hash\": \"%016llx%016llx\"}\n", (unsigned long long)i.encoder_hash[1],
-               (unsigned long long)i.encoder_hash[0]);
-        return CM3_OK;
-    }
-    printf("records    %llu\n", (unsigned long long)i.records);
-    if (i.deleted) printf("taken out  %llu (they take room until 'cm3 bank compact')\n", (unsigned long long)i.deleted);
-    printf("vectors    %d numbers, %s\n", i.dimension, types[i.vectors]);
-    printf("encoder    %s (%016llx)\n", *i.encoder_name ? i.encoder_name : "not named",
-           (unsigned long long)i.encoder_hash[0]);
-    printf("size       %.2f MB\n", (double)i.bytes / 1e6);
-    if (i.left_over) {
-        printf("left over  %llu bytes of an interrupted append, which the next one writes over\n",
-               (unsigned long long)i.left_over);
-    }
-    return CM3_OK;
-}
-
-/** All records as lines; vectors and pictures where they are asked for. */
-static cm3_status export(bank_run *run) {
-    const bank_arguments *a = run->a;
-    cm3_status status = a->pictures ? open_retriever(run, CM3_BANK_READ) : open_bank(run, CM3_BANK_READ);
-    cm3_bank_info info = {.struct_size = sizeof info};
-    if (status == CM3_OK) status = cm3_bank_get_info(run->bank, &info);
-    if (status != CM3_OK) return status;
-    const size_t d = (size_t)info.dimension;
-    float *vectors = a->vectors ? calloc((size_t)info.records + 1, d * sizeof *vectors) : NULL;
-    if (a->vectors && !vectors) return CM3_ERROR_NO_MEMORY;
-    if (a->pictures) mkdir(a->pictures, 0777);
-    size_t row = 0;
-    for (uint64_t id = 0; status == CM3_OK && !cm3_interrupted() && cm3_bank_next(run->bank, &id) == CM3_OK; id++) {
-        cm3_bank_record *record;
-        status = cm3_bank_get(run->bank, id, &record);
-        if (status != CM3_OK) break;
-        print_record(record, a->json ? -2 : 1, a->json);
-        if (vectors) memcpy(vectors + row * d, record->vector, d * sizeof *vectors);
-        cm3_image *image = a->pictures ? picture_of(run, record) : NULL;
-        if (image) {
-            char path[4096];
-            snprintf(path, sizeof path, "%s/%08llu.png", a->pictures, (unsigned long long)id);
-            status = cm3_image_save(image, path, NULL);
-        }
-        cm3_image_destroy(image);
-        cm3_bank_record_destroy(run->bank, record);
-        row++;
-    }
-    if (status == CM3_OK && vectors && !cm3_write_npy(a->vectors, vectors, 2, (const size_t[]){row, d})) {
-        status = CM3_ERROR_IO;
-    }
-    free(vectors);
-    return status;
-}
+#endif
 
 /* --- keeping in order ----------------------------------------------------------------------------------------------
  */
 
 static cm3_status delete_keys(bank_run *run) {
-    cm3_status status = open_bank(run, CM3_BANK_WRITE);
+    cm3_status status = cm3_bank_run_open(run, CM3_BANK_WRITE);
     for (size_t i = 1; i < run->a->words.count && status == CM3_OK; i++) {
         uint64_t id;
         status = cm3_bank_find(run->bank, run->a->words.items[i], &id);
@@ -410,14 +349,15 @@ static cm3_status compact(bank_run *run) {
     cm3_bank_work_options_init(&options);
     options.on_progress = cm3_progress_callback;
     options.user = &progress;
-    cm3_status status = open_bank(run, CM3_BANK_WRITE);
+    options.no_graph = run->a->no_index;
+    cm3_status status = cm3_bank_run_open(run, CM3_BANK_WRITE);
     if (status == CM3_OK) status = cm3_bank_compact(run->bank, &options);
     cm3_progress_end(&progress);
-    return status;
+    return status == CM3_OK ? cm3_bank_run_index_many(run) : status;
 }
 
 static cm3_status merge(bank_run *run) {
-    cm3_status status = open_bank(run, CM3_BANK_WRITE);
+    cm3_status status = cm3_bank_run_open(run, CM3_BANK_WRITE);
     for (size_t i = 1; i < run->a->words.count && status == CM3_OK; i++) {
         cm3_bank *from = NULL;
         uint64_t added = 0;
@@ -438,26 +378,56 @@ typedef struct bank_part {
     const char *name;
     size_t least, most; /**< words: the bank and what follows it */
     bool model;         /**< is needed */
+    bool of_databases;  /**< can be done with one, too */
     cm3_status (*run)(bank_run *run);
     int (*run_to_end)(bank_run *run);
 } bank_part;
 
 static const bank_part parts[] = {
-    {"create", 1, 1, false, create, NULL},
-    {"add", 2, SIZE_MAX, true, NULL, add},
-    {"import", 2, SIZE_MAX, true, NULL, import},
-    {"search", 1, 1, true, search, NULL},
-    {"delete", 2, SIZE_MAX, false, delete_keys, NULL},
-    {"info", 1, 1, false, print_info, NULL},
-    {"verify", 1, 1, false, verify, NULL},
-    {"compact", 1, 1, false, compact, NULL},
-    {"merge", 2, SIZE_MAX, false, merge, NULL},
-    {"export", 1, 1, false, export, NULL},
+    {"create", 1, 1, false, true, create, NULL},
+    {"add", 2, SIZE_MAX, true, true, NULL, add},
+    {"import", 2, SIZE_MAX, true, true, NULL, import},
+#ifdef CM3_WITH_TRAIN
+    {"neighbours", 2, SIZE_MAX, true, false, neighbours, NULL},
+#endif
+    {"index", 1, 1, false, false, cm3_bank_run_index, NULL},
+    {"search", 1, 1, true, true, cm3_bank_run_search, NULL},
+    {"delete", 2, SIZE_MAX, false, false, delete_keys, NULL},
+    {"info", 1, 1, false, true, cm3_bank_run_info, NULL},
+    {"verify", 1, 1, false, false, verify, NULL},
+    {"compact", 1, 1, false, false, compact, NULL},
+    {"merge", 2, SIZE_MAX, false, false, merge, NULL},
+    {"export", 1, 1, false, false, cm3_bank_run_export, NULL},
 };
+
+static const cm3_option_use uses[] = {{"--model", "create add import search neighbours export"},
+                                      {"--vectors", "create export"},
+                                      {"--dimension", "create"},
+                                      {"--prompt", "search"},
+                                      {"--image", "search"},
+                                      {"--batch", "search"},
+                                      {"--output", "search"},
+                                      {"-k", "search"},
+                                      {"--way", "search"},
+                                      {"--ef", "search"},
+                                      {"--pictures", "export"},
+                                      {"--near", "add import"},
+                                      {"--m", "index add import"},
+                                      {"--ef-construction", "index add import"},
+                                      {"--no-index", "add import compact"},
+                                      {"--out-dir", "neighbours"},
+                                      {"--by-text", "neighbours"},
+                                      {"--by-image", "neighbours"},
+                                      {"--most-score", "neighbours"},
+                                      {"--query-dropout", "neighbours"},
+                                      {"--keep-own", "neighbours"},
+                                      {"--own-first", "neighbours"},
+                                      {"--json", "search info export"},
+                                      {NULL, NULL}};
 
 static bool is_complete(const bank_part *part, const bank_arguments *a) {
     const char *wrong = NULL;
-    const bool made = !strcmp(part->name, "create");
+    const bool made = !strcmp(part->name, "create"), database = a->words.count && cm3_is_database(a->words.items[0]);
     if (a->words.count < part->least)
         wrong = a->words.count ? "nothing is named that it should do it with" : "the bank is missing";
     else if (a->words.count > part->most)
@@ -466,15 +436,33 @@ static bool is_complete(const bank_part *part, const bank_arguments *a) {
         wrong = "-m is missing";
     else if (made && !a->dimension && !cm3_model_asked_for(a->model))
         wrong = "-m or --dimension is missing";
-    else if (made && a->vectors && strcmp(a->vectors, "f32") && strcmp(a->vectors, "bf16") &&
+    else if (database && !part->of_databases)
+        wrong = "this is for files; a database has SQL and tools of its own";
+    else if (database && (a->way || a->ef || a->m || a->ef_construction))
+        wrong = "--way, --ef, --m and --ef-construction are for files";
+    else if (made && a->dimension && a->model)
+        wrong = "-m or --dimension, one of them, is expected";
+    else if (!strcmp(part->name, "export") && a->model && !a->pictures)
+        wrong = "-m is for --pictures";
+    else if (made && database && a->vectors && strcmp(a->vectors, "f32") && strcmp(a->vectors, "f16"))
+        wrong = "--vectors of a database must be f32 or f16";
+    else if (made && !database && a->vectors && strcmp(a->vectors, "f32") && strcmp(a->vectors, "bf16") &&
              strcmp(a->vectors, "int8"))
         wrong = "--vectors must be f32, bf16 or int8";
-    else if (!strcmp(part->name, "search") && !a->prompt == !a->image)
-        wrong = "-p or --image, one of them, is expected";
+    else if (!strcmp(part->name, "search") && (a->prompt != NULL) + (a->image != NULL) + (a->batch != NULL) != 1)
+        wrong = "-p, --image or --batch, one of them, is expected";
+    else if (a->batch && a->output)
+        wrong = "--batch is without -o";
+    else if (a->way && strcmp(a->way, "exact") && strcmp(a->way, "graph"))
+        wrong = "--way must be exact or graph";
+    else if (a->ef && a->ef < a->k)
+        wrong = "--ef must be at least -k";
     else if (a->output && !cm3_is_picture(a->output))
         wrong = "-o must be a .jpg or .png file";
     else if (a->pictures && !cm3_model_asked_for(a->model))
         wrong = "--pictures wants -m: codes become pictures by a model";
+    else if (!strcmp(part->name, "neighbours") && !a->out_dir)
+        wrong = "--out-dir is missing";
     if (wrong) cm3_say("cm3 bank %s: %s", part->name, wrong);
     return !wrong;
 }
@@ -492,6 +480,7 @@ static int run_part(const bank_part *part, const bank_arguments *a) {
                                                : cm3_failed(run.context, status);
     }
     if (code == CM3_EXIT_DONE && cm3_interrupted()) code = cm3_ended_early();
+    if (!run.retriever) cm3_database_close(run.store);
     cm3_retriever_destroy(run.retriever);
     cm3_bank_destroy(run.bank);
     cm3_model_destroy(run.model);
@@ -501,16 +490,30 @@ static int run_part(const bank_part *part, const bank_arguments *a) {
 
 int cm3_command_bank(int argc, char **argv) {
     static bank_arguments a;
-    a = (bank_arguments){.k = 10, .threads = -1, .near = 2};
+    a = (bank_arguments){
+        .k = 10, .threads = -1, .near = 2, .by_text = 2, .by_image = 2, .most_score = 0.9, .query_dropout = 0.2};
     const cm3_option options[] = {{"--model", "-m", CM3_OPTION_TEXT, &a.model, 0, 0},
                                   {"--vectors", NULL, CM3_OPTION_TEXT, &a.vectors, 0, 0},
                                   {"--dimension", NULL, CM3_OPTION_INT, &a.dimension, 1, 65536},
                                   {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},
                                   {"--image", NULL, CM3_OPTION_TEXT, &a.image, 0, 0},
+                                  {"--batch", NULL, CM3_OPTION_TEXT, &a.batch, 0, 0},
                                   {"--output", "-o", CM3_OPTION_TEXT, &a.output, 0, 0},
                                   {"--pictures", NULL, CM3_OPTION_TEXT, &a.pictures, 0, 0},
                                   {"-k", NULL, CM3_OPTION_INT, &a.k, 1, 1000},
                                   {"--near", NULL, CM3_OPTION_NUMBER, &a.near, -1, 2},
+                                  {"--out-dir", NULL, CM3_OPTION_TEXT, &a.out_dir, 0, 0},
+                                  {"--by-text", NULL, CM3_OPTION_INT, &a.by_text, 0, 16},
+                                  {"--by-image", NULL, CM3_OPTION_INT, &a.by_image, 0, 16},
+                                  {"--most-score", NULL, CM3_OPTION_NUMBER, &a.most_score, -1, 2},
+                                  {"--query-dropout", NULL, CM3_OPTION_NUMBER, &a.query_dropout, 0, 1},
+                                  {"--keep-own", NULL, CM3_OPTION_FLAG, &a.keep_own, 0, 0},
+                                  {"--own-first", NULL, CM3_OPTION_NUMBER, &a.own_first, 0, 1},
+                                  {"--m", NULL, CM3_OPTION_INT, &a.m, 2, 64},
+                                  {"--ef-construction", NULL, CM3_OPTION_INT, &a.ef_construction, 4, 4096},
+                                  {"--way", NULL, CM3_OPTION_TEXT, &a.way, 0, 0},
+                                  {"--ef", NULL, CM3_OPTION_INT, &a.ef, 1, 65536},
+                                  {"--no-index", NULL, CM3_OPTION_FLAG, &a.no_index, 0, 0},
                                   {"--threads", NULL, CM3_OPTION_INT, &a.threads, 1, 64},
                                   {"--json", NULL, CM3_OPTION_FLAG, &a.json, 0, 0},
                                   {"--quiet", "-q", CM3_OPTION_FLAG, &a.quiet, 0, 0},
@@ -521,7 +524,8 @@ int cm3_command_bank(int argc, char **argv) {
     }
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (strcmp(argv[0], parts[i].name) != 0) continue;
-        if (!cm3_options_parse(argc - 1, argv + 1, options, &a.words) || !is_complete(&parts[i], &a)) {
+        if (!cm3_options_parse(argc - 1, argv + 1, options, &a.words) ||
+            !cm3_options_fit(argc - 1, argv + 1, options, uses, "bank", parts[i].name) || !is_complete(&parts[i], &a)) {
             return CM3_EXIT_USAGE;
         }
         return run_part(&parts[i], &a);

@@ -2,6 +2,7 @@
 #ifndef CM3_TOOL_COMMAND_H
 #define CM3_TOOL_COMMAND_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,6 +42,19 @@ typedef struct cm3_option {
  * `words` (may be NULL: none are allowed) gets what is no option. Options end with a NULL name.
  */
 bool cm3_options_parse(int argc, char **argv, const cm3_option *options, cm3_list *words);
+
+/** Which of a command's parts an option is for, their names with a space between. */
+typedef struct cm3_option_use {
+    const char *name; /**< as in cm3_option */
+    const char *parts;
+} cm3_option_use;
+
+/**
+ * Whether all options among the words are for that part of the command; says which is not. One that `uses` does not
+ * name is for every part. `uses` ends with a NULL name.
+ */
+bool cm3_options_fit(int argc, char **argv, const cm3_option *options, const cm3_option_use *uses, const char *command,
+                     const char *part);
 /** True where --help or -h is among the words, and is not what one of `options` (may be NULL) is given: -p -h. */
 bool cm3_wants_help(int argc, char **argv, const cm3_option *options);
 
@@ -64,10 +78,15 @@ int cm3_progress_callback(void *user, uint64_t done, uint64_t total);
 
 /** "cm3: message" on stderr. */
 void cm3_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/** What stands before messages in place of "cm3"; `name` is not copied. */
+void cm3_speak_as(const char *name);
 /** Says why a library call failed and returns the exit code. */
 int cm3_failed(const cm3_context *context, cm3_status status);
 /** Lets SIGINT and SIGTERM set a flag; a second one ends the process. */
 void cm3_catch_signals(void);
+/** The same for what mpirun and the like start: SIGUSR1 as well, which they hand on, and a signal that comes by two
+ * ways ends nothing. */
+void cm3_catch_signals_of_starters(void);
 bool cm3_interrupted(void);
 /** The exit code of a call that ended early: INTERRUPTED, saying so, after a signal; else FAILED. */
 int cm3_ended_early(void);
@@ -77,6 +96,8 @@ double cm3_now(void);
 cm3_context *cm3_open_context(int64_t threads);
 /** The model that is asked for: `given`, or where that is NULL what the variable CM3_MODEL names; NULL: none. */
 const char *cm3_model_asked_for(const char *given);
+/** The last part of a path. */
+const char *cm3_base_name(const char *path);
 /** Loads a `.cm3` file or a folder, the image decoder from `vqgan` where that is not NULL. */
 cm3_status cm3_open_model(cm3_context *context, const char *path, const char *vqgan, cm3_model **model);
 /** The same, rows of the head from a file where that is not NULL. */
@@ -95,12 +116,42 @@ bool cm3_is_picture(const char *path);
 /** `name` beside the file `beside`, unless it is absolute; freed by free(). NULL: out of memory. */
 char *cm3_path_beside(const char *beside, const char *name);
 void cm3_lines_free(char **lines, size_t count);
+/** Of a JSON list of ids or codes, not empty; freed by free(). NULL where it is none. */
+int32_t *cm3_ids_of(const json_t *list, size_t *count);
 /** A JSON list of ids or codes in a file (or "-"); not empty. NULL after saying why; freed by free(). */
 int32_t *cm3_ids_read(const char *path, size_t *count);
 /** float32 values as a NumPy file. False after saying why. */
 bool cm3_write_npy(const char *path, const float *values, int rank, const size_t *shape);
 /** A text, such as a path, as a JSON string on standard output; its bytes stay as they are. */
 void cm3_print_json(const char *text);
+
+/* --- database.c: banks that are databases
+ * ------------------------------------------------------------------------------ */
+
+struct cm3_pgvector;
+
+/** How a store is made. */
+typedef struct cm3_database_making {
+    bool halfvec;
+    int32_t dimension; /**< 0: the model's */
+} cm3_database_making;
+
+/** Whether a bank is named by a URI and not as a file. */
+bool cm3_is_database(const char *bank);
+/** Opens it, for a model's vectors where that is not NULL; makes it where `making` is not NULL. What goes wrong is told
+ * by cm3_failed(). *store is NULL on failure. */
+cm3_status cm3_database_open(const char *bank, const cm3_model *model, const char *model_name,
+                             const cm3_database_making *making, struct cm3_pgvector **store);
+/** A retriever over it, which closes the store. */
+cm3_status cm3_database_retriever(const char *bank, cm3_model *model, const char *model_name,
+                                  struct cm3_pgvector **store, cm3_retriever **retriever);
+cm3_status cm3_database_index(struct cm3_pgvector *store);
+cm3_status cm3_database_print_info(struct cm3_pgvector *store, bool json);
+void cm3_database_close(struct cm3_pgvector *store);
+/** Says so, where the last search had no answer of some shard. */
+void cm3_database_warn(void);
+/** What went wrong outside of any context; "" where nothing did. */
+const char *cm3_database_failure(void);
 
 /* --- lookup.c: documents that are looked up for prompts
  * ---------------------------------------------------------------- */
@@ -113,13 +164,15 @@ typedef struct cm3_lookup_arguments {
 
 typedef struct cm3_lookup cm3_lookup;
 
-/** Opens the bank for a model that has an encoder. *lookup is NULL where there is no bank, or on failure. `arguments`
- * must outlive it. */
-cm3_status cm3_lookup_open(cm3_context *context, cm3_model *model, const cm3_lookup_arguments *arguments,
-                           cm3_lookup **lookup);
+/** Opens the bank for a model that has an encoder; `model_name` is for messages. *lookup is NULL where there is no
+ * bank, or on failure. `arguments` must outlive it. */
+cm3_status cm3_lookup_open(cm3_context *context, cm3_model *model, const char *model_name,
+                           const cm3_lookup_arguments *arguments, cm3_lookup **lookup);
 void cm3_lookup_close(cm3_lookup *lookup);
-/** Puts what is found for a text or a picture (one of them) into an empty document. `lookup` NULL: nothing. */
-cm3_status cm3_lookup_add(const cm3_lookup *lookup, const char *text, cm3_image *image, cm3_document *document);
+/** Puts what is found for a text or a picture (one of them) into an empty document; `seconds` (may be NULL) is how long
+ * encoding it and searching took. `lookup` NULL: nothing. */
+cm3_status cm3_lookup_add(const cm3_lookup *lookup, const char *text, cm3_image *image, cm3_document *document,
+                          double *seconds);
 
 /* --- layout.c: pictures that say where things are
  * ---------------------------------------------------------------------- */

@@ -40,7 +40,9 @@ static const char help_text[] =
     "                        the same. - is standard input\n"
     "  --out-dir DIR         for --batch: 0000.jpg, 0001.jpg ...; line i is drawn with seed SEED + i\n"
     "  --parallel N          sentences of a batch that are drawn together (8)\n"
-    "  --bank FILE           a memory bank (cm3 bank --help) in which documents like the sentence are looked up first\n"
+    "  --bank FILE           a memory bank (cm3 bank --help) in which documents like the sentence are looked up "
+    "first;\n"
+    "                        or postgresql://...\n"
     "  --retrieve K          of them, as many as the context leaves room for (2)\n"
     "  --show-retrieved      says what was found\n"
     "  --guidance S          how closely the sentence is followed; 1 is off (1.5; Chameleon 3). Also --guidance-scale\n"
@@ -77,6 +79,7 @@ typedef struct cm3_job {
     size_t line;
     uint64_t done, total;
     int previews;
+    double looked_up; /**< seconds */
 } cm3_job;
 
 typedef struct cm3_generation {
@@ -231,9 +234,9 @@ static cm3_status prompt_of_layout(const cm3_generation *g, const char *path, co
     return status;
 }
 
-static cm3_status prompt_of_text(const cm3_generation *g, const char *text, cm3_document **prompt) {
+static cm3_status prompt_of_text(const cm3_generation *g, const char *text, cm3_document **prompt, double *looked_up) {
     cm3_status status = cm3_document_create(g->context, prompt);
-    if (status == CM3_OK) status = cm3_lookup_add(g->lookup, text, NULL, *prompt);
+    if (status == CM3_OK) status = cm3_lookup_add(g->lookup, text, NULL, *prompt, looked_up);
     if (status != CM3_OK) return status;
     if (!g->arguments->images.count) return cm3_document_add_text(*prompt, text, SIZE_MAX);
     return cm3_document_add_prompt(*prompt, text, g->images, g->arguments->images.count);
@@ -247,7 +250,7 @@ static cm3_status start(cm3_generation *g, cm3_job *job, size_t line) {
     if (!options.seed) options.seed = 1; /* 0 would mean: pick one */
     *job = (cm3_job){.line = line};
     cm3_status status = layout ? prompt_of_layout(g, layout, g->lines[line], &prompt, &pictures)
-                               : prompt_of_text(g, g->lines[line], &prompt);
+                               : prompt_of_text(g, g->lines[line], &prompt, &job->looked_up);
     options.picture_prompt = pictures;
     if (status == CM3_OK) status = cm3_request_start(g->model, prompt, &options, &job->request);
     cm3_document_destroy(prompt);
@@ -255,10 +258,11 @@ static cm3_status start(cm3_generation *g, cm3_job *job, size_t line) {
     return status;
 }
 
-static void print_timings(const cm3_context *context, const cm3_request *request) {
+static void print_timings(const cm3_generation *g, const cm3_job *job) {
     cm3_timings t = {.struct_size = sizeof t};
     cm3_memory_stats memory = {.struct_size = sizeof memory};
-    if (cm3_request_timings(request, &t) != CM3_OK || cm3_context_memory(context, &memory) != CM3_OK) return;
+    if (cm3_request_timings(job->request, &t) != CM3_OK || cm3_context_memory(g->context, &memory) != CM3_OK) return;
+    if (g->lookup) fprintf(stderr, "looked up %.1f ms, ", job->looked_up * 1e3);
     fprintf(stderr,
             "queued %.1f ms, tokenize %.1f ms, prefill %.1f ms (%llu tokens), decode %.1f ms (%llu tokens), sampling "
             "%.1f ms, image %.1f ms, total %.1f ms; memory %.1f MB, at most %.1f MB\n",
@@ -290,7 +294,7 @@ static int attend(cm3_generation *g, cm3_job *job) {
     } else {
         if (!g->arguments->json && !g->arguments->batch) cm3_progress_end(&g->progress);
         code = collect(g, job);
-        if (g->arguments->timings) print_timings(g->context, job->request);
+        if (g->arguments->timings) print_timings(g, job);
     }
     cm3_request_destroy(job->request);
     job->request = NULL;
@@ -342,7 +346,9 @@ static int generate(cm3_generation *g) {
     }
     if (a->encoder && status == CM3_OK) status = cm3_open_model(g->context, a->encoder, NULL, &g->encoder);
     if (g->layouts && status == CM3_OK) status = cm3_tasks_load(g->context, NULL, &g->tasks);
-    if (status == CM3_OK) status = cm3_lookup_open(g->context, g->model, &a->lookup, &g->lookup);
+    if (status == CM3_OK) {
+        status = cm3_lookup_open(g->context, g->model, cm3_base_name(a->model), &a->lookup, &g->lookup);
+    }
     if (status != CM3_OK) return cm3_failed(g->context, status);
     uint64_t seed = g->options.seed;
     if (!cm3_generate_read_options(g->model, a, &g->options, g->stops)) return CM3_EXIT_USAGE;

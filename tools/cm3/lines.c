@@ -114,6 +114,21 @@ char **cm3_lines_read(const char *path, const char *key, char ***others, size_t 
     return NULL;
 }
 
+int32_t *cm3_ids_of(const json_t *list, size_t *count) {
+    *count = json_array_size(list);
+    int32_t *ids = *count ? calloc(*count, sizeof *ids) : NULL;
+    for (size_t i = 0; i < *count && ids; i++) {
+        const json_t *item = json_array_get(list, i);
+        const json_int_t id = json_is_integer(item) ? json_integer_value(item) : -1;
+        if (id < 0 || id > INT32_MAX) {
+            free(ids);
+            return NULL;
+        }
+        ids[i] = (int32_t)id;
+    }
+    return ids;
+}
+
 int32_t *cm3_ids_read(const char *path, size_t *count) {
     json_error_t error;
     json_t *list = strcmp(path, "-") == 0 ? json_loadf(stdin, 0, &error) : json_load_file(path, 0, &error);
@@ -121,18 +136,8 @@ int32_t *cm3_ids_read(const char *path, size_t *count) {
         cm3_say("%s:%d:%d: %s", path, error.line, error.column, error.text);
         return NULL;
     }
-    *count = json_array_size(list);
-    int32_t *ids = calloc(*count + 1, sizeof *ids);
-    bool good = ids && *count;
-    for (size_t i = 0; i < *count && good; i++) {
-        json_t *item = json_array_get(list, i);
-        json_int_t id = json_integer_value(item);
-        good = json_is_integer(item) && id >= 0 && id <= INT32_MAX;
-        ids[i] = good ? (int32_t)id : 0;
-    }
+    int32_t *ids = cm3_ids_of(list, count);
     json_decref(list);
-    if (good) return ids;
-    cm3_say("%s: a JSON list of ids is expected, such as [0, 17, 4]", path);
-    free(ids);
-    return NULL;
+    if (!ids) cm3_say("%s: a JSON list of ids is expected, such as [0, 17, 4]", path);
+    return ids;
 }

@@ -11,16 +11,22 @@ struct cm3_lookup {
     const cm3_lookup_arguments *arguments;
 };
 
-cm3_status cm3_lookup_open(cm3_context *context, cm3_model *model, const cm3_lookup_arguments *arguments,
-                           cm3_lookup **out) {
+cm3_status cm3_lookup_open(cm3_context *context, cm3_model *model, const char *model_name,
+                           const cm3_lookup_arguments *arguments, cm3_lookup **out) {
     *out = NULL;
     if (!arguments->bank) return CM3_OK;
     cm3_lookup *lookup = calloc(1, sizeof *lookup);
     if (!lookup) return CM3_ERROR_NO_MEMORY;
     lookup->context = context;
     lookup->arguments = arguments;
-    cm3_status status = cm3_bank_open(context, arguments->bank, CM3_BANK_READ, &lookup->bank);
-    if (status == CM3_OK) status = cm3_retriever_create(model, lookup->bank, &lookup->retriever);
+    cm3_status status;
+    if (cm3_is_database(arguments->bank)) {
+        struct cm3_pgvector *store;
+        status = cm3_database_retriever(arguments->bank, model, model_name, &store, &lookup->retriever);
+    } else {
+        status = cm3_bank_open(context, arguments->bank, CM3_BANK_READ, &lookup->bank);
+        if (status == CM3_OK) status = cm3_retriever_create(model, lookup->bank, &lookup->retriever);
+    }
     if (status == CM3_OK) {
         *out = lookup;
     } else {
@@ -48,10 +54,13 @@ static void show(const cm3_lookup *lookup, const cm3_hit *hits, size_t count) {
     if (!count) cm3_say("nothing was retrieved");
 }
 
-cm3_status cm3_lookup_add(const cm3_lookup *lookup, const char *text, cm3_image *image, cm3_document *document) {
+cm3_status cm3_lookup_add(const cm3_lookup *lookup, const char *text, cm3_image *image, cm3_document *document,
+                          double *seconds) {
+    if (seconds) *seconds = 0;
     if (!lookup) return CM3_OK;
+    const double started = cm3_now();
     const int64_t k = lookup->arguments->retrieve;
-    const cm3_item query = {.struct_size = sizeof query, .text = text, .image = image};
+    const cm3_retrieval_item query = {.struct_size = sizeof query, .text = text, .image = image};
     cm3_hit *hits = calloc((size_t)k + 1, sizeof *hits);
     size_t found = 0;
     if (!hits) return CM3_ERROR_NO_MEMORY;
@@ -59,6 +68,8 @@ cm3_status cm3_lookup_add(const cm3_lookup *lookup, const char *text, cm3_image 
     cm3_retrieve_options_init(&options);
     options.k = (int32_t)k;
     cm3_status status = cm3_retriever_retrieve(lookup->retriever, &query, &options, 0, document, hits, &found);
+    if (seconds) *seconds = cm3_now() - started;
+    if (status == CM3_OK && cm3_is_database(lookup->arguments->bank)) cm3_database_warn();
     if (status == CM3_OK && lookup->arguments->show) show(lookup, hits, found);
     free(hits);
     return status;

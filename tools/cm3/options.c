@@ -101,9 +101,39 @@ bool cm3_options_parse(int argc, char **argv, const cm3_option *options, cm3_lis
     return true;
 }
 
+/** Whether a word is one of a list of words. */
+static bool is_among(const char *word, const char *list) {
+    const size_t length = strlen(word);
+    for (const char *at = list; (at = strstr(at, word)); at += length) {
+        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || !at[length])) return true;
+    }
+    return false;
+}
+
+bool cm3_options_fit(int argc, char **argv, const cm3_option *options, const cm3_option_use *uses, const char *command,
+                     const char *part) {
+    for (int i = 0; i < argc; i++) {
+        const char *equals = argv[i][0] == '-' && argv[i][1] == '-' ? strchr(argv[i], '=') : NULL;
+        const cm3_option *o = find(options, argv[i], equals ? (size_t)(equals - argv[i]) : strlen(argv[i]));
+        if (!o) continue;
+        for (const cm3_option_use *use = uses; use->name; use++) {
+            if (strcmp(use->name, o->name) != 0 || is_among(part, use->parts)) continue;
+            cm3_say("cm3 %s %s: %s is not for this, but for: %s", command, part, o->name, use->parts);
+            return false;
+        }
+        if (o->kind != CM3_OPTION_FLAG && !equals) i++; /* its value; further ones of a list begin with no - */
+    }
+    return true;
+}
+
 const char *cm3_model_asked_for(const char *given) {
     const char *named = given ? given : getenv("CM3_MODEL");
     return named && *named ? named : NULL;
+}
+
+const char *cm3_base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
 }
 
 bool cm3_wants_help(int argc, char **argv, const cm3_option *options) {

@@ -47,6 +47,9 @@ static const char options_text[] =
     "to the\n"
     "                       file\n"
     "  --out-dir DIR        for --batch of pictures: 0000.png, 0001.png ...; line i is drawn with seed SEED + i\n"
+    "  --bank FILE          of caption: pictures like this one, with their texts, are looked up there\n"
+    "  --retrieve K         so many (2)\n"
+    "  --show-retrieved     say which\n"
     "  --tasks FILE         templates of documents (the library's own)\n"
     "  --threads N          (one a core)\n"
     "  --json               results as JSON lines\n"
@@ -58,14 +61,19 @@ typedef struct task_arguments {
     uint64_t seed;
     int64_t count, best, beams, threads;
     double temperature, guidance, image_guidance;
+    cm3_lookup_arguments lookup;
     bool json, quiet;
 } task_arguments;
+
+#define MOST_SAID 6 /* texts that a model says before it draws */
 
 /** What is asked for: a line of a batch, or the command's words. Freed by clear_query(). */
 typedef struct task_query {
     char *image, *text;
     cm3_box boxes[16];
     size_t box_count;
+    cm3_task_value said[MOST_SAID]; /**< what the model says it will draw; texts are the query's */
+    size_t said_count;
 } task_query;
 
 typedef struct task_run {
@@ -74,14 +82,17 @@ typedef struct task_run {
     cm3_context *context;
     cm3_model *model;
     cm3_tasks *tasks;
+    cm3_lookup *lookup; /**< NULL: nothing is looked up */
     task_query *queries;
     size_t count, failed;
 } task_run;
 
 static void clear_queries(task_run *run) {
     for (size_t i = 0; i < run->count; i++) {
-        free(run->queries[i].image);
-        free(run->queries[i].text);
+        task_query *query = &run->queries[i];
+        free(query->image);
+        free(query->text);
+        for (size_t k = 0; k < query->said_count; k++) free((char *)(uintptr_t)query->said[k].text);
     }
     free(run->queries);
 }
@@ -203,14 +214,17 @@ static bool part_at_mask(const char *text, char **before, const char **after) {
 
 /** The task's document, and, of a picture that is drawn, what guidance's third stream knows. */
 static cm3_status build(const task_run *run, const task_query *query, cm3_image *image, cm3_document **document,
-                        cm3_document **pictures) {
-    cm3_task_value values[] = {{.name = run->kind->image,
-                                .image = image,
-                                .boxes = query->box_count ? query->boxes : NULL,
-                                .box_count = query->box_count},
-                               {.name = run->kind->text ? run->kind->text : "", .text = query->text},
-                               {.name = "before"},
-                               {.name = "after"}};
+                        cm3_document **pictures, cm3_task_form *form) {
+    enum { GIVEN = 4 };
+    cm3_task_value values[GIVEN + MOST_SAID] = {{.name = run->kind->image,
+                                                 .image = image,
+                                                 .boxes = query->box_count ? query->boxes : NULL,
+                                                 .box_count = query->box_count},
+                                                {.name = run->kind->text ? run->kind->text : "", .text = query->text},
+                                                {.name = "before"},
+                                                {.name = "after"}};
+    const size_t count = GIVEN + query->said_count;
+    memcpy(values + GIVEN, query->said, query->said_count * sizeof *values);
     char *before = NULL;
     if (!strcmp(run->kind->task, "infill-text")) {
         if (!part_at_mask(query->text, &before, &values[3].text)) {
@@ -221,9 +235,9 @@ static cm3_status build(const task_run *run, const task_query *query, cm3_image 
     }
     /* Without a caption there is only what the picture itself tells. */
     bool alone = is_infill(run) && !*query->text;
-    cm3_status status = alone ? CM3_OK : cm3_task_document(run->tasks, run->kind->task, values, 4, document, NULL);
-    if (status == CM3_OK && run->kind->draws && run->kind->text) {
-        status = cm3_task_picture_prompt(run->tasks, run->kind->task, values, 4, alone ? document : pictures);
+    cm3_status status = alone ? CM3_OK : cm3_task_document(run->tasks, run->kind->task, values, count, document, form);
+    if (status == CM3_OK && run->kind->draws && run->kind->text && form->answer == CM3_SEGMENT_IMAGE) {
+        status = cm3_task_picture_prompt(run->tasks, run->kind->task, values, count, alone ? document : pictures);
     }
     if (status != CM3_OK) cm3_failed(run->context, status);
     free(before);
@@ -272,7 +286,8 @@ static void output_path(const task_run *run, size_t index, int32_t number, char 
     snprintf(path, size, "%.*s%s%s", (int)(dot - a->output), a->output, part, dot);
 }
 
-static cm3_status tell_picture(const task_run *run, size_t index, int32_t number, const cm3_image *image) {
+static cm3_status tell_picture(const task_run *run, size_t index, const task_query *query, int32_t number,
+                               const cm3_image *image) {
     char path[4096];
     output_path(run, index, number, path, sizeof path);
     cm3_status status = cm3_image_save(image, path, NULL);
@@ -280,6 +295,12 @@ static cm3_status tell_picture(const task_run *run, size_t index, int32_t number
     if (run->arguments->json) {
         printf("{\"index\": %zu, \"file\": ", index);
         cm3_print_json(path);
+        for (size_t i = 0; i < query->said_count; i++) {
+            printf(", ");
+            cm3_print_json(query->said[i].name);
+            printf(": ");
+            cm3_print_json(query->said[i].text);
+        }
         printf("}\n");
     } else if (!run->arguments->batch) {
         printf("%s\n", path);
@@ -298,7 +319,7 @@ static cm3_status tell_result(const task_run *run, size_t index, const task_quer
         if (i < count) cm3_document_get(result, i, &segment);
         if (segment.kind == CM3_SEGMENT_TEXT) text = segment.text;
         if (segment.kind == CM3_SEGMENT_IMAGE && segment.image) {
-            cm3_status status = tell_picture(run, index, number++, segment.image);
+            cm3_status status = tell_picture(run, index, query, number++, segment.image);
             if (status != CM3_OK) return status;
         }
         if (segment.kind != CM3_SEGMENT_BREAK || run->kind->draws) continue;
@@ -314,10 +335,8 @@ static int on_event(void *user, const cm3_event *event) {
     return cm3_interrupted();
 }
 
-static cm3_status answer(const task_run *run, size_t index, const task_query *query) {
+static cm3_generate_options options_of(const task_run *run, size_t index, const task_query *query) {
     const task_arguments *a = run->arguments;
-    cm3_image *image = NULL;
-    cm3_document *document = NULL, *pictures = NULL, *result = NULL;
     cm3_generate_options options;
     cm3_generate_options_init(&options);
     options.modality = run->kind->draws ? CM3_MODALITY_IMAGE : CM3_MODALITY_TEXT;
@@ -331,9 +350,80 @@ static cm3_status answer(const task_run *run, size_t index, const task_query *qu
     if (a->image_guidance >= 0) options.image_guidance_scale = (float)a->image_guidance;
     if (!run->kind->draws && a->count == 1) options.temperature = 0;
     if (a->temperature >= 0) options.temperature = (float)a->temperature;
+    return options;
+}
+
+/** The likeliest text for a prompt, which becomes the value `name`: at most a quarter of the context, for the picture
+ * that follows wants room, whatever the model is shown. */
+static cm3_status say(const task_run *run, size_t index, const cm3_document *prompt, const char *name,
+                      task_query *query) {
+    cm3_generate_options options;
+    cm3_generate_options_init(&options);
+    options.modality = CM3_MODALITY_TEXT;
+    options.temperature = 0;
+    options.seed = run->arguments->seed + index ? run->arguments->seed + index : 1;
+    cm3_model_info info = {.struct_size = sizeof info};
+    cm3_document *result = NULL;
+    cm3_status status = cm3_model_get_info(run->model, &info);
+    options.max_tokens = info.context_length / 4;
+    if (status == CM3_OK) status = cm3_generate(run->model, prompt, &options, on_event, NULL, &result);
+    cm3_segment segment = {.struct_size = sizeof segment, .kind = CM3_SEGMENT_BREAK};
+    if (status == CM3_OK) cm3_document_get(result, 0, &segment);
+    char *text = strdup(segment.kind == CM3_SEGMENT_TEXT ? segment.text : "");
+    if (status == CM3_OK && !text) status = CM3_ERROR_NO_MEMORY;
+    if (status == CM3_OK) {
+        query->said[query->said_count++] = (cm3_task_value){.name = name, .text = text};
+    } else {
+        free(text);
+    }
+    cm3_document_destroy(result);
+    return status;
+}
+
+/** The prompt of what is wanted, after the model has said what of it is to be said first. Messages are told. */
+static cm3_status prepare(const task_run *run, size_t index, task_query *query, cm3_image *image,
+                          cm3_document **document, cm3_document **pictures) {
+    cm3_task_form form = {.struct_size = sizeof form, .answer = CM3_SEGMENT_IMAGE};
+    cm3_status status = build(run, query, image, document, pictures, &form);
+    while (status == CM3_OK && run->kind->draws && form.answer == CM3_SEGMENT_TEXT) {
+        if (!form.text_name || query->said_count == MOST_SAID) {
+            cm3_say("the task '%s' wants a text before its picture that is not one value alone", run->kind->task);
+            return CM3_ERROR_UNSUPPORTED;
+        }
+        status = say(run, index, *document, form.text_name, query);
+        if (status != CM3_OK && !cm3_interrupted()) cm3_failed(run->context, status);
+        cm3_document_destroy(*document);
+        *document = NULL;
+        if (status == CM3_OK) status = build(run, query, image, document, pictures, &form);
+    }
+    return status;
+}
+
+/** Puts what is looked up by the picture before the prompt. */
+static cm3_status look_up(const task_run *run, cm3_image *image, cm3_document **document) {
+    cm3_document *whole = NULL;
+    if (!run->lookup) return CM3_OK;
+    cm3_status status = cm3_document_create(run->context, &whole);
+    if (status == CM3_OK) status = cm3_lookup_add(run->lookup, NULL, image, whole, NULL);
+    if (status == CM3_OK) status = cm3_document_append(whole, *document);
+    if (status == CM3_OK) {
+        cm3_document_destroy(*document);
+        *document = whole;
+        return CM3_OK;
+    }
+    cm3_document_destroy(whole);
+    cm3_failed(run->context, status);
+    return status;
+}
+
+static cm3_status answer(const task_run *run, size_t index, task_query *query) {
+    cm3_image *image = NULL;
+    cm3_document *document = NULL, *pictures = NULL, *result = NULL;
+    cm3_generate_options options = options_of(run, index, query);
     cm3_status status = cm3_image_load(run->context, query->image, &image);
     if (status != CM3_OK) cm3_failed(run->context, status);
-    if (status == CM3_OK) status = build(run, query, image, &document, &pictures);
+    if (status == CM3_OK) status = prepare(run, index, query, image, &document, &pictures);
+    if (status == CM3_OK) status = look_up(run, image, &document);
     if (status == CM3_OK) {
         options.picture_prompt = pictures;
         status = cm3_generate(run->model, document, &options, on_event, NULL, &result);
@@ -376,8 +466,11 @@ static int run_task(const task_kind *kind, const task_arguments *a) {
     if (run.context) {
         cm3_status status = cm3_open_model(run.context, a->model, NULL, &run.model);
         if (status == CM3_OK) status = cm3_tasks_load(run.context, a->tasks, &run.tasks);
+        if (status == CM3_OK)
+            status = cm3_lookup_open(run.context, run.model, cm3_base_name(a->model), &a->lookup, &run.lookup);
         code = status == CM3_OK ? answer_all(&run) : cm3_failed(run.context, status);
     }
+    cm3_lookup_close(run.lookup);
     cm3_tasks_destroy(run.tasks);
     cm3_model_destroy(run.model);
     cm3_context_destroy(run.context);
@@ -393,17 +486,19 @@ static bool check(const task_kind *kind, const task_arguments *a) {
                         : a->batch && a->words.count ? "--batch takes no picture beside it"
                         : !a->batch && a->words.count != words
                             ? "a picture is wanted, and its text where one belongs to it"
-                        : a->prompt && (a->batch || !kind->text)    ? "-p goes with one picture whose task has a text"
-                        : infill && !a->batch && !a->boxes.count    ? "--box X,Y,W,H is missing"
-                        : a->boxes.count && (a->batch || !infill)   ? "--box goes with one picture of infill"
-                        : a->boxes.count > 16                       ? "at most 16 boxes"
-                        : a->best > a->count                        ? "--best is of the answers that -n asks for"
-                        : a->beams > 1 && kind->draws               ? "--beams is for texts"
-                        : kind->draws && a->batch && !a->out_dir    ? "--batch wants --out-dir DIR"
-                        : kind->draws && !a->batch && !a->output    ? "-o FILE is missing"
-                        : a->output && !cm3_is_picture(a->output)   ? "-o FILE must end in .jpg, .jpeg or .png"
-                        : a->output && (a->batch || !kind->draws)   ? "-o goes with one picture that is drawn"
-                        : a->output && strlen(a->output) > 3900     ? "-o FILE is too long"
+                        : a->prompt && (a->batch || !kind->text)  ? "-p goes with one picture whose task has a text"
+                        : infill && !a->batch && !a->boxes.count  ? "--box X,Y,W,H is missing"
+                        : a->boxes.count && (a->batch || !infill) ? "--box goes with one picture of infill"
+                        : a->boxes.count > 16                     ? "at most 16 boxes"
+                        : a->best > a->count                      ? "--best is of the answers that -n asks for"
+                        : a->lookup.bank && strcmp(kind->command, "caption") ? "--bank goes with caption alone"
+                        : a->lookup.show && !a->lookup.bank                  ? "--show-retrieved goes with --bank"
+                        : a->beams > 1 && kind->draws                        ? "--beams is for texts"
+                        : kind->draws && a->batch && !a->out_dir             ? "--batch wants --out-dir DIR"
+                        : kind->draws && !a->batch && !a->output             ? "-o FILE is missing"
+                        : a->output && !cm3_is_picture(a->output)            ? "-o FILE must end in .jpg, .jpeg or .png"
+                        : a->output && (a->batch || !kind->draws)            ? "-o goes with one picture that is drawn"
+                        : a->output && strlen(a->output) > 3900              ? "-o FILE is too long"
                         : a->out_dir && (!a->batch || !kind->draws) ? "--out-dir goes with a --batch of pictures"
                         : a->out_dir && strlen(a->out_dir) > 3900   ? "--out-dir DIR is too long"
                                                                     : NULL;
@@ -414,7 +509,13 @@ static bool check(const task_kind *kind, const task_arguments *a) {
 static int command(const char *name, int argc, char **argv) {
     const task_kind *kind = kinds;
     while (strcmp(kind->command, name) != 0) kind++;
-    task_arguments a = {.count = 1, .seed = 1, .threads = -1, .temperature = -1, .guidance = -1, .image_guidance = -1};
+    task_arguments a = {.count = 1,
+                        .seed = 1,
+                        .threads = -1,
+                        .temperature = -1,
+                        .guidance = -1,
+                        .image_guidance = -1,
+                        .lookup = {.retrieve = 2}};
     const cm3_option options[] = {
         {"--model", "-m", CM3_OPTION_TEXT, &a.model, 0, 0},
         {"--output", "-o", CM3_OPTION_TEXT, &a.output, 0, 0},
@@ -424,6 +525,9 @@ static int command(const char *name, int argc, char **argv) {
         {"--tasks", NULL, CM3_OPTION_TEXT, &a.tasks, 0, 0},
         {"--prompt", "-p", CM3_OPTION_TEXT, &a.prompt, 0, 0},
         {"--box", NULL, CM3_OPTION_LIST, &a.boxes, 0, 0},
+        {"--bank", NULL, CM3_OPTION_TEXT, &a.lookup.bank, 0, 0},
+        {"--retrieve", NULL, CM3_OPTION_INT, &a.lookup.retrieve, 0, 1000},
+        {"--show-retrieved", NULL, CM3_OPTION_FLAG, &a.lookup.show, 0, 0},
         {"--count", "-n", CM3_OPTION_INT, &a.count, 1, 64},
         {"--best", NULL, CM3_OPTION_INT, &a.best, 1, 64},
         {"--beams", NULL, CM3_OPTION_INT, &a.beams, 1, 64},

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,9 +11,12 @@
 
 static volatile sig_atomic_t interrupts;
 
+static bool patient; /* a second signal does not end the process */
+static const char *speaker = "cm3";
+
 static void on_signal(int number) {
     (void)number;
-    if (interrupts++) _exit(CM3_EXIT_INTERRUPTED);
+    if (interrupts++ && !patient) _exit(CM3_EXIT_INTERRUPTED);
 }
 
 void cm3_catch_signals(void) {
@@ -21,6 +25,14 @@ void cm3_catch_signals(void) {
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGXFSZ, SIG_IGN);
+}
+
+void cm3_catch_signals_of_starters(void) {
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    patient = true;
+    cm3_catch_signals();
+    sigaction(SIGUSR1, &action, NULL);
 }
 
 bool cm3_interrupted(void) {
@@ -40,17 +52,28 @@ double cm3_now(void) {
 }
 
 void cm3_say(const char *format, ...) {
+    char *text = NULL, *line = NULL;
     va_list arguments;
     va_start(arguments, format);
-    fputs("cm3: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    /* A line is written at once: those of several processes do not mix. */
+    if (vasprintf(&text, format, arguments) >= 0 && asprintf(&line, "%s: %s\n", speaker, text) >= 0) {
+        fputs(line, stderr);
+        free(line);
+    } else {
+        fprintf(stderr, "%s: %s\n", speaker, format);
+    }
+    free(text);
     va_end(arguments);
+}
+
+void cm3_speak_as(const char *name) {
+    speaker = name;
 }
 
 int cm3_failed(const cm3_context *context, cm3_status status) {
     if (status == CM3_ERROR_CANCELLED && cm3_interrupted()) return cm3_ended_early();
-    const char *message = cm3_context_message(context);
+    const char *message = cm3_database_failure();
+    if (!*message) message = cm3_context_message(context);
     cm3_say("%s", *message ? message : cm3_status_name(status));
     return CM3_EXIT_FAILED;
 }
@@ -100,6 +123,15 @@ static void clock_text(double seconds, char *text, size_t size) {
     }
 }
 
+/** Where nobody knows how much there is: how much was done, and how fast. */
+static void show_open_ended(cm3_progress *progress, uint64_t done, const char *passed, double elapsed) {
+    const double rate = elapsed > 0 ? (double)done / elapsed : 0;
+    fprintf(stderr, "%s%s: %llu, %s, %.0f a second%s", progress->terminal ? "\r\033[K" : "", progress->label,
+            (unsigned long long)done, passed, rate, progress->terminal ? "" : "\n");
+    progress->drawn = progress->terminal;
+    fflush(stderr);
+}
+
 void cm3_progress_show(cm3_progress *progress, uint64_t done, uint64_t total, const char *note) {
     double now = cm3_now(), elapsed = now - progress->started;
     bool last = total && done >= total && !progress->complete;
@@ -107,13 +139,17 @@ void cm3_progress_show(cm3_progress *progress, uint64_t done, uint64_t total, co
     if (progress->quiet || (!last && now - progress->last < (progress->terminal ? 0.1 : 10))) return;
     progress->last = now;
     char left[32], passed[32];
-    double share = total ? (double)done / (double)total : 0;
+    clock_text(elapsed, passed, sizeof passed);
+    if (!total) {
+        show_open_ended(progress, done, passed, elapsed);
+        return;
+    }
+    double share = (double)done / (double)total;
     if (done > progress->first) {
         clock_text(elapsed / (double)(done - progress->first) * (double)(total - done), left, sizeof left);
     } else {
         snprintf(left, sizeof left, "-:--");
     }
-    clock_text(elapsed, passed, sizeof passed);
     if (progress->terminal) {
         char bar[31];
         int filled = (int)(share * 30);

@@ -7,70 +7,122 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "train.h"
 
 static const char help_text[] =
-    "Usage: cm3 train bpe    --data SHARD... -o tokenizer.json [--vocab-size N] [--image-codes N] [--sentinels N]\n"
+    "Usage: cm3 train bpe    --data SHARD... -o tokenizer.json [OPTION]...\n"
     "       cm3 train vq     --data SHARD... --run DIR -o vq.cm3 --config JSON|FILE [OPTION]...\n"
     "       cm3 train encode --data SHARD... --vq vq.cm3 --out-dir DIR\n"
-    "       cm3 train lm     --data SHARD... --run DIR -o model.cm3 --tokenizer FILE [--vq vq.cm3] [OPTION]...\n"
-    "       cm3 train sft    --data SHARD... --run DIR -o tuned.cm3 --init model.cm3 [--mixture JSON|FILE] "
-    "[OPTION]...\n"
+    "       cm3 train lm     --data SHARD... --run DIR -o model.cm3 --tokenizer FILE [OPTION]...\n"
+    "       cm3 train sft    --data SHARD... --run DIR -o tuned.cm3 --init model.cm3 [OPTION]...\n"
     "       cm3 train encoder --data SHARD... --run DIR -o encoder.cm3 --config JSON|FILE --tokenizer FILE "
     "[OPTION]...\n"
     "\n"
-    "A SHARD is a .tar in WebDataset form (KEY.png or .jpg with KEY.json or .txt) or a .jsonl; patterns in quotes are "
-    "expanded.\n"
-    "A run goes on from DIR/checkpoint.safetensors where there is one, after any kind of end, and logs to "
-    "DIR/log.jsonl.\n"
+    "A SHARD is a .tar in WebDataset form (KEY.png or .jpg with KEY.json or .txt) or a\n"
+    ".jsonl; patterns in quotes are expanded. A run goes on from DIR/checkpoint.safetensors\n"
+    "where there is one, after any kind of end, and logs to DIR/log.jsonl.\n"
     "\n"
-    "  bpe     learns a byte-level BPE from the captions. Options: --vocab-size (1024), --image-codes (0), --sentinels "
-    "(16),\n"
-    "          --min-frequency (2)\n"
+    "  bpe     learns a byte-level BPE from the captions\n"
     "  vq      learns an image tokenizer (VQGAN)\n"
     "  encode  writes shards that hold codes instead of pictures, which 'lm' reads\n"
     "  lm      learns a language model over text and image tokens\n"
     "  sft     goes on with one, on the tasks of the records' \"examples\"\n"
-    "  encoder learns to find pictures by texts, and records by what is asked for them (\"query\" beside \"text\")\n"
+    "  encoder learns to find pictures by texts, and records by what is asked for\n"
+    "          them (\"query\" beside \"text\")\n"
+    "\n"
+    "Options of all:\n"
+    "  -d, --data SHARD...        what is learned from\n"
+    "      --threads N            (one a core)\n"
+    "  -q, --quiet                no progress\n"
+    "\n"
+    "Options of bpe:\n"
+    "  -o, --output FILE          the tokenizer.json that is made\n"
+    "      --vocab-size N         of text: bytes and merges (1024)\n"
+    "      --image-codes N        names reserved for image codes (0)\n"
+    "      --sentinels N          for CM3's masks, 16 to 512 (16)\n"
+    "      --min-frequency N      of a pair to be merged (2)\n"
+    "\n"
+    "Options of encode:\n"
+    "      --vq FILE              the image tokenizer\n"
+    "      --out-dir DIR          where the shards are written\n"
     "\n"
     "Options of vq, lm, sft and encoder:\n"
-    "  --run DIR            the run's state and log          --fresh              do not go on from a checkpoint\n"
-    "  -o, --output FILE    the .cm3 file made at the end    --weights f32|bf16   of that file (bf16)\n"
-    "  --config JSON|FILE   the model's configuration        --validation SHARD...\n"
-    "  --steps N            of the whole run (1000)          --stop-at N          end this call there, with a "
-    "checkpoint\n"
-    "  --batch-size N       pictures, or blocks (16)         --accumulation N     batches a step (1)\n"
-    "  --lr X               peak (0.001)                     --warmup N           steps (100)\n"
-    "  --min-lr-ratio X     at the end (0.05)                --schedule NAME      cosine, linear, constant\n"
-    "  --beta1 X --beta2 X  (0.9, 0.95)                      --weight-decay X     (0.1)\n"
-    "  --clip X             global norm (1)                  --weight-average X   decay, 0 is off (0)\n"
-    "  --seed N             (1)                              --compute f32|bf16   (bf16 where the CPU has it)\n"
-    "  --save-every N       steps (500)                      --validate-every N   steps (500)\n"
-    "  --log-every N        steps (10)                       --threads N\n"
-    "  --memory-limit MB    of the records, 0 is none (0)    --quiet              no progress\n"
-    "Options of vq:\n"
-    "  --l1 X --l2 X        weights of reconstruction (1, 1) --commitment X       (0.25)\n"
-    "  --codebook NAME      ema, learned                     --codebook-decay X   (0.99)\n"
-    "  --revival X          uses a batch below which (0.05)  --quantise-from N    step (200)\n"
-    "  --adversarial X      discriminator's weight (0)       --adversarial-from N step (0)\n"
-    "Options of lm and sft:\n"
-    "  --tokenizer FILE     tokenizer.json                   --vq FILE            image tokenizer; goes into the "
-    "model\n"
-    "  --init FILE          a .cm3 file to begin with        --block-size N       tokens (1024)\n"
-    "  --caption-dropout X  (0.1)                            --attend NAME        document, block\n"
-    "  --text-weight X      of learning a token of text, an image code's being 1 (1)\n"
-    "  --masking NAME       spans that move to the end: code, paper, none (code)\n"
-    "Options of sft:\n"
-    "  --mixture JSON|FILE  {TASK: weight} (all tasks alike) --tasks FILE         templates (the library's own)\n"
-    "  --answers-only       learn answers alone (all of a document)\n"
-    "Options of encoder:\n"
-    "  --tokenizer FILE     tokenizer.json, or a .cm3 file   --chunk N            pairs computed at once (32)\n"
-    "  --initial-scale X    of inner products (14.29)        --query-weight X     of queries, pictures' being 1 (1)\n"
+    "      --run DIR              the run's state and log\n"
+    "      --fresh                do not go on from a checkpoint\n"
+    "  -o, --output FILE          the .cm3 file made at the end\n"
+    "      --weights f32|bf16     of that file (bf16)\n"
+    "      --config JSON|FILE     the model's configuration\n"
+    "      --validation SHARD...  held-out records\n"
+    "      --steps N              of the whole run (1000)\n"
+    "      --stop-at N            end this call there, with a checkpoint\n"
+    "      --batch-size N         pictures, or blocks (16)\n"
+    "      --accumulation N       batches a step (1)\n"
+    "      --lr X                 learning rate, its peak (0.001)\n"
+    "      --warmup N             steps until the peak (100)\n"
+    "      --min-lr-ratio X       share of it at the end (0.05)\n"
+    "      --schedule NAME        of the learning rate: cosine, linear, constant (cosine)\n"
+    "      --beta1 X              of AdamW (0.9)\n"
+    "      --beta2 X              of AdamW (0.95)\n"
+    "      --weight-decay X       of matrices and convolutions (0.1)\n"
+    "      --clip X               greatest norm of all gradients together, 0 is off (1)\n"
+    "      --weight-average X     decay of a running average of the weights, 0 is off (0)\n"
+    "      --seed N               of all that is drawn (1)\n"
+    "      --compute f32|bf16     of matrix products (bf16 where the CPU has it)\n"
+    "      --save-every N         steps between checkpoints (500)\n"
+    "      --validate-every N     steps (500)\n"
+    "      --log-every N          steps between lines of the log (10)\n"
+    "      --memory-limit MB      of the records, 0 is none (0)\n"
+    "      --skip-steps N         leave out steps whose loss or gradients are not finite, so\n"
+    "                             many in a row at most (0)\n"
     "\n"
-    "--config of lm: {\"preset\": NAME} (toybox, cm3leon-350m ...) or hidden_size, layers, heads, kv_heads, ffn_size,\n"
-    "max_positions and what else docs/architecture.md names; of vq: resolution, base_channels, channel_multiplier "
-    "...;\n"
-    "of encoder: text_config, vision_config and projection_dim as CLIP's config.json has them.\n"
+    "Options of vq:\n"
+    "      --l1 X                 weight of reconstruction's distance (1)\n"
+    "      --l2 X                 and of its square (1)\n"
+    "      --commitment X         weight of the latents' distance to their codes (0.25)\n"
+    "      --codebook NAME        ema, learned (ema)\n"
+    "      --codebook-decay X     (0.99)\n"
+    "      --revival X            uses a batch below which (0.05)\n"
+    "      --quantise-from N      step (200)\n"
+    "      --adversarial X        discriminator's weight (0)\n"
+    "      --adversarial-from N   step (0)\n"
+    "\n"
+    "Options of lm and sft:\n"
+    "      --tokenizer FILE       tokenizer.json, or a .cm3 file\n"
+    "      --vq FILE              image tokenizer; goes into the model\n"
+    "      --init FILE            a .cm3 file to begin with\n"
+    "      --block-size N         tokens a block, into which documents are packed (1024)\n"
+    "      --caption-dropout X    share of captions that are left out (0.1)\n"
+    "      --attend NAME          what attention sees: document, block (document)\n"
+    "      --text-weight X        of learning a token of text, an image code's being 1 (1)\n"
+    "      --masking NAME         spans that move to the end: code, paper, none (code)\n"
+    "      --bank FILE            records with neighbours ('cm3 bank neighbours') are\n"
+    "                             learned behind some of them\n"
+    "      --most-retrieved N     of them at most (2)\n"
+    "      --retrieved-weight X   of learning theirs, 0..1 (1)\n"
+    "\n"
+    "Options of sft:\n"
+    "      --mixture JSON|FILE    {TASK: weight} (all tasks alike)\n"
+    "      --tasks FILE           templates (the library's own)\n"
+    "      --answers-only         learn answers alone (all of a document)\n"
+    "\n"
+    "Options of encoder:\n"
+    "      --tokenizer FILE       tokenizer.json, or a .cm3 file\n"
+    "      --chunk N              pairs computed at once (32)\n"
+    "      --initial-scale X      of inner products (14.29)\n"
+    "      --query-weight X       of queries, pictures' being 1 (1)\n"
+    "      --query-documents      queries look for documents as banks keep them, text and\n"
+    "                             picture in one vector, instead of for texts\n"
+    "      --init FILE            a .cm3 file whose encoder is trained on\n"
+    "      --together N           records behind each other that come into batches so: what\n"
+    "                             is hard to tell apart (1)\n"
+    "\n"
+    "An option that a command has no use for is refused.\n"
+    "\n"
+    "--config of lm: {\"preset\": NAME} (toybox, cm3leon-350m ...) or hidden_size, layers,\n"
+    "heads, kv_heads, ffn_size, max_positions and what else docs/architecture.md names; of\n"
+    "vq: resolution, base_channels, channel_multiplier ...; of encoder: text_config,\n"
+    "vision_config and projection_dim as CLIP's config.json has them. docs/training.md tells\n"
+    "how it is done.\n"
     "\n"
     "The way from pictures with captions to a model that draws (examples/toybox/train.sh does it in full):\n"
     "\n"
@@ -79,21 +131,6 @@ static const char help_text[] =
     "  cm3 train encode --data 'pairs/*.tar' --vq vq.cm3 --out-dir codes\n"
     "  cm3 train lm     --data 'codes/*.tar' --run lm-run --tokenizer tokenizer.json --vq vq.cm3 --steps 13000 \\\n"
     "                   --config examples/toybox/lm.json --batch-size 2 --block-size 2048 -o model.cm3\n";
-
-typedef struct cm3_train_arguments {
-    cm3_list data, validation, words;
-    const char *run, *output, *weights, *config, *schedule, *compute, *codebook, *tokenizer, *vq, *init, *attend,
-        *masking, *out_dir, *mixture, *tasks;
-    bool answers_only;
-    int64_t steps, stop_at, batch_size, accumulation, warmup, seed, save_every, validate_every, log_every, threads;
-    int64_t memory_limit; /**< MB; 0: none */
-    int64_t quantise_from, adversarial_from, block_size, vocab_size, image_codes, sentinels, min_frequency;
-    double lr, min_lr_ratio, beta1, beta2, weight_decay, clip, weight_average;
-    double l1, l2, commitment, codebook_decay, revival, adversarial, caption_dropout, text_weight;
-    int64_t chunk;
-    double initial_scale, query_weight;
-    bool fresh, quiet;
-} cm3_train_arguments;
 
 /* --- words to values ------------------------------------------------------------------------------------------------
  */
@@ -185,7 +222,11 @@ static bool write_log(FILE *log, const char *name, const cm3_train_report *r) {
     add_number(json, "grad_norm", r->grad_norm);
     add_number(json, "samples", (double)r->samples);
     add_number(json, "tokens", (double)r->tokens);
-    add_number(json, "rate", r->rate);
+    add_number(json, "skipped", (double)r->skipped);
+    add_number(json, "rate", r->rate); /* from here on: times, which no two runs have alike */
+    add_number(json, "seconds", r->seconds);
+    add_number(json, "comm_seconds", r->comm_seconds);
+    add_number(json, "reduce_seconds", r->reduce_seconds);
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     bool good = text && fprintf(log, "%s\n", text) > 0 && fflush(log) == 0;
     if (!good) cm3_say("the log could not be written: %s", strerror(errno));
@@ -194,63 +235,98 @@ static bool write_log(FILE *log, const char *name, const cm3_train_report *r) {
     return good;
 }
 
+/* --- several processes ----------------------------------------------------------------------------------------------
+ */
+
+/** Whether this process is the one that writes and shows what the run has once. */
+static bool is_first(const cm3_train_arguments *a) {
+    return !a->comm || a->comm->rank == 0;
+}
+
+/** As cm3_failed(); what ended a call on all ranks with one message ("rank 1: ...") is told by the first alone. */
+static int failed(const cm3_train_arguments *a, const cm3_context *context, cm3_status status) {
+    if (!is_first(a) && !strncmp(cm3_context_message(context), "rank ", 5)) return CM3_EXIT_FAILED;
+    return cm3_failed(context, status);
+}
+
+/** Whether a signal came to any of the processes: all learn of it between the same two steps. False: they are out of
+ * reach, which the comm has told. */
+static bool ask_for_signals(const cm3_train_arguments *a, bool *came) {
+    uint64_t signals = cm3_interrupted();
+    cm3_status status = CM3_OK;
+    if (a->comm) status = a->comm->all_reduce(a->comm->user, &signals, 1, CM3_COMM_U64, CM3_COMM_MAX);
+    *came = signals != 0;
+    return status == CM3_OK;
+}
+
 /* --- the loop -------------------------------------------------------------------------------------------------------
  */
 
-static int save(cm3_context *context, const cm3_trainer *trainer) {
+static int save(const cm3_train_arguments *a, const cm3_context *context, const cm3_trainer *trainer) {
     cm3_status status = cm3_trainer_checkpoint(trainer);
-    return status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(context, status);
+    return status == CM3_OK ? CM3_EXIT_DONE : failed(a, context, status);
+}
+
+/** What goes into the log after a step. False after saying why not. */
+static bool note_step(const cm3_train_arguments *a, FILE *log, const cm3_train_report *report, int64_t stop) {
+    bool tell = report->step <= 10 || report->step % a->log_every == 0 || report->step == stop;
+    return !log || !tell || write_log(log, "loss", report);
+}
+
+static int validate(const cm3_train_arguments *a, const cm3_context *context, cm3_trainer *trainer, FILE *log) {
+    cm3_train_report held_out = {.struct_size = sizeof held_out};
+    cm3_status status = cm3_trainer_validate(trainer, &held_out);
+    if (status != CM3_OK) return failed(a, context, status);
+    return !log || write_log(log, "validation_loss", &held_out) ? CM3_EXIT_DONE : CM3_EXIT_FAILED;
 }
 
 static int loop(cm3_context *context, cm3_trainer *trainer, const cm3_train_arguments *a, FILE *log) {
     int64_t step = 0, steps = 0;
     cm3_trainer_progress(trainer, &step, &steps);
     int64_t stop = a->stop_at && a->stop_at < steps ? a->stop_at : steps;
-    if (step) cm3_say("going on from step %lld", (long long)step);
+    bool signalled = false;
+    if (step && is_first(a)) cm3_say("going on from step %lld", (long long)step);
     cm3_progress progress;
-    cm3_progress_begin(&progress, "training", a->quiet);
+    cm3_progress_begin(&progress, "training", a->quiet || !is_first(a));
     progress.first = (uint64_t)step;
-    while (step < stop && !cm3_interrupted()) {
+    while (step < stop) {
+        if (!ask_for_signals(a, &signalled)) return CM3_EXIT_FAILED;
+        if (signalled) break;
         cm3_train_report report = {.struct_size = sizeof report};
         cm3_status status = cm3_trainer_step(trainer, &report);
         if (status != CM3_OK) {
             cm3_progress_end(&progress);
-            return cm3_failed(context, status);
+            return failed(a, context, status);
         }
         step = report.step;
         char note[96];
         snprintf(note, sizeof note, "loss %.4f, %.0f a second", report.loss, report.rate);
         cm3_progress_show(&progress, (uint64_t)step, (uint64_t)stop, note);
-        bool tell = step <= 10 || step % a->log_every == 0 || step == stop;
-        if (tell && !write_log(log, "loss", &report)) return CM3_EXIT_FAILED;
-        if (a->validation.count && (step % a->validate_every == 0 || step == steps)) {
-            cm3_train_report held_out = {.struct_size = sizeof held_out};
-            status = cm3_trainer_validate(trainer, &held_out);
-            if (status != CM3_OK) return cm3_failed(context, status);
-            if (!write_log(log, "validation_loss", &held_out)) return CM3_EXIT_FAILED;
-        }
-        if (step % a->save_every == 0 && step < stop && save(context, trainer)) return CM3_EXIT_FAILED;
+        if (!note_step(a, log, &report, stop)) return CM3_EXIT_FAILED;
+        bool due = a->validation.count && (step % a->validate_every == 0 || step == steps);
+        if (due && validate(a, context, trainer, log)) return CM3_EXIT_FAILED;
+        if (step % a->save_every == 0 && step < stop && save(a, context, trainer)) return CM3_EXIT_FAILED;
     }
     cm3_progress_end(&progress);
-    if (save(context, trainer)) return CM3_EXIT_FAILED;
-    if (!cm3_interrupted()) return CM3_EXIT_DONE;
-    cm3_say("interrupted at step %lld; the same command goes on from there", (long long)step);
+    if (save(a, context, trainer) || (!signalled && !ask_for_signals(a, &signalled))) return CM3_EXIT_FAILED;
+    if (!signalled) return CM3_EXIT_DONE;
+    if (is_first(a)) cm3_say("interrupted at step %lld; the same command goes on from there", (long long)step);
     return CM3_EXIT_INTERRUPTED;
 }
 
 static int run_trainer(cm3_context *context, cm3_trainer *trainer, const cm3_train_arguments *a) {
     int64_t step = 0, steps = 0;
     cm3_trainer_progress(trainer, &step, &steps);
-    FILE *log = open_log(a->run, step);
-    if (!log) return CM3_EXIT_FAILED;
+    FILE *log = is_first(a) ? open_log(a->run, step) : NULL;
+    if (!log && is_first(a)) return CM3_EXIT_FAILED;
     int code = loop(context, trainer, a, log);
-    fclose(log);
+    if (log) fclose(log);
     cm3_trainer_progress(trainer, &step, &steps);
     if (code != CM3_EXIT_DONE || !a->output) return code;
     cm3_compute weights = !strcmp(a->weights, "f32") ? CM3_COMPUTE_F32 : CM3_COMPUTE_BF16;
     cm3_status status = cm3_trainer_export(trainer, a->output, weights);
-    if (status != CM3_OK) return cm3_failed(context, status);
-    cm3_say("wrote %s (step %lld of %lld)", a->output, (long long)step, (long long)steps);
+    if (status != CM3_OK) return failed(a, context, status);
+    if (is_first(a)) cm3_say("wrote %s (step %lld of %lld)", a->output, (long long)step, (long long)steps);
     return CM3_EXIT_DONE;
 }
 
@@ -286,6 +362,8 @@ static bool fill_common(const cm3_train_arguments *a, const glob_t *data, const 
     o->clip_norm = (float)a->clip;
     o->weight_average = (float)a->weight_average;
     o->memory_limit = (uint64_t)a->memory_limit << 20;
+    o->skip_steps = (int32_t)a->skip_steps;
+    o->comm = a->comm;
     return true;
 }
 
@@ -320,6 +398,9 @@ static cm3_status create_lm(cm3_context *context, const cm3_train_arguments *a, 
     o.block_size = (int32_t)a->block_size;
     o.caption_dropout = (float)a->caption_dropout;
     o.text_weight = (float)a->text_weight;
+    o.bank = a->bank;
+    o.most_retrieved = (int32_t)a->most_retrieved;
+    o.retrieved_weight = (float)a->retrieved_weight;
     o.attend = !strcmp(a->attend, "block") ? CM3_ATTEND_BLOCK : CM3_ATTEND_DOCUMENT;
     o.masking = !strcmp(a->masking, "none")    ? CM3_MASKING_NONE
                 : !strcmp(a->masking, "paper") ? CM3_MASKING_PAPER
@@ -336,17 +417,19 @@ static cm3_status create_encoder(cm3_context *context, const cm3_train_arguments
     o.chunk = (int32_t)a->chunk;
     o.initial_scale = (float)a->initial_scale;
     o.query_weight = (float)a->query_weight;
+    o.together = (int32_t)a->together;
+    o.init = a->init;
+    o.query_documents = a->query_documents;
     return cm3_trainer_create_encoder(context, common, &o, trainer);
 }
 
 /** What a run needs beside its data. */
 static bool is_complete(const cm3_train_arguments *a, const char *what) {
-    const char *missing = !a->run                                                ? "--run is missing"
-                          : !strcmp(what, "sft") && !a->init                     ? "--init is missing"
-                          : !strcmp(what, "encoder") && !a->tokenizer            ? "--tokenizer is missing"
-                          : !strcmp(what, "lm") && !a->tokenizer && !a->init     ? "--tokenizer is missing"
-                          : strcmp(what, "sft") != 0 && (a->mixture || a->tasks) ? "--mixture and --tasks are for sft"
-                                                                                 : NULL;
+    const char *missing = !a->run                                                 ? "--run is missing"
+                          : !strcmp(what, "sft") && !a->init                      ? "--init is missing"
+                          : !strcmp(what, "encoder") && !a->tokenizer && !a->init ? "--tokenizer is missing"
+                          : !strcmp(what, "lm") && !a->tokenizer && !a->init      ? "--tokenizer is missing"
+                                                                                  : NULL;
     if (missing) cm3_say("%s", missing);
     return !missing;
 }
@@ -368,10 +451,11 @@ static int train_model(cm3_train_arguments *a, const char *what, const glob_t *d
         !choose("--masking", a->masking, maskings, &ignored)) {
         return CM3_EXIT_USAGE;
     }
-    if (a->output && !can_be_written(a->output)) return CM3_EXIT_FAILED;
-    const char *preset = !strcmp(what, "vq") || !strcmp(what, "encoder") ? "{}"
-                         : a->init                                       ? NULL
-                                                                         : "{\"preset\":\"toybox\"}";
+    if (a->output && is_first(a) && !can_be_written(a->output)) return CM3_EXIT_FAILED;
+    const char *preset = !strcmp(what, "vq")        ? "{}"
+                         : a->init                  ? NULL
+                         : !strcmp(what, "encoder") ? "{}"
+                                                    : "{\"preset\":\"toybox\"}";
     bool tuned = !strcmp(what, "sft"), own = a->config || preset;
     char *config = read_config(a->config ? a->config : preset);
     char *mixture = tuned ? read_config(a->mixture ? a->mixture : "{}") : NULL;
@@ -381,7 +465,7 @@ static int train_model(cm3_train_arguments *a, const char *what, const glob_t *d
     if (context) {
         cm3_trainer *trainer = NULL;
         cm3_status status = create(context, a, what, &common, config, &trainer);
-        code = status == CM3_OK ? run_trainer(context, trainer, a) : cm3_failed(context, status);
+        code = status == CM3_OK ? run_trainer(context, trainer, a) : failed(a, context, status);
         cm3_trainer_destroy(trainer);
     }
     cm3_context_destroy(context);
@@ -410,6 +494,7 @@ static int train_bpe(const cm3_train_arguments *a, const glob_t *data) {
         cm3_say("-o is missing");
         return CM3_EXIT_USAGE;
     }
+    if (!is_first(a)) return CM3_EXIT_DONE;
     cm3_context *context = cm3_open_context(a->threads);
     if (!context) return CM3_EXIT_FAILED;
     cm3_progress_begin(&progress, "reading", a->quiet);
@@ -427,124 +512,61 @@ static int train_bpe(const cm3_train_arguments *a, const glob_t *data) {
     return code;
 }
 
+/** The shards that this process encodes: every so manieth. Two of one name, which would be one file, are refused before
+ * any process begins. Their count; -1 after saying why not. */
+static int64_t share_of_shards(const cm3_train_arguments *a, const glob_t *data, const char **share) {
+    size_t rank = a->comm ? (size_t)a->comm->rank : 0, size = a->comm ? (size_t)a->comm->size : 1, count = 0;
+    for (size_t i = 0; i < data->gl_pathc; i++) {
+        for (size_t j = 0; size > 1 && j < i; j++) {
+            if (strcmp(cm3_base_name(data->gl_pathv[i]), cm3_base_name(data->gl_pathv[j]))) continue;
+            cm3_say("%s and %s are of one name", data->gl_pathv[j], data->gl_pathv[i]);
+            return -1;
+        }
+        if (i % size == rank) share[count++] = data->gl_pathv[i];
+    }
+    return (int64_t)count;
+}
+
 static int encode(const cm3_train_arguments *a, const glob_t *data) {
     if (!a->vq || !a->out_dir) {
         cm3_say(a->vq ? "--out-dir is missing" : "--vq is missing");
         return CM3_EXIT_USAGE;
     }
-    cm3_context *context = cm3_open_context(a->threads);
-    if (!context) return CM3_EXIT_FAILED;
-    cm3_progress progress;
-    cm3_progress_begin(&progress, "encoding", a->quiet);
-    cm3_status status = cm3_train_encode_shards(context, a->vq, (const char *const *)data->gl_pathv, data->gl_pathc,
-                                                a->out_dir, cm3_progress_callback, &progress);
-    cm3_progress_end(&progress);
-    int code = status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(context, status);
+    const char **share = calloc(data->gl_pathc, sizeof *share);
+    int64_t count = share ? share_of_shards(a, data, share) : -1;
+    cm3_context *context = count > 0 ? cm3_open_context(a->threads) : NULL;
+    int code = count == 0 ? CM3_EXIT_DONE : CM3_EXIT_FAILED;
+    if (context) {
+        cm3_progress progress;
+        cm3_progress_begin(&progress, "encoding", a->quiet || !is_first(a));
+        cm3_status status =
+            cm3_train_encode_shards(context, a->vq, share, (size_t)count, a->out_dir, cm3_progress_callback, &progress);
+        cm3_progress_end(&progress);
+        code = status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(context, status);
+    }
     cm3_context_destroy(context);
+    free(share);
     return code;
 }
 
-static bool parse(int argc, char **argv, cm3_train_arguments *a) {
-    *a = (cm3_train_arguments){
-        .weights = "bf16",
-        .schedule = "cosine",
-        .codebook = "ema",
-        .attend = "document",
-        .masking = "code",
-        .steps = 1000,
-        .batch_size = 16,
-        .accumulation = 1,
-        .warmup = 100,
-        .seed = 1,
-        .save_every = 500,
-        .validate_every = 500,
-        .log_every = 10,
-        .threads = -1,
-        .quantise_from = 200,
-        .block_size = 1024,
-        .vocab_size = 1024,
-        .sentinels = 16,
-        .min_frequency = 2,
-        .lr = 1e-3,
-        .min_lr_ratio = 0.05,
-        .beta1 = 0.9,
-        .beta2 = 0.95,
-        .weight_decay = 0.1,
-        .clip = 1,
-        .l1 = 1,
-        .l2 = 1,
-        .commitment = 0.25,
-        .codebook_decay = 0.99,
-        .revival = 0.05,
-        .caption_dropout = 0.1,
-        .text_weight = 1,
-        .chunk = 32,
-        .initial_scale = 1 / 0.07,
-        .query_weight = 1,
-    };
-    const cm3_option options[] = {
-        {"--data", "-d", CM3_OPTION_LIST, &a->data, 0, 0},
-        {"--validation", NULL, CM3_OPTION_LIST, &a->validation, 0, 0},
-        {"--run", NULL, CM3_OPTION_TEXT, &a->run, 0, 0},
-        {"--output", "-o", CM3_OPTION_TEXT, &a->output, 0, 0},
-        {"--weights", NULL, CM3_OPTION_TEXT, &a->weights, 0, 0},
-        {"--config", NULL, CM3_OPTION_TEXT, &a->config, 0, 0},
-        {"--schedule", NULL, CM3_OPTION_TEXT, &a->schedule, 0, 0},
-        {"--compute", NULL, CM3_OPTION_TEXT, &a->compute, 0, 0},
-        {"--codebook", NULL, CM3_OPTION_TEXT, &a->codebook, 0, 0},
-        {"--tokenizer", NULL, CM3_OPTION_TEXT, &a->tokenizer, 0, 0},
-        {"--vq", NULL, CM3_OPTION_TEXT, &a->vq, 0, 0},
-        {"--init", NULL, CM3_OPTION_TEXT, &a->init, 0, 0},
-        {"--attend", NULL, CM3_OPTION_TEXT, &a->attend, 0, 0},
-        {"--masking", NULL, CM3_OPTION_TEXT, &a->masking, 0, 0},
-        {"--out-dir", NULL, CM3_OPTION_TEXT, &a->out_dir, 0, 0},
-        {"--steps", NULL, CM3_OPTION_INT, &a->steps, 1, 1e12},
-        {"--stop-at", NULL, CM3_OPTION_INT, &a->stop_at, 1, 1e12},
-        {"--batch-size", NULL, CM3_OPTION_INT, &a->batch_size, 1, 65536},
-        {"--accumulation", NULL, CM3_OPTION_INT, &a->accumulation, 1, 65536},
-        {"--warmup", NULL, CM3_OPTION_INT, &a->warmup, 0, 1e12},
-        {"--seed", NULL, CM3_OPTION_INT, &a->seed, 0, 9e18},
-        {"--save-every", NULL, CM3_OPTION_INT, &a->save_every, 1, 1e12},
-        {"--validate-every", NULL, CM3_OPTION_INT, &a->validate_every, 1, 1e12},
-        {"--log-every", NULL, CM3_OPTION_INT, &a->log_every, 1, 1e12},
-        {"--threads", NULL, CM3_OPTION_INT, &a->threads, 1, 64},
-        {"--memory-limit", NULL, CM3_OPTION_INT, &a->memory_limit, 0, 1 << 30},
-        {"--quantise-from", NULL, CM3_OPTION_INT, &a->quantise_from, 0, 1e12},
-        {"--adversarial-from", NULL, CM3_OPTION_INT, &a->adversarial_from, 0, 1e12},
-        {"--block-size", NULL, CM3_OPTION_INT, &a->block_size, 2, 1 << 20},
-        {"--vocab-size", NULL, CM3_OPTION_INT, &a->vocab_size, 256, 1 << 20},
-        {"--image-codes", NULL, CM3_OPTION_INT, &a->image_codes, 0, 1 << 20},
-        {"--sentinels", NULL, CM3_OPTION_INT, &a->sentinels, 16, 512},
-        {"--min-frequency", NULL, CM3_OPTION_INT, &a->min_frequency, 1, 1e9},
-        {"--lr", NULL, CM3_OPTION_NUMBER, &a->lr, 1e-9, 10},
-        {"--min-lr-ratio", NULL, CM3_OPTION_NUMBER, &a->min_lr_ratio, 0, 1},
-        {"--beta1", NULL, CM3_OPTION_NUMBER, &a->beta1, 0, 0.9999},
-        {"--beta2", NULL, CM3_OPTION_NUMBER, &a->beta2, 0, 0.99999},
-        {"--weight-decay", NULL, CM3_OPTION_NUMBER, &a->weight_decay, 0, 10},
-        {"--clip", NULL, CM3_OPTION_NUMBER, &a->clip, 0, 1e9},
-        {"--weight-average", NULL, CM3_OPTION_NUMBER, &a->weight_average, 0, 0.999999},
-        {"--l1", NULL, CM3_OPTION_NUMBER, &a->l1, 0, 1e6},
-        {"--l2", NULL, CM3_OPTION_NUMBER, &a->l2, 0, 1e6},
-        {"--commitment", NULL, CM3_OPTION_NUMBER, &a->commitment, 0, 1e6},
-        {"--codebook-decay", NULL, CM3_OPTION_NUMBER, &a->codebook_decay, 1e-6, 0.999999},
-        {"--revival", NULL, CM3_OPTION_NUMBER, &a->revival, 0, 1e6},
-        {"--adversarial", NULL, CM3_OPTION_NUMBER, &a->adversarial, 0, 1e6},
-        {"--text-weight", NULL, CM3_OPTION_NUMBER, &a->text_weight, 1e-6, 1000},
-        {"--caption-dropout", NULL, CM3_OPTION_NUMBER, &a->caption_dropout, 0, 1},
-        {"--chunk", NULL, CM3_OPTION_INT, &a->chunk, 1, 65536},
-        {"--initial-scale", NULL, CM3_OPTION_NUMBER, &a->initial_scale, 1, 100},
-        {"--query-weight", NULL, CM3_OPTION_NUMBER, &a->query_weight, 0, 1000},
-        {"--fresh", NULL, CM3_OPTION_FLAG, &a->fresh, 0, 0},
-        {"--mixture", NULL, CM3_OPTION_TEXT, &a->mixture, 0, 0},
-        {"--tasks", NULL, CM3_OPTION_TEXT, &a->tasks, 0, 0},
-        {"--answers-only", NULL, CM3_OPTION_FLAG, &a->answers_only, 0, 0},
-        {"--quiet", "-q", CM3_OPTION_FLAG, &a->quiet, 0, 0},
-        {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0},
-    };
-    return cm3_options_parse(argc, argv, options, &a->words);
+/** The options are read: what is asked for is done. An exit code. */
+static int do_part(cm3_train_arguments *a, const char *what) {
+    glob_t data = {0}, validation = {0};
+    int code = CM3_EXIT_FAILED;
+    if (!a->data.count) {
+        cm3_say("--data is missing");
+        code = CM3_EXIT_USAGE;
+    } else if (expand(&a->data, &data) && (!a->validation.count || expand(&a->validation, &validation))) {
+        code = !strcmp(what, "bpe")      ? train_bpe(a, &data)
+               : !strcmp(what, "encode") ? encode(a, &data)
+                                         : train_model(a, what, &data, &validation);
+    }
+    globfree(&data);
+    globfree(&validation);
+    return code;
 }
 
-int cm3_command_train(int argc, char **argv) {
+int cm3_train_run(int argc, char **argv, const cm3_comm *comm, int64_t threads) {
     if (cm3_wants_help(argc, argv, NULL) || !argc) {
         fputs(help_text, argc ? stdout : stderr);
         return argc ? CM3_EXIT_DONE : CM3_EXIT_USAGE;
@@ -558,23 +580,19 @@ int cm3_command_train(int argc, char **argv) {
     }
     cm3_train_arguments *a = calloc(1, sizeof *a);
     if (!a) return CM3_EXIT_FAILED;
-    glob_t data = {0}, validation = {0};
     int code = CM3_EXIT_USAGE;
-    if (parse(argc - 1, argv + 1, a) && !a->words.count) {
-        if (!a->data.count) {
-            cm3_say("--data is missing");
-        } else if (!expand(&a->data, &data) || (a->validation.count && !expand(&a->validation, &validation))) {
-            code = CM3_EXIT_FAILED;
-        } else if (!strcmp(what, "bpe")) {
-            code = train_bpe(a, &data);
-        } else if (!strcmp(what, "encode")) {
-            code = encode(a, &data);
-        } else {
-            code = train_model(a, what, &data, &validation);
-        }
+    bool parsed = cm3_train_parse(argc - 1, argv + 1, what, a);
+    if (parsed && a->words.count) {
+        cm3_say("'%s' is one word too many; --help tells what is wanted", a->words.items[0]);
+    } else if (parsed) {
+        a->comm = comm;
+        if (a->threads < 1) a->threads = threads;
+        code = do_part(a, what);
     }
-    globfree(&data);
-    globfree(&validation);
     free(a);
     return code;
+}
+
+int cm3_command_train(int argc, char **argv) {
+    return cm3_train_run(argc, argv, NULL, -1);
 }
