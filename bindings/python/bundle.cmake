@@ -1,0 +1,32 @@
+# At installation: the shared libraries that libcm3leon needs and the system surely has not are laid beside it, with their
+# licences as Debian's packages have them. `library` is set by the caller.
+file(GET_RUNTIME_DEPENDENCIES LIBRARIES ${library} RESOLVED_DEPENDENCIES_VAR resolved UNRESOLVED_DEPENDENCIES_VAR missing
+     # The C library's own parts.
+     PRE_EXCLUDE_REGEXES "^lib(c|m|dl|rt|pthread)\\.so" "^ld-linux")
+if(missing)
+  message(FATAL_ERROR "libcm3leon needs what is not there: ${missing}")
+endif()
+set(package ${CMAKE_INSTALL_PREFIX}/cm3leon)
+file(MAKE_DIRECTORY ${package}/licenses)
+find_program(dpkg_query dpkg-query)
+foreach(path ${resolved})
+  get_filename_component(name ${path} NAME)
+  file(REAL_PATH ${path} real)
+  message(STATUS "Bundling: ${name}")
+  file(COPY_FILE ${real} ${package}/${name})
+  set(owner "")
+  if(dpkg_query)
+    execute_process(COMMAND ${dpkg_query} -S ${real} OUTPUT_VARIABLE owner ERROR_QUIET)
+    if(NOT owner) # installed below /lib, which is a link to /usr/lib
+      string(REGEX REPLACE "^/usr" "" real ${real})
+      execute_process(COMMAND ${dpkg_query} -S ${real} OUTPUT_VARIABLE owner ERROR_QUIET)
+    endif()
+    string(REGEX REPLACE ":.*" "" owner "${owner}")
+  endif()
+  if(owner AND EXISTS /usr/share/doc/${owner}/copyright)
+    file(REAL_PATH /usr/share/doc/${owner}/copyright licence)
+    file(COPY_FILE ${licence} ${package}/licenses/${owner}.txt)
+  else()
+    message(WARNING "the licence of ${name} was not found: it is not in the wheel")
+  endif()
+endforeach()

@@ -1,0 +1,116 @@
+"""What the tests share. They run against the package as it is installed: tests/run.py installs it."""
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+import pytest
+
+import cm3leon
+
+PACKAGE = Path(__file__).resolve().parent.parent
+SOURCE = PACKAGE.parent.parent
+SENTENCE = "a large red circle at the top left and a small blue star in the center"
+LONG = bool(os.environ.get("CM3_TEST_LONG"))
+
+
+def pytest_collection_modifyitems(items: List[Any]) -> None:
+    for item in items:
+        if "long" in item.keywords and not LONG:
+            item.add_marker(pytest.mark.skip(reason="takes longer: CM3_TEST_LONG is not set"))
+
+
+@pytest.fixture(scope="session")
+def model() -> Iterator[cm3leon.Model]:
+    with cm3leon.demo_model(threads=1) as model:  # other tests run beside these
+        yield model
+
+
+@pytest.fixture(scope="session")
+def model_path() -> Path:
+    return SOURCE / "models/toybox.cm3"
+
+
+@pytest.fixture(scope="session")
+def drawn(model: cm3leon.Model) -> cm3leon.Result:
+    """A picture of SENTENCE."""
+    return model.generate(SENTENCE, seed=7)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., str]:
+    """The command `cm3`, run in a directory of its own; what it prints."""
+    program = os.environ.get("CM3_COMMAND")
+    if not program:
+        pytest.skip("CM3_COMMAND does not name the command")
+
+    def run(*arguments: object) -> str:
+        # Of as many threads as `model` has: other numbers of them may round otherwise.
+        return subprocess.run([str(program), *map(str, arguments), "--threads", "1"], cwd=tmp_path, check=True,
+                              stdout=subprocess.PIPE, universal_newlines=True, timeout=300).stdout
+
+    return run
+
+
+@pytest.fixture
+def python() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """A program in a Python of its own, at its end."""
+
+    def run(program: str, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([sys.executable, "-c", program, *map(str, arguments)], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, universal_newlines=True, timeout=120,
+                              env={**os.environ, **environment})
+
+    return run
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """For what starts as many threads as there are cores: with others at work on them, a team waits for its slowest."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.fixture(scope="session")
+def finder(model: cm3leon.Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[cm3leon.Model]:
+    """A model with an encoder: the demo's where it has one, else that with one which has just begun to learn."""
+    if model.info.embedding_size:
+        yield model
+        return
+    from cm3leon import train
+
+    folder = tmp_path_factory.mktemp("finder")
+    things = ["red circle", "blue star", "green square", "yellow heart"]
+    with open(folder / "records.jsonl", "w") as file:
+        for number, thing in enumerate(things):
+            colour = [(255, 0, 0), (0, 0, 255), (0, 255, 0), (255, 255, 0)][number]
+            cm3leon.Image.from_pixels(bytes(colour) * 64 * 64, 64, 64).save(folder / f"{number}.png")
+            file.write(f'{{"text": ["a {thing}", "one {thing}"], "image": "{number}.png"}}\n')
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = {"projection_dim": 32, "text_config": {**tower, "max_position_embeddings": 64},
+              "vision_config": {**tower, "image_size": 32, "patch_size": 16},
+              "preprocessing": {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3,
+                                "size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}}
+    demo = SOURCE / "models/toybox.cm3"
+    try:
+        trainer = train.Trainer.encoder(folder / "run", [folder / "records.jsonl"], config_json=config, tokenizer=demo,
+                                        steps=2, batch_size=4, lr=1e-3, seed=3)
+    except cm3leon.UnsupportedError:
+        pytest.skip("neither an encoder nor training is there")
+    with trainer:
+        assert [report.step for report in trainer.run()] == [1, 2]
+        assert trainer.progress == (2, 2)
+        trainer.export(folder / "encoder.cm3")
+    told: List[int] = []
+    cm3leon.convert(demo, folder / "both.cm3", encoder=folder / "encoder.cm3",
+                    on_progress=lambda done, total: told.append(done))
+    assert told
+    with cm3leon.Model.load(folder / "both.cm3", threads=1) as both:
+        yield both
+    shutil.rmtree(folder, ignore_errors=True)
