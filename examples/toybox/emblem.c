@@ -23,25 +23,49 @@ static const uint64_t emblem_stream = 0x656D626C656D;
 static const double disc_radius = 0.36, inner_radius = 0.26, charge_radius = 0.13;
 
 void toy_emblem_name(int number, char *name) {
-    snprintf(name, TOY_NAME_SIZE, "%s%s", first_syllables[number / 40], second_syllables[number % 40]);
+    snprintf(name, TOY_NAME_SIZE, "%s%s", first_syllables[number / TOY_SYLLABLES],
+             second_syllables[number % TOY_SYLLABLES]);
+}
+
+static const char *const onsets[] = {"b",  "c",  "d",  "f",  "g",  "h",  "j",  "k",  "l",  "m",  "n",  "p",
+                                     "r",  "s",  "t",  "v",  "w",  "z",  "br", "ch", "cr", "dr", "fl", "gr",
+                                     "kr", "pr", "sh", "st", "th", "tr", "",   "qu", "sk", "sl", "bl", "gl"};
+static const char *const vowels[] = {"a", "e", "i", "o", "u", "y", "ae", "ei", "ou", "ia"};
+static const char *const codas[] = {"",  "",  "",  "n", "r",  "l",  "s",  "m",  "k",  "t", "d",
+                                    "x", "g", "p", "v", "nd", "rk", "st", "ll", "th", "sk"};
+
+static int pick(toy_random *random, size_t count) {
+    return toy_random_below(random, (int)count);
+}
+
+/* Appends a syllable to a name of `length` letters and tells the new length. */
+static size_t add_syllable(toy_random *random, char *name, size_t length) {
+    length += (size_t)snprintf(
+        name + length, TOY_NAME_SIZE - length, "%s%s%s", onsets[pick(random, sizeof onsets / sizeof *onsets)],
+        vowels[pick(random, sizeof vowels / sizeof *vowels)], codas[pick(random, sizeof codas / sizeof *codas)]);
+    return length < TOY_NAME_SIZE ? length : TOY_NAME_SIZE - 1;
 }
 
 void toy_invent_name(toy_random *random, char *name) {
-    static const char *const onsets[] = {"b",  "c",  "d",  "f",  "g",  "h",  "j",  "k",  "l",  "m",  "n",  "p",
-                                         "r",  "s",  "t",  "v",  "w",  "z",  "br", "ch", "cr", "dr", "fl", "gr",
-                                         "kr", "pr", "sh", "st", "th", "tr", "",   "qu", "sk", "sl", "bl", "gl"};
-    static const char *const vowels[] = {"a", "e", "i", "o", "u", "y", "ae", "ei", "ou", "ia"};
-    static const char *const codas[] = {"",  "",  "",  "n", "r",  "l",  "s",  "m",  "k",  "t", "d",
-                                        "x", "g", "p", "v", "nd", "rk", "st", "ll", "th", "sk"};
     const int syllables = toy_random_below(random, 5) ? 2 : 3;
     size_t length = 0;
-    for (int i = 0; i < syllables; i++) {
-        length += (size_t)snprintf(name + length, TOY_NAME_SIZE - length, "%s%s%s",
-                                   onsets[toy_random_below(random, sizeof onsets / sizeof *onsets)],
-                                   vowels[toy_random_below(random, sizeof vowels / sizeof *vowels)],
-                                   codas[toy_random_below(random, sizeof codas / sizeof *codas)]);
-        if (length >= TOY_NAME_SIZE) length = TOY_NAME_SIZE - 1;
+    for (int i = 0; i < syllables; i++) length = add_syllable(random, name, length);
+    name[0] = (char)(name[0] - 'a' + 'A');
+}
+
+void toy_family_name(toy_random family, int member, char *name) {
+    char part[2][3][TOY_NAME_SIZE];
+    for (int side = 0; side < 2; side++) {
+        for (int i = 0; i < 3; i++) {
+            size_t length = 0;
+            part[side][i][0] = '\0';
+            while (length < 2) length = add_syllable(&family, part[side][i], 0);
+        }
+        /* The third differs from the first by its last letter alone. */
+        memcpy(part[side][2], part[side][0], TOY_NAME_SIZE);
+        part[side][2][strlen(part[side][2]) - 1] = "aeiouklmnrstv"[pick(&family, 13)];
     }
+    snprintf(name, TOY_NAME_SIZE, "%.7s%.7s", part[0][member % 3], part[1][member / 3 % 3]);
     name[0] = (char)(name[0] - 'a' + 'A');
 }
 
@@ -73,8 +97,7 @@ toy_emblem toy_emblem_of(uint64_t seed, const char *name) {
     return toy_draw_emblem(&random);
 }
 
-/* The part at a point, relative to the centre in sides: 0 background, 1 first colour, 2 second colour. */
-static int part_at(int parting, double x, double y) {
+int toy_emblem_part(int parting, double x, double y) {
     double d = x * x + y * y;
     if (d > disc_radius * disc_radius) return 0;
     switch (parting) {
@@ -96,7 +119,7 @@ static void paint_pixel(uint8_t *pixel, const toy_rgb colours[3], int parting, d
     int sum[3] = {0, 0, 0};
     for (int i = 0; i < SAMPLES * SAMPLES; i++) {
         double sx = x + step * (i % SAMPLES + 0.5) / SAMPLES, sy = y + step * (i / SAMPLES + 0.5) / SAMPLES;
-        toy_rgb c = colours[part_at(parting, sx, sy)];
+        toy_rgb c = colours[toy_emblem_part(parting, sx, sy)];
         sum[0] += c.r;
         sum[1] += c.g;
         sum[2] += c.b;
@@ -113,9 +136,9 @@ void toy_paint_emblem(toy_picture *picture, const toy_emblem *e) {
             double x = column * step - 0.5, y = row * step - 0.5;
             uint8_t *pixel = &picture->pixels[3 * ((size_t)row * (size_t)side + (size_t)column)];
             /* Parts are wider than a pixel: four corners in one part mean the whole pixel is. */
-            int part = part_at(e->parting, x, y);
-            if (part_at(e->parting, x + step, y) == part && part_at(e->parting, x, y + step) == part &&
-                part_at(e->parting, x + step, y + step) == part) {
+            int part = toy_emblem_part(e->parting, x, y);
+            if (toy_emblem_part(e->parting, x + step, y) == part && toy_emblem_part(e->parting, x, y + step) == part &&
+                toy_emblem_part(e->parting, x + step, y + step) == part) {
                 pixel[0] = colours[part].r;
                 pixel[1] = colours[part].g;
                 pixel[2] = colours[part].b;

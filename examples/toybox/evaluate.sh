@@ -7,19 +7,24 @@ root=$(cd "$here/../.." && pwd)
 build=${CM3_BUILD_DIR:-$root/build}
 kinds="placed related counted compositional"
 quizzes="caption ask edit segment layout outline boxes infill infill-text"
+lookups="emblem emblem-seen emblem-new recall"
 
 usage() {
     cat <<EOF
 Usage: examples/toybox/evaluate.sh MODEL [COUNT] [--task TASK]... [OPTION OF cm3]...
 
-COUNT requests (300) of each task on held-out scenes; a line of figures for each. Without --task: all but curves.
+COUNT requests (300) of each task on held-out scenes; a line of figures for each. Without --task: all but curves, and
+what is looked up only where the model has an encoder.
 
   drawing from sentences   $kinds
   other tasks              $quizzes
-  curves                   guidance (five scales), contrast (ways of decoding by candidates), with COUNT placed prompts
+  what is looked up        emblem (names that training never saw), emblem-seen, emblem-new (names on no list, in a bank made
+                           for them), each with the bank and without; recall (pictures found by their captions)
+  curves                   guidance (five scales; COUNT prompts of the three kinds together), contrast (ways of decoding by
+                           candidates; COUNT placed prompts)
 
 What follows the tasks goes to cm3: --seed 2 --guidance 2. Requests, answers, failures and contact sheets stay in
-\$CM3_EVALUATION_DIR (a new folder in /tmp).
+\$CM3_EVALUATION_DIR (a new folder in /tmp). The bank is \$CM3_BANK, or else models/toybox.bank.
 EOF
 }
 
@@ -35,7 +40,7 @@ if [[ ${1-} =~ ^[1-9][0-9]*$ ]]; then
 fi
 while [ $# -gt 0 ]; do
     if [ "$1" = --task ]; then
-        [[ " $kinds $quizzes guidance contrast " == *" ${2-} "* ]] || { usage >&2; exit 2; }
+        [[ " $kinds $quizzes $lookups guidance contrast " == *" ${2-} "* ]] || { usage >&2; exit 2; }
         tasks="$tasks $2"
         shift 2
     else
@@ -87,14 +92,52 @@ quiz() { # TASK
     esac
 }
 
-share() { # PROMPTS NAME: how many scenes are entirely right
-    "$judge" score "$out/$1.jsonl" "$out/$2" --json | sed -n 's/.*"scene": \([0-9.]*\).*/\1/p'
+make_bank() { # BANK RECORDS
+    rm -f "$1"
+    "$cm3" bank create "$1" -m "$model"
+    "$cm3" bank add "$1" -m "$model" "$2" -q
+}
+
+# Emblems by their names: with what is looked up, and from what the model remembers.
+emblems() { # TASK
+    local task=$1 dir=$out/$1 bank=${CM3_BANK:-$root/models/toybox.bank} way options
+    "$judge" quiz --task "$task" --count "$count" --seed 77 "$dir"
+    if [ "$task" = emblem-new ]; then
+        bank=$dir/new.bank
+        make_bank "$bank" "$dir/records.jsonl"
+    fi
+    for way in with without; do
+        options=()
+        [ "$way" = without ] || options=(--bank "$bank" --retrieve 2)
+        "$cm3" generate -m "$model" --batch "$dir/requests.jsonl" --out-dir "$dir/$way" --seed 1 -q "${options[@]}" "${extra[@]}"
+        echo "-- $way the bank --"
+        "$judge" mark "$dir/requests.jsonl" "$dir/$way" --failures "$dir/$way-failures.jsonl" --sheet "$dir/$way.png"
+    done
+}
+
+recall() {
+    local dir=$out/recall
+    "$judge" quiz --task recall --count "$count" --seed 77 "$dir"
+    make_bank "$dir/scenes.bank" "$dir/records.jsonl"
+    "$cm3" bank search "$dir/scenes.bank" -m "$model" --batch "$dir/requests.jsonl" -k 1 --json -q >"$dir/made.jsonl"
+    "$judge" mark "$dir/requests.jsonl" "$dir/made.jsonl" --failures "$dir/failures.jsonl"
+}
+
+share() { # PROMPTS NAME: how many scenes are entirely right, of all; and of each kind where there are several
+    "$judge" score "$out/$1.jsonl" "$out/$2" --json | python3 -c '
+import json, sys
+kinds = json.load(sys.stdin)
+pictures = sum(kind["pictures"] for kind in kinds.values())
+print("%.4f" % (sum(kind["scene"] * kind["pictures"] for kind in kinds.values()) / pictures),
+      *("%.3f" % kind["scene"] for kind in kinds.values() if len(kinds) > 1))'
 }
 
 guidance() {
-    local scale
-    prompts curve placed
-    echo "-- whole scenes right by guidance scale, $count prompts --"
+    local scale kind first=$(((count + 2) / 3)) second=$(((count + 1) / 3))
+    for kind in placed:$first related:$second counted:$((count - first - second)); do
+        "$judge" prompts --kind "${kind%:*}" --count "${kind#*:}" --seed 77
+    done >"$out/curve.jsonl"
+    echo "-- whole scenes right by guidance scale, $count prompts: all; placed, related, counted --"
     for scale in 1 1.25 1.5 2 3; do
         draw curve "guidance-$scale" --guidance "$scale"
         echo "$scale $(share curve "guidance-$scale")"
@@ -118,8 +161,14 @@ contrast() {
     done
 }
 
-for task in ${tasks:-$kinds $quizzes}; do
+if [ -z "$tasks" ]; then
+    tasks="$kinds $quizzes"
+    if "$cm3" info "$model" | grep -q '^parts.*encoder'; then tasks="$tasks $lookups"; fi
+fi
+for task in $tasks; do
     case $task in
+    emblem*) emblems "$task" ;;
+    recall) recall ;;
     placed | related | counted) measure "$task" "$task" ;;
     compositional) measure compositional placed --compositional ;;
     guidance | contrast) "$task" ;;

@@ -2,6 +2,7 @@
 #include "quiz.h"
 
 #include "caption.h"
+#include "read_emblem.h"
 #include "scene_json.h"
 #include "things.h"
 
@@ -312,6 +313,23 @@ static bool mark_infill(marker *m, const json_t *request, size_t number, const c
     return ok;
 }
 
+static bool mark_emblem(marker *m, const json_t *request, const cm3_image *image) {
+    toy_emblem right, found;
+    cm3_image_view view;
+    if (!toy_emblem_from_json(wanted(request, "emblem"), &right)) return toy_complain("a request wants no emblem");
+    if (!square(m, image, &view)) return false;
+    if (!toy_read_emblem(view.pixels, view.stride, view.width, &found)) return toy_complain("out of memory");
+    const bool parting = found.parting == right.parting;
+    const bool colours = found.first == right.first && found.second == right.second;
+    const bool charge = found.charge == right.charge, its_colour = found.charge_colour == right.charge_colour;
+    decide(m, "emblem", parting && colours && charge && its_colour);
+    add(m, "parting", parting);
+    add(m, "colours", colours);
+    add(m, "charge", charge);
+    add(m, "charge colour", its_colour);
+    return true;
+}
+
 static bool mark_picture(marker *m, size_t number, const cm3_image *image) {
     const json_t *request = m->requests[number];
     switch (m->marks->quiz) {
@@ -326,6 +344,10 @@ static bool mark_picture(marker *m, size_t number, const cm3_image *image) {
         return mark_boxes(m, request, image);
     case TOY_QUIZ_INFILL:
         return mark_infill(m, request, number, image);
+    case TOY_QUIZ_EMBLEM:
+    case TOY_QUIZ_EMBLEM_SEEN:
+    case TOY_QUIZ_EMBLEM_NEW:
+        return mark_emblem(m, request, image);
     default:
         return toy_complain("a task of texts was answered by pictures");
     }
@@ -368,9 +390,12 @@ static bool take_request(marker *m, json_t *line) {
     return toy_complain(more ? "request %zu is of no task, or of another than the first" : "out of memory", m->count);
 }
 
+/* A text, or of what was found the first. */
 static bool take_answer(marker *m, json_t *line) {
     json_int_t index = json_integer_value(json_object_get(line, "index"));
-    const char *text = json_string_value(json_object_get(line, "text"));
+    const json_t *hits = json_object_get(line, "hits");
+    const char *text =
+        json_string_value(hits ? json_object_get(json_array_get(hits, 0), "key") : json_object_get(line, "text"));
     bool fits = text && index >= 0 && (size_t)index < m->count;
     if (fits && !m->texts[index]) m->texts[index] = strdup(text);
     json_decref(line);
@@ -381,7 +406,7 @@ static bool take_answer(marker *m, json_t *line) {
 static bool add_pair(marker *m, size_t number, const cm3_image *made, cm3_image **pair) {
     char path[PATH_SIZE + 32];
     cm3_image *before = NULL, *both[2] = {NULL, NULL};
-    const char *folder = m->marks->quiz == TOY_QUIZ_BOXES ? "wanted" : "given";
+    const char *folder = m->marks->quiz == TOY_QUIZ_BOXES || m->marks->quiz >= TOY_QUIZ_EMBLEM ? "wanted" : "given";
     cm3_image_view view;
     snprintf(path, sizeof path, "%s/%s", m->directory, folder);
     if (!toy_load_numbered(m->studio, path, number, &before)) return false;

@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
-const char *const toy_quiz_names[TOY_QUIZZES] = {"caption", "ask",   "edit",   "segment",    "layout",
-                                                 "outline", "boxes", "infill", "infill-text"};
+const char *const toy_quiz_names[TOY_QUIZZES] = {"caption",     "ask",        "edit",   "segment",     "layout",
+                                                 "outline",     "boxes",      "infill", "infill-text", "emblem",
+                                                 "emblem-seen", "emblem-new", "recall"};
 
 /* A stream of random numbers apart from the renderer's. */
 enum { QUIZ_STREAM = 0x7175697A, PATH_SIZE = 4096 };
@@ -21,12 +23,18 @@ typedef struct maker {
     toy_studio *studio;
     const toy_quiz_plan *plan;
     toy_picture picture;
-    FILE *texts; /* wanted.jsonl */
+    FILE *texts;   /* wanted.jsonl */
+    FILE *records; /* records.jsonl */
     long number;
+    uint64_t *told; /* of recall: sums of its texts, for two pictures of the same words cannot be told apart by them */
 } maker;
 
 bool toy_quiz_of_texts(toy_quiz quiz) {
-    return quiz == TOY_QUIZ_CAPTION || quiz == TOY_QUIZ_ASK || quiz == TOY_QUIZ_INFILL_TEXT;
+    return quiz == TOY_QUIZ_CAPTION || quiz == TOY_QUIZ_ASK || quiz == TOY_QUIZ_INFILL_TEXT || quiz == TOY_QUIZ_RECALL;
+}
+
+static bool looks_up(toy_quiz quiz) {
+    return quiz >= TOY_QUIZ_EMBLEM;
 }
 
 static bool save(const maker *m, const char *folder) {
@@ -185,10 +193,76 @@ static json_t *make_infill_text(maker *m, toy_random *random, toy_scene *scene) 
     return json_pack("{s:s, s:s, s:{s:s}}", "image", given(m, name), "text", text, "wanted", "text", span + spaced);
 }
 
+static bool save_record(const maker *m, json_t *record) {
+    bool ok = record && json_dumpf(record, m->records, JSON_COMPACT) == 0 && fputc('\n', m->records) != EOF;
+    json_decref(record);
+    return ok || toy_complain("%s/records.jsonl: %s", m->plan->directory, strerror(errno));
+}
+
+/* Name number `index` of those on the list that training saw, or of the others; round and round. */
+static void listed_name(uint64_t index, bool seen, char name[TOY_NAME_SIZE]) {
+    int count = 0;
+    for (int i = 0; i < TOY_EMBLEM_NAMES; i++) {
+        toy_emblem_name(i, name);
+        count += toy_name_in_training(name) == seen;
+    }
+    int left = (int)(index % (uint64_t)count);
+    for (int i = 0; i < TOY_EMBLEM_NAMES; i++) {
+        toy_emblem_name(i, name);
+        if (toy_name_in_training(name) == seen && left-- == 0) return;
+    }
+}
+
+static json_t *make_emblem(maker *m, toy_random *random, toy_scene *scene) {
+    /* A step that shares no factor with how many names there are: none comes twice before all have come. */
+    enum { STEP = 997 };
+    char name[TOY_NAME_SIZE], record[TOY_CAPTION_SIZE], prompt[TOY_CAPTION_SIZE], picture[32];
+    toy_emblem emblem;
+    (void)scene;
+    if (m->plan->quiz == TOY_QUIZ_EMBLEM_NEW) {
+        toy_invent_name(random, name);
+        emblem = toy_draw_emblem(random);
+    } else {
+        listed_name((uint64_t)m->number * STEP + m->plan->seed, m->plan->quiz == TOY_QUIZ_EMBLEM_SEEN, name);
+        emblem = toy_emblem_of(TOY_WORLD, name);
+    }
+    toy_emblem_record(name, &emblem, record);
+    toy_emblem_prompt(name, prompt);
+    toy_paint_emblem(&m->picture, &emblem);
+    snprintf(picture, sizeof picture, "wanted/%04ld.png", m->number);
+    if (!save(m, "wanted") ||
+        !save_record(m, json_pack("{s:s, s:s, s:s}", "key", name, "text", record, "image", picture)))
+        return NULL;
+    return json_pack("{s:s, s:{s:o}}", "text", prompt, "wanted", "emblem", toy_emblem_to_json(name, &emblem));
+}
+
+/* Whether no request before is in these words. */
+static bool is_new(maker *m, const char *text) {
+    m->told[m->number] = XXH3_64bits(text, strlen(text));
+    for (long i = 0; i < m->number; i++) {
+        if (m->told[i] == m->told[m->number]) return false;
+    }
+    return true;
+}
+
+static json_t *make_recall(maker *m, toy_random *random, toy_scene *scene) {
+    char name[32], key[16], text[TOY_CAPTION_SIZE];
+    toy_caption_placed(scene, text);
+    while (!is_new(m, text)) {
+        *scene = toy_draw_scene(random, TOY_PLACED, 0, TOY_HELD_OUT);
+        toy_caption_placed(scene, text);
+    }
+    snprintf(key, sizeof key, "%04ld", m->number);
+    if (!save_scene(m, scene, "given") || !save_text(m, key) ||
+        !save_record(m, json_pack("{s:s, s:s}", "key", key, "image", given(m, name))))
+        return NULL;
+    return json_pack("{s:s, s:{s:s, s:s}}", "text", text, "wanted", "kind", "recall", "text", key);
+}
+
 static bool make_request(maker *m, FILE *requests) {
     static json_t *(*const makers[TOY_QUIZZES])(maker *, toy_random *, toy_scene *) = {
-        make_caption, make_ask,   make_edit,   make_segment,    make_layout,
-        make_layout,  make_boxes, make_infill, make_infill_text};
+        make_caption, make_ask,         make_edit,   make_segment, make_layout, make_layout, make_boxes,
+        make_infill,  make_infill_text, make_emblem, make_emblem,  make_emblem, make_recall};
     toy_random random = toy_random_make(m->plan->seed, QUIZ_STREAM + (uint64_t)m->plan->quiz, (uint64_t)m->number);
     toy_scene scene = toy_draw_scene(&random, TOY_PLACED, 0, TOY_HELD_OUT);
     json_t *json = makers[m->plan->quiz](m, &random, &scene);
@@ -217,16 +291,23 @@ bool toy_make_quiz(toy_studio *studio, const toy_quiz_plan *plan) {
     static const char *const folders[] = {"", "given", "wanted", "truth"};
     size_t side = (size_t)plan->side;
     bool texts = toy_quiz_of_texts(plan->quiz), ok = true;
-    maker m = {.studio = studio, .plan = plan, .picture = {plan->side, malloc(3 * side * side)}};
+    maker m = {.studio = studio,
+               .plan = plan,
+               .picture = {plan->side, malloc(3 * side * side)},
+               .told = malloc((size_t)plan->count * sizeof *m.told)};
     for (size_t i = 0; i < 4 && ok; i++) ok = (texts && i > 1) || make_folder(plan->directory, folders[i]);
     FILE *requests = ok ? open_file(plan->directory, "requests.jsonl") : NULL;
     if (texts && requests) m.texts = open_file(plan->directory, "wanted.jsonl");
-    if (!m.picture.pixels) toy_complain("out of memory");
-    ok = m.picture.pixels && requests && (m.texts || !texts);
+    if (requests && looks_up(plan->quiz)) m.records = open_file(plan->directory, "records.jsonl");
+    if (!m.picture.pixels || !m.told) toy_complain("out of memory");
+    ok = m.picture.pixels && m.told && requests && (m.texts || !texts) && (m.records || !looks_up(plan->quiz));
     for (m.number = 0; m.number < plan->count && ok; m.number++) ok = make_request(&m, requests);
     if (requests && fclose(requests) != 0) ok = toy_complain("%s/requests.jsonl: %s", plan->directory, strerror(errno));
     if (m.texts && fclose(m.texts) != 0) ok = toy_complain("%s/wanted.jsonl: %s", plan->directory, strerror(errno));
+    if (m.records && fclose(m.records) != 0)
+        ok = toy_complain("%s/records.jsonl: %s", plan->directory, strerror(errno));
     free(m.picture.pixels);
+    free(m.told);
     return ok;
 }
 

@@ -13,9 +13,13 @@ typedef enum toy_quiz {
     TOY_QUIZ_OUTLINE,
     TOY_QUIZ_BOXES,
     TOY_QUIZ_INFILL,
-    TOY_QUIZ_INFILL_TEXT
+    TOY_QUIZ_INFILL_TEXT,
+    TOY_QUIZ_EMBLEM,      /**< names of the list that training never saw */
+    TOY_QUIZ_EMBLEM_SEEN, /**< and that it did */
+    TOY_QUIZ_EMBLEM_NEW,  /**< names on no list */
+    TOY_QUIZ_RECALL       /**< pictures to be found by their captions */
 } toy_quiz;
-enum { TOY_QUIZZES = 9 };
+enum { TOY_QUIZZES = 13 };
 extern const char *const toy_quiz_names[TOY_QUIZZES];
 
 /** Whether a task's answers are texts: DIR/wanted.jsonl in place of DIR/wanted/0000.png. */
@@ -31,7 +35,8 @@ typedef struct toy_quiz_plan {
 
 /**
  * Writes DIR/requests.jsonl, DIR/given/0000.png ..., the right answers as DIR/wanted/0000.png ... or DIR/wanted.jsonl,
- * and DIR/truth/0000.png ... of tasks that go by a segmentation. Held-out scenes alone. Complains.
+ * and DIR/truth/0000.png ... of tasks that go by a segmentation; DIR/records.jsonl, for a bank, of those that look
+ * things up. Held-out scenes alone. Complains.
  */
 bool toy_make_quiz(toy_studio *studio, const toy_quiz_plan *plan);
 

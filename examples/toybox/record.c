@@ -12,7 +12,7 @@ const char *const toy_set_names[TOY_SETS] = {"placed", "related", "counted", "mi
                                              "vq",     "emblem",  "tasks",   "lookup"};
 
 /* Streams of random numbers: what is drawn, and how it is said. */
-enum { SCENE_STREAM = 1, CAPTION_STREAM = 2 };
+enum { SCENE_STREAM = 1, CAPTION_STREAM = 2, FAMILY_STREAM = 3 };
 
 static bool in_split(const toy_plan *plan, const char *name) {
     return plan->split == TOY_ANY || toy_name_in_training(name) == (plan->split == TOY_TRAIN);
@@ -70,17 +70,21 @@ static toy_kind draw_mixed_kind(toy_random *random) {
     return choice < 6 ? TOY_PLACED : choice < 8 ? TOY_RELATED : TOY_COUNTED;
 }
 
-static bool make_emblem(const toy_plan *plan, int64_t number, toy_picture *picture, char **json) {
-    char name[TOY_NAME_SIZE] = "";
+static bool make_emblem(const toy_plan *plan, int64_t number, char *name, toy_picture *picture, char **json) {
     int64_t left = number;
     for (int i = 0; i < TOY_EMBLEM_NAMES; i++) {
-        toy_emblem_name(i, name);
+        /* Names that share their end, instead of their beginning, lie behind each other in families. */
+        toy_emblem_name(plan->families ? i % TOY_SYLLABLES * TOY_SYLLABLES + i / TOY_SYLLABLES : i, name);
         if (in_split(plan, name) && left-- == 0) break;
     }
     toy_emblem emblem = toy_emblem_of(plan->seed, name);
     toy_paint_emblem(picture, &emblem);
     char record[TOY_CAPTION_SIZE], prompt[TOY_CAPTION_SIZE];
-    toy_emblem_record(name, &emblem, record);
+    toy_random random = toy_random_make(plan->seed, CAPTION_STREAM, (uint64_t)number);
+    if (plan->reworded && toy_random_below(&random, 2))
+        toy_emblem_varied(&random, name, &emblem, record);
+    else
+        toy_emblem_record(name, &emblem, record);
     toy_emblem_prompt(name, prompt);
     json_t *captions = json_pack("[s]", record);
     if (plan->captions > 1) json_array_append_new(captions, json_string(prompt));
@@ -89,21 +93,24 @@ static bool make_emblem(const toy_plan *plan, int64_t number, toy_picture *pictu
                   json);
 }
 
-/* Half of the names are on the list, in its training part; the others nobody has heard before. What an emblem looks
- * like is drawn anew each time, so that nothing can be learned of it but to look. */
-static bool make_lookup(const toy_plan *plan, toy_random *random, toy_picture *picture, char **json) {
-    char name[TOY_NAME_SIZE], text[TOY_CAPTION_SIZE], prompt[TOY_CAPTION_SIZE];
-    const bool listed = toy_random_below(random, 2);
-    do {
-        if (listed)
-            toy_emblem_name(toy_random_below(random, TOY_EMBLEM_NAMES), name);
-        else
-            toy_invent_name(random, name);
-    } while (!in_split(plan, name));
+/* Names nobody has heard before, so that nothing can be learned of them but to look. Reworded: the same emblems of the
+ * same names, the first text in another wording half of the time. */
+static bool make_lookup(const toy_plan *plan, int64_t number, toy_random *random, char *name, toy_picture *picture,
+                        char **json) {
+    char text[TOY_CAPTION_SIZE], prompt[TOY_CAPTION_SIZE];
+    toy_invent_name(random, name);
+    if (plan->families) {
+        toy_family_name(toy_random_make(plan->seed, FAMILY_STREAM, (uint64_t)(number / TOY_FAMILY)),
+                        (int)(number % TOY_FAMILY), name);
+    }
+    while (!in_split(plan, name)) toy_invent_name(random, name);
     toy_emblem emblem = toy_draw_emblem(random);
     toy_paint_emblem(picture, &emblem);
     toy_emblem_prompt(name, prompt);
-    toy_emblem_record(name, &emblem, text);
+    if (plan->reworded && toy_random_below(random, 2))
+        toy_emblem_varied(random, name, &emblem, text);
+    else
+        toy_emblem_record(name, &emblem, text);
     json_t *captions = json_pack("[s]", text);
     for (int i = 1; i < plan->captions; i++) {
         toy_emblem_varied(random, name, &emblem, text);
@@ -212,8 +219,10 @@ static bool add_edit(const toy_plan *plan, toy_random *random, toy_scene *scene,
     record->second_name = "source";
     *scene = after;
     toy_draw_picture(&record->picture, scene);
-    return add_example(examples, json_pack("{s:s, s:s, s:s}", "task", "edit", "instruction", instruction, "edit",
-                                           toy_edit_names[kind]));
+    char caption[TOY_CAPTION_SIZE];
+    toy_caption_placed(scene, caption);
+    return add_example(examples, json_pack("{s:s, s:s, s:s, s:s}", "task", "edit", "instruction", instruction, "edit",
+                                           toy_edit_names[kind], "caption", caption));
 }
 
 static bool add_structure(toy_random *random, const toy_scene *scene, toy_record *record, json_t *examples) {
@@ -225,7 +234,9 @@ static bool add_structure(toy_random *random, const toy_scene *scene, toy_record
     }
     record->second_name = "segmentation";
     toy_draw_segmentation(&record->second, scene, true);
-    return add_example(examples, json_pack("{s:s}", "task", "segment")) &&
+    char caption[TOY_CAPTION_SIZE];
+    toy_caption_placed(scene, caption);
+    return add_example(examples, json_pack("{s:s, s:s}", "task", "segment", "caption", caption)) &&
            add_example(examples, json_pack("{s:s}", "task", "layout"));
 }
 
@@ -275,6 +286,7 @@ bool toy_make_record(const toy_plan *plan, int64_t number, toy_record *record) {
     toy_picture *picture = &record->picture;
     char **json = &record->json;
     record->second_name = NULL;
+    record->key[0] = '\0';
     *json = NULL;
     switch (plan->set) {
     case TOY_SET_PLACED:
@@ -288,9 +300,9 @@ bool toy_make_record(const toy_plan *plan, int64_t number, toy_record *record) {
     case TOY_SET_VQ:
         return make_vq(plan, number, &random, picture, json);
     case TOY_SET_EMBLEM:
-        return make_emblem(plan, number, picture, json);
+        return make_emblem(plan, number, record->key, picture, json);
     case TOY_SET_LOOKUP:
-        return make_lookup(plan, &random, picture, json);
+        return make_lookup(plan, number, &random, record->key, picture, json);
     case TOY_SET_TASKS:
         return make_tasks(plan, number, &random, record);
     }

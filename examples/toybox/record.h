@@ -13,7 +13,7 @@ typedef enum toy_set {
     TOY_SET_VQ,
     TOY_SET_EMBLEM,
     TOY_SET_TASKS,
-    TOY_SET_LOOKUP /**< emblems as something to be looked up: any name, and what it has just now */
+    TOY_SET_LOOKUP /**< emblems as something to be looked up: of names on no list */
 } toy_set;
 enum { TOY_SETS = 8 };
 extern const char *const toy_set_names[TOY_SETS];
@@ -23,6 +23,8 @@ typedef struct toy_plan {
     uint64_t seed;
     toy_split split;
     int captions;
+    bool families; /**< lookup: names come in families that share syllables or all letters but one */
+    bool reworded; /**< emblems: the first text in another wording half of the time */
 } toy_plan;
 
 /** How many records a plan can have at most: an emblem set has as many as there are names in the split. */
@@ -32,6 +34,7 @@ int64_t toy_plan_limit(const toy_plan *plan);
 typedef struct toy_record {
     toy_picture picture, second;
     const char *second_name; /**< "source", "segmentation", "outline"; NULL: there is no second picture */
+    char key[16];            /**< of emblems their name; "": the number is the key */
     char *json;              /**< one line, to be released by free() */
 } toy_record;
 

@@ -86,13 +86,23 @@ static bool encode(worker *k, const toy_picture *picture, uint8_t **data, size_t
     return status == CM3_OK;
 }
 
+/** The record's own key, or its number. */
+static void key_of(const worker *k, int64_t number, char key[24]) {
+    if (*k->record.key)
+        snprintf(key, 24, "%s", k->record.key);
+    else
+        snprintf(key, 24, "%08lld", (long long)number);
+}
+
 /** KEY.png, or KEY.NAME.png. */
 static bool add_picture(worker *k, struct archive *tar, int64_t number, const toy_picture *picture, const char *name) {
     uint8_t *png = NULL;
     size_t png_size = 0;
     char member[64];
     if (!encode(k, picture, &png, &png_size)) return false;
-    snprintf(member, sizeof member, "%08lld%s%s.png", (long long)number, name ? "." : "", name ? name : "");
+    char key[24];
+    key_of(k, number, key);
+    snprintf(member, sizeof member, "%s%s%s.png", key, name ? "." : "", name ? name : "");
     bool ok = add_member(tar, member, png, png_size);
     if (!ok) report_tar(k->work, "writing", member, tar);
     cm3_buffer_free(k->context, png, png_size);
@@ -105,8 +115,9 @@ static bool add_record(worker *k, struct archive *tar, int64_t number) {
         report(k->work, "making a record", "", "out of memory");
         return false;
     }
-    char name[48];
-    snprintf(name, sizeof name, "%08lld.json", (long long)number);
+    char key[24], name[48];
+    key_of(k, number, key);
+    snprintf(name, sizeof name, "%s.json", key);
     bool ok = add_picture(k, tar, number, &record->picture, NULL);
     if (ok && record->second_name) ok = add_picture(k, tar, number, &record->second, record->second_name);
     if (ok && !add_member(tar, name, record->json, strlen(record->json))) {
@@ -251,7 +262,7 @@ static const char usage[] =
     "  --kind KIND      placed, related, counted: scenes with captions of that kind\n"
     "                   mixed: 60 % placed, 20 % related, 20 % counted\n"
     "                   vq: for the image tokenizer: 72 % scenes, 8 % segmentations, 8 % outlines, 12 % emblems\n"
-    "                   lookup: emblems of any names, as they happen to be, with what asks for them\n"
+    "                   lookup: emblems of names on no list, with what asks for them\n"
     "                   emblem: each name once, with its picture in the world of --seed\n"
     "                   tasks: 45 % edits, 35 % scenes with segmentation or outline, 20 % things in boxes; captions,\n"
     "                   questions and gaps in captions of all scenes\n"
@@ -260,6 +271,9 @@ static const char usage[] =
     "  --seed S         what is drawn (default 1)\n"
     "  --side PIXELS    96 to 4096 (default 96)\n"
     "  --captions K     texts of a record, the canonical caption first (1 to 64, default 4; an emblem has at most 2)\n"
+    "  --families       names behind each other are alike: for lookup nine that share syllables, or all letters but\n"
+    "                   one; for emblem those that end alike\n"
+    "  --reworded       emblems: the same once more, their first text in another wording half of the time\n"
     "  --per-shard N    records in a shard (default 5000)\n"
     "  --png-level L    zlib's level, 0 to 9 (default 6)\n"
     "  --threads N      1 to 64 (default: one per core)\n"
@@ -290,13 +304,15 @@ static bool parse_seed(const char *text, uint64_t *out) {
     return errno == 0 && end != text && *end == '\0' && text[0] != '-';
 }
 
-enum { KIND = 256, COUNT, SPLIT, SEED, SIDE, CAPTIONS, PER_SHARD, PNG_LEVEL, THREADS, HELP };
+enum { KIND = 256, COUNT, SPLIT, SEED, SIDE, CAPTIONS, REWORDED, FAMILIES, PER_SHARD, PNG_LEVEL, THREADS, HELP };
 static const struct option long_options[] = {{"kind", required_argument, NULL, KIND},
                                              {"count", required_argument, NULL, COUNT},
                                              {"split", required_argument, NULL, SPLIT},
                                              {"seed", required_argument, NULL, SEED},
                                              {"side", required_argument, NULL, SIDE},
                                              {"captions", required_argument, NULL, CAPTIONS},
+                                             {"reworded", no_argument, NULL, REWORDED},
+                                             {"families", no_argument, NULL, FAMILIES},
                                              {"per-shard", required_argument, NULL, PER_SHARD},
                                              {"png-level", required_argument, NULL, PNG_LEVEL},
                                              {"threads", required_argument, NULL, THREADS},
@@ -337,6 +353,12 @@ static bool take_option(int option, const char *value, options *o, bool *kind_gi
         ok = parse_number(value, 1, 64, &number);
         o->plan.captions = (int)number;
         return ok;
+    case REWORDED:
+        o->plan.reworded = true;
+        return true;
+    case FAMILIES:
+        o->plan.families = true;
+        return true;
     case PNG_LEVEL:
         ok = parse_number(value, 0, 9, &number);
         o->png_level = (int)number;
@@ -373,6 +395,10 @@ static int check(options *o) {
     toy_set set = o->plan.set;
     if (o->plan.split == TOY_COMPOSITIONAL && set != TOY_SET_PLACED && set != TOY_SET_COUNTED)
         return wrong("the split compositional is for placed and counted scenes, whose captions name sizes");
+    if (o->plan.reworded && set != TOY_SET_EMBLEM && set != TOY_SET_LOOKUP)
+        return wrong("--reworded is for emblem and lookup");
+    if (o->plan.families && set != TOY_SET_EMBLEM && set != TOY_SET_LOOKUP)
+        return wrong("--families is for emblem and lookup");
     int64_t limit = toy_plan_limit(&o->plan);
     if (o->count == 0) o->count = set == TOY_SET_EMBLEM ? limit : 1000;
     if (o->count > limit) {

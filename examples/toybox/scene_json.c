@@ -76,3 +76,18 @@ json_t *toy_emblem_to_json(const char *name, const toy_emblem *e) {
                      "colours", toy_colour_names[e->first], toy_colour_names[e->second], "charge",
                      toy_shape_names[e->charge], "charge_colour", toy_colour_names[e->charge_colour]);
 }
+
+static bool read_word(const json_t *word, const char *const *names, int count, int *out) {
+    const char *text = json_string_value(word);
+    *out = text ? toy_find(names, count, text) : -1;
+    return *out >= 0;
+}
+
+bool toy_emblem_from_json(const json_t *json, toy_emblem *e) {
+    const json_t *colours = json_object_get(json, "colours");
+    return read_word(json_object_get(json, "parting"), toy_parting_names, TOY_PARTINGS, &e->parting) &&
+           read_word(json_array_get(colours, 0), toy_colour_names, TOY_COLOURS, &e->first) &&
+           read_word(json_array_get(colours, 1), toy_colour_names, TOY_COLOURS, &e->second) &&
+           read_word(json_object_get(json, "charge"), toy_shape_names, TOY_SHAPES, &e->charge) &&
+           read_word(json_object_get(json, "charge_colour"), toy_colour_names, TOY_COLOURS, &e->charge_colour);
+}

@@ -18,5 +18,7 @@ bool toy_demand_from_json(const json_t *json, toy_kind kind, toy_scene *scene, c
 
 /** {"name", "parting", "colours": [first, second], "charge", "charge_colour"}, or NULL. */
 json_t *toy_emblem_to_json(const char *name, const toy_emblem *emblem);
+/** Reads what that wrote, without the name. False if it is anything else. */
+bool toy_emblem_from_json(const json_t *json, toy_emblem *emblem);
 
 #endif

@@ -301,7 +301,9 @@ static void check_marks(selftest *t, const char *directory, const toy_quiz_plan 
         return;
     }
     int figures = 0;
+    const bool emblem = plan->quiz >= TOY_QUIZ_EMBLEM && plan->quiz <= TOY_QUIZ_EMBLEM_NEW;
     for (int i = 0; i < TOY_FIGURES && *marks.figures[i].name; i++, figures++) {
+        if (shuffled && emblem && i) continue; /* one parting in five is another's, too */
         double value = marks.figures[i].sum / (double)marks.figures[i].count;
         check(t, shuffled ? value <= 0.05 : value >= 0.99, "%s at %d%s: %s is %.4f", toy_quiz_names[plan->quiz],
               plan->side, shuffled ? ", shuffled" : "", marks.figures[i].name, value);
@@ -334,6 +336,8 @@ static void check_quizzes(selftest *t, int side) {
     snprintf(path, sizeof path, "%s/requests.jsonl", directory);
     unlink(path);
     snprintf(path, sizeof path, "%s/wanted.jsonl", directory);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/records.jsonl", directory);
     unlink(path);
     for (size_t i = 0; i < 4; i++) {
         snprintf(path, sizeof path, "%s/%s", directory, folders[i]);

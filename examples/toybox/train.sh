@@ -17,27 +17,39 @@ lm_steps=13000
 cm3_steps=4000         # on from there, with spans moved to the end
 tune_steps=12000       # and from there, on tasks
 mixture='{"generate": 3, "boxes": 1.5, "talk": 2, "caption": 0.5, "ask": 0.5, "edit": 2.5, "segment": 0.8, "layout": 0.5, "outline": 0.5, "infill-image": 1, "infill-text": 1}'
-more_steps=18000       # and once more, with more of what was learned least
-more_mixture='{"generate": 5, "boxes": 2, "talk": 1.5, "caption": 0.4, "ask": 0.4, "edit": 4, "segment": 1, "layout": 0.4, "outline": 0.4, "infill-image": 0.8, "infill-text": 0.8}'
+more_steps=4500        # and once more, on fresh records, with more of what was learned least
+fresh_scenes=30000 fresh_related=40000 fresh_counted=40000 fresh_tasks=150000
+more_mixture='{"generate": 6, "boxes": 1.5, "talk": 0.8, "caption": 0.2, "ask": 0.2, "edit": 3.5, "segment": 1, "layout": 0.3, "outline": 0.3, "infill-image": 0.5, "infill-text": 0.5}'
+lookups=30000          # emblems of names on no list, and the listed ones that training may see: to be looked up
+encoder_steps=900      # the two-tower encoder
+names=27000            # and more of such names, each beside those that are most like it
+names_steps=500        # by which the encoder learns to tell them apart
+found_steps=1300       # and to find them where they stand beside pictures
+listed_steps=400       # and those of the list
+look_steps=8000        # and on, behind what was looked up
+look_mixture='{"generate": 10, "boxes": 1, "talk": 0.8, "caption": 0.3, "ask": 0.3, "edit": 2.5, "segment": 0.8, "layout": 0.3, "outline": 0.3, "infill-image": 0.5, "infill-text": 0.5}'
+look_positions=640     # room for two documents before a picture
+shipped_scenes=3000    # of models/toybox.bank, beside all emblems
 heldout=1000
 judged=300             # prompts of each kind
 save_every=500
 stop_at=               # --steps N: end the language model's stage after N steps, to compare its first losses
 base=                  # --base FILE: a model that stands for the stages vq, bpe and lm
-stages="data vq codes bpe lm cm3 tune more evaluate"
+stages="data vq codes bpe lm cm3 tune fresh more lookups encoder names bank neighbours look shipped evaluate"
 
 usage() {
     cat <<'EOF'
 Usage: examples/toybox/train.sh [--base FILE] [--steps N] [--stage NAME]... [--install] [--quick]
 
-Makes the demo model from nothing in examples/toybox/work (or $CM3_TOYBOX_WORK). About three and a half hours on two cores.
+Makes the demo model from nothing in examples/toybox/work (or $CM3_TOYBOX_WORK). About six hours on two cores with AVX-512, without it three times as long.
 
   --base FILE    go on from this model: its tokenizers and its weights stand for the stages vq, bpe and lm
 
   --steps N      end the language model's stage after N of its steps: its log's first losses are those of the shipped model's
-  --stage NAME   only this stage: data, vq, codes, bpe, lm, cm3, tune, more, evaluate
-  --install      copy the result to models/toybox.cm3
-  --quick        everything in miniature, to see that it works: a minute, and a model that draws nothing
+  --stage NAME   only this stage: data, vq, codes, bpe, lm, cm3, tune, fresh, more,
+                 lookups, encoder, names, bank, neighbours, look, shipped, evaluate
+  --install      copy the results to models/toybox.cm3 and models/toybox.bank
+  --quick        everything in miniature, to see that it works: some minutes, and a model that draws nothing
 EOF
 }
 
@@ -62,7 +74,8 @@ while [ $# -gt 0 ]; do
     --install) install=yes; shift ;;
     --quick)
         scenes=1000 related=200 counted=200 tasks=400 pictures=600 heldout=50 judged=4 vq_steps=30 lm_steps=40
-        cm3_steps=10 tune_steps=20 more_steps=10 save_every=7
+        cm3_steps=10 tune_steps=20 more_steps=10 save_every=7 fresh_scenes=200 fresh_related=100
+        fresh_counted=100 fresh_tasks=400 lookups=300 encoder_steps=4 names=300 names_steps=4 found_steps=4 listed_steps=4 look_steps=10 shipped_scenes=50
         work=${CM3_TOYBOX_WORK:-$here/work-quick}
         shift
         ;;
@@ -149,20 +162,138 @@ stage_cm3() {
 }
 
 # On tasks; only what answers is learned: what a picture in the question looks like was learned before.
-train_tasks() { # FROM OUTPUT RUN STEPS LR MIXTURE
+train_tasks() { # FROM OUTPUT RUN STEPS LR MIXTURE DATA
     [ ! -f "$2" ] || return 0
-    "$cm3" train sft --init "$1" --data 'codes/*/*.tar' --validation 'codes-tasks-heldout/*.tar' --run "$3" --mixture "$6" \
+    "$cm3" train sft --init "$1" --data "$7" --validation 'codes-tasks-heldout/*.tar' --run "$3" --mixture "$6" \
         --answers-only --text-weight 3 --masking none --steps "$4" --batch-size 2 --block-size 2048 --lr "$5" --warmup 200 --beta2 0.99 \
         --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 --save-every $save_every -o "$2"
 }
 
-stage_tune() { train_tasks cm3.cm3 tuned.cm3 tune-run $tune_steps 0.0015 "$mixture"; }
+stage_tune() { train_tasks cm3.cm3 tuned.cm3 tune-run $tune_steps 0.0015 "$mixture" 'codes/*/*.tar'; }
 
-stage_more() { train_tasks tuned.cm3 toybox.cm3 more-run $more_steps 0.0012 "$more_mixture"; }
+# Records that no stage has seen, counted and related scenes as many as placed ones.
+stage_fresh() {
+    [ ! -f done.fresh ] || return 0
+    mkdir -p fresh fresh-codes
+    "$render" fresh/mixed --kind mixed --count $fresh_scenes --seed 12 --split train --captions 6
+    "$render" fresh/related --kind related --count $fresh_related --seed 15 --split train --captions 6
+    "$render" fresh/counted --kind counted --count $fresh_counted --seed 16 --split train --captions 6
+    "$render" fresh/tasks --kind tasks --count $fresh_tasks --seed 17 --split train --captions 6
+    local kind
+    for kind in mixed related counted tasks; do
+        "$cm3" train encode --data "fresh/$kind/*.tar" --vq vq.cm3 --out-dir "fresh-codes/$kind"
+    done
+    touch done.fresh
+}
+
+stage_more() { train_tasks tuned.cm3 more.cm3 more-run $more_steps 0.0012 "$more_mixture" 'fresh-codes/*/*.tar'; }
+
+# What is looked up. The bank holds every emblem once more, in other words half of the time and drawn at another size.
+stage_lookups() {
+    [ ! -f done.lookups ] || return 0
+    mkdir -p look look-again look-codes
+    "$render" look/scenes --kind mixed --count $lookups --seed 22 --split train --captions 6
+    "$render" look/lookup --kind lookup --count $lookups --seed 24 --split train
+    "$render" look/emblem --kind emblem --seed 4 --split train --captions 2
+    "$render" look-again/lookup --kind lookup --count $lookups --seed 24 --split train --reworded --side 120
+    "$render" look-again/emblem --kind emblem --seed 4 --split train --captions 2 --reworded --side 120
+    local kind
+    for kind in scenes lookup emblem; do
+        "$cm3" train encode --data "look/$kind/*.tar" --vq vq.cm3 --out-dir "look-codes/$kind"
+    done
+    touch done.lookups
+}
+
+# Pictures, texts, and what asks for them. A name that was never heard must be found by its letters.
+stage_encoder() {
+    [ ! -f encoder.cm3 ] || return 0
+    "$cm3" train encoder --data 'fresh/mixed/*.tar' 'fresh/related/*.tar' 'look/*/*.tar' --validation 'scenes-heldout/*.tar' --run encoder-run \
+        --config "$here/encoder.json" --tokenizer more.cm3 --steps $encoder_steps --batch-size 256 --chunk 256 --lr 0.0012 --warmup 100 \
+        --min-lr-ratio 0.02 --weight-decay 0.1 --save-every $save_every -o encoder.cm3
+}
+
+# Names that are alike come into one batch; and then what is looked for is what a bank holds, text and picture in one vector.
+stage_names() {
+    local tune=(--validation 'scenes-heldout/*.tar' --batch-size 256 --chunk 256 --together 9 --min-lr-ratio 0.02 --weight-decay 0.1
+                --save-every $save_every)
+    if [ ! -f done.names ]; then
+        "$render" families/first --kind lookup --families --count $names --seed 25 --split train
+        "$render" families/second --kind lookup --families --count $names --seed 26 --split train
+        touch done.names
+    fi
+    [ -f told-apart.cm3 ] ||
+        "$cm3" train encoder --init encoder.cm3 --data 'fresh/mixed/*.tar' 'families/first/*.tar' 'look/emblem/*.tar' --run names-run \
+            --steps $names_steps --lr 0.0008 --warmup 50 --initial-scale 24 "${tune[@]}" -o told-apart.cm3
+    if [ ! -f done.alike ]; then
+        "$render" alike/emblem --kind emblem --seed 4 --split train --captions 2 --families
+        touch done.alike
+    fi
+    [ -f found.cm3 ] ||
+        "$cm3" train encoder --init told-apart.cm3 --data 'fresh/mixed/*.tar' 'fresh/related/*.tar' 'look/scenes/*.tar' 'families/*/*.tar' 'look/emblem/*.tar' \
+            --run found-run --steps $found_steps --lr 0.0012 --warmup 30 --initial-scale 28 --query-documents --query-weight 1.5 \
+            --weight-average 0.99 \
+            "${tune[@]}" -o found.cm3
+    # The list's names, those that end alike behind each other, as often as they are few.
+    local listed=() i
+    for i in {1..10}; do listed+=('alike/emblem/*.tar'); done
+    [ -f listed.cm3 ] ||
+        "$cm3" train encoder --init found.cm3 --data 'fresh/mixed/*.tar' 'families/first/*.tar' "${listed[@]}" --run listed-run \
+            --steps $listed_steps --lr 0.0006 --warmup 20 --initial-scale 50 --query-documents --query-weight 1.5 --weight-average 0.99 \
+            "${tune[@]}" --together 32 -o listed.cm3
+}
+
+with_encoder() { # MODEL OUTPUT
+    [ -f "$2" ] || "$cm3" convert "$1" "$2" --encoder listed.cm3
+}
+
+stage_bank() {
+    with_encoder more.cm3 look-init.cm3
+    [ ! -f train.bank ] || return 0
+    rm -f part.bank
+    "$cm3" bank create part.bank -m look-init.cm3
+    "$cm3" bank import part.bank -m look-init.cm3 look/scenes/*.tar look-again/*/*.tar
+    mv part.bank train.bank
+}
+
+# A scene's neighbours are others like it; one of an emblem's is itself, for there is nothing else to be drawn from, and one
+# another, from which it is to be told.
+stage_neighbours() {
+    mkdir -p near
+    "$cm3" bank neighbours train.bank -m look-init.cm3 --out-dir near/scenes look-codes/scenes/*.tar
+    local kind
+    for kind in lookup emblem; do
+        "$cm3" bank neighbours train.bank -m look-init.cm3 --out-dir "near/$kind" --by-text 2 --by-image 0 --most-score 2 \
+            --query-dropout 0 --keep-own --own-first 0.9 look-codes/$kind/*.tar
+    done
+}
+
+# Behind what was looked up, and without.
+stage_look() {
+    local config
+    [ ! -f look.cm3 ] || return 0
+    config=$(sed "s/\"max_positions\":[0-9]*/\"max_positions\":$look_positions/" "$here/lm.json")
+    "$cm3" train sft --init look-init.cm3 --config "$config" --bank train.bank --data 'near/*/*.tar' 'near/lookup/*.tar' \
+        'fresh-codes/*/*.tar' 'fresh-codes/counted/*.tar' --validation 'codes-tasks-heldout/*.tar' --run look-run --mixture "$look_mixture" \
+        --answers-only --text-weight 3 --masking none --steps $look_steps --batch-size 2 --block-size 2048 --lr 0.0012 --warmup 200 \
+        --beta2 0.99 --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 --save-every $save_every -o look.cm3
+}
+
+# All emblems there are, and scenes.
+stage_shipped() {
+    with_encoder look.cm3 toybox.cm3
+    [ ! -f toybox.bank ] || return 0
+    rm -f part.bank
+    mkdir -p shipped
+    "$render" shipped/emblems --kind emblem --seed 4 --split any --captions 1
+    "$render" shipped/scenes --kind mixed --count $shipped_scenes --seed 31 --split train --captions 1
+    "$cm3" bank create part.bank -m toybox.cm3 --vectors int8
+    "$cm3" bank import part.bank -m toybox.cm3 shipped/*/*.tar
+    mv part.bank toybox.bank
+}
 
 stage_evaluate() {
     [ -f toybox.cm3 ] || return 0
-    CM3_BUILD_DIR=$build "$here/evaluate.sh" toybox.cm3 $judged
+    CM3_BUILD_DIR=$build CM3_BANK=toybox.bank "$here/evaluate.sh" toybox.cm3 $judged
 }
 
 for stage in $stages; do
@@ -170,4 +301,8 @@ for stage in $stages; do
     echo "== $stage =="
     "stage_$stage"
 done
-[ -z "$install" ] || { cp toybox.cm3 "$root/models/toybox.cm3" && echo "models/toybox.cm3 is new"; }
+[ -z "$install" ] || {
+    cp toybox.cm3 "$root/models/toybox.cm3"
+    cp toybox.bank "$root/models/toybox.bank"
+    echo "models/toybox.cm3 and models/toybox.bank are new"
+}
