@@ -2,6 +2,8 @@
  * Peaks of matrix products: of the cores themselves, in registers, and of every implementation of a whole product that
  * the library can use.
  */
+#include <string.h>
+
 #include "base/status.h"
 #include "models.h"
 #include "nn/onednn/onednn.h"
@@ -60,9 +62,36 @@ static cm3_status measure_registers(bench_run *run) {
     }
     return CM3_OK;
 }
+
+#define NOW_ROUNDS 3
+
+cm3_status bench_multiply_now(bench_run *run, bool alone, double *f32, double *bf16) {
+    *f32 = *bf16 = 0;
+    for (size_t i = 0; i < sizeof peaks / sizeof *peaks; i++) {
+        if (peaks[i].level > cm3_context_cpu(run->context)) continue;
+        multiplying m = {.by = &peaks[i], .team = alone ? NULL : cm3_context_team(run->context)};
+        bench_samples rates = {.count = 0};
+        while (rates.count < NOW_ROUNDS) {
+            const double start = bench_seconds(alone);
+            CM3_TRY(multiply_all(&m));
+            const double flops = peaks[i].flops * (double)FLOP_ROUNDS * cm3_team_size(m.team);
+            rates.values[rates.count++] = flops / 1e9 / (bench_seconds(alone) - start);
+        }
+        double *best = !strcmp(peaks[i].type, "bf16") ? bf16 : f32;
+        if (bench_median(&rates) > *best) *best = bench_median(&rates);
+    }
+    return CM3_OK;
+}
 #else
 static cm3_status measure_registers(bench_run *run) {
     (void)run;
+    return CM3_OK;
+}
+
+cm3_status bench_multiply_now(bench_run *run, bool alone, double *f32, double *bf16) {
+    (void)run;
+    (void)alone;
+    *f32 = *bf16 = 0;
     return CM3_OK;
 }
 #endif

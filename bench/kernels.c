@@ -12,9 +12,9 @@
 
 #define MANY ((size_t)8 << 20)
 #define WEIGHTS ((size_t)8192 * 4096)
-#define LEVELS 4
+#define LEVELS 5
 
-static const cm3_cpu_level levels[LEVELS] = {CM3_CPU_C, CM3_CPU_AVX2, CM3_CPU_AVX512, CM3_CPU_AVX512_BF16};
+static const cm3_cpu_level levels[LEVELS] = {CM3_CPU_C, CM3_CPU_AVX2, CM3_CPU_AVX512, CM3_CPU_AVX512_BF16, CM3_CPU_AMX};
 
 /** Buffers that all cases share. */
 typedef struct bench_state {
@@ -51,6 +51,8 @@ FEW(few_rows_f32, float, 1, 256, 1024)
 FEW(few_rows_bf16, uint16_t, 2, 4096, 8192)
 FEW(few_rows_bf16, uint16_t, 1, 512, 16384)
 FEW(few_rows_bf16, uint16_t, 2, 512, 16384)
+FEW(few_rows_bf16, uint16_t, 8, 512, 16384)
+FEW(few_rows_f32, float, 8, 512, 8192)
 FEW(few_rows_f32, float, 8, 256, 1024)
 FEW(few_rows_bf16, uint16_t, 1, 4096, 8192)
 FEW(few_rows_bf16, uint16_t, 8, 4096, 8192)
@@ -61,6 +63,19 @@ FEW(few_rows_bf16, uint16_t, 4, 256, 1024)
 FEW(few_rows_bf16, uint16_t, 8, 256, 1024)
 FEW(few_rows_mixed, uint16_t, 1, 256, 1024)
 FEW(few_rows_mixed, uint16_t, 4, 256, 1024)
+
+/* 32 rows by 4096 of 512. The state's numbers are no vectors of length 1; that changes no time. */
+static void run_fixed_products(bench_state *s) {
+    int16_t *x = (int16_t *)(void *)s->scratch;
+    s->kernels->fixed_products(s->d, 4096, x, 32, (const uint16_t *)s->b, 512, 4096, x + cm3_fixed_size(32, 512));
+}
+static void run_tile_products(bench_state *s) {
+    uint16_t *x = (uint16_t *)(void *)s->scratch;
+    s->kernels->tile_products(s->d, 4096, x, 32, (const uint16_t *)s->b, 512, 4096, x + cm3_tiled_size(32, 512));
+}
+static void run_fix_rows(bench_state *s) {
+    s->kernels->fix_rows((int16_t *)(void *)s->d, s->a, 1024, 512);
+}
 
 /* Matrices of 8192 x 4096: integers from b on, f16 scales of about 0.004 from c on. */
 static void few_quantised(bench_state *s, cm3_dtype dtype, int64_t block, int rows) {
@@ -116,6 +131,31 @@ static void run_many_q8(bench_state *s) {
 }
 static void run_many_q4(bench_state *s) {
     many_quantised(s, CM3_U4);
+}
+
+/* 32 rows of 512 bytes at a time from all over 128 MiB: what a step of a walk through a graph reads. The same as bf16,
+ * of twice as many bytes. */
+#define GATHERED 32
+#define GATHER_CALLS 256
+static uint32_t gathered_row(uint32_t *state, uint32_t rows) {
+    *state = *state * 1664525u + 1013904223u;
+    return (uint32_t)((uint64_t)*state * rows >> 32);
+}
+static void run_gathered_i8(bench_state *s) {
+    static uint32_t state;
+    uint32_t rows[GATHERED];
+    for (int call = 0; call < GATHER_CALLS; call++) {
+        for (int i = 0; i < GATHERED; i++) rows[i] = gathered_row(&state, 1 << 18);
+        s->kernels->gathered_i8((int32_t *)s->c, (const int8_t *)s->a, (const int8_t *)s->b, 512, rows, GATHERED);
+    }
+}
+static void run_gathered_bf16(bench_state *s) {
+    static uint32_t state;
+    for (int call = 0; call < GATHER_CALLS * GATHERED; call++) {
+        const int64_t row = gathered_row(&state, 1 << 17);
+        s->kernels->few_rows_bf16(s->c, 1, (const uint16_t *)s->a, 1, (const uint16_t *)s->b + row * 512, 512, 0, 1,
+                                  NULL);
+    }
 }
 
 static void run_quantise_rows(bench_state *s) {
@@ -288,6 +328,11 @@ static const bench_case cases[] = {
     {"few_rows_bf16 2 x 8192x4096", "GB/s", MATRIX(2), run_few_rows_bf16_2_4096},
     {"few_rows_bf16 1 x 16384x512", "GB/s", MATRIX(0.5), run_few_rows_bf16_1_512},
     {"few_rows_bf16 2 x 16384x512", "GB/s", MATRIX(0.5), run_few_rows_bf16_2_512},
+    {"few_rows_bf16 8 x 16384x512", "GFLOP/s", 8 * 2 * MATRIX(0.25), run_few_rows_bf16_8_512},
+    {"few_rows_f32 8 x 8192x512", "GFLOP/s", 8 * 2 * MATRIX(0.125), run_few_rows_f32_8_512},
+    {"fixed_products 32 x 4096x512", "GFLOP/s", 32 * 4096 * 1024.0 / 1e9, run_fixed_products},
+    {"tile_products 32 x 4096x512", "GFLOP/s", 32 * 4096 * 1024.0 / 1e9, run_tile_products},
+    {"fix_rows 1024x512", "Gelem/s", 1024 * 512 / 1e9, run_fix_rows},
     {"few_rows_q8 1 x 8192x4096", "GB/s", MATRIX(1 + 2.0 / 64), run_q8_64_1},
     {"few_rows_q8 2 x 8192x4096", "GB/s", MATRIX(1 + 2.0 / 64), run_q8_64_2},
     {"few_rows_q8 4 x 8192x4096", "GB/s", MATRIX(1 + 2.0 / 64), run_q8_64_4},
@@ -301,6 +346,8 @@ static const bench_case cases[] = {
     {"few_rows_q4 2 x 8192x4096, blocks of 32", "GB/s", MATRIX(0.5 + 4.0 / 32), run_q4_32_2},
     {"many_rows_q8 512 x 1024x4096", "GFLOP/s", 512.0 * 1024 * 8192 / 1e9, run_many_q8},
     {"many_rows_q4 512 x 1024x4096", "GFLOP/s", 512.0 * 1024 * 8192 / 1e9, run_many_q4},
+    {"gathered_i8 32 x 512 of 128 MiB", "10^6 rows/s", GATHER_CALLS *GATHERED / 1e6, run_gathered_i8},
+    {"few_rows_bf16 row x 512 of 128 MiB", "10^6 rows/s", GATHER_CALLS *GATHERED / 1e6, run_gathered_bf16},
     {"quantise_rows", "Gelem/s", 64 * 4096 / 1e9, run_quantise_rows},
     {"dequantise_bf16 q8", "Gelem/s", 256 * 4096 / 1e9, run_dequantise_q8},
     {"dequantise_bf16 q4", "Gelem/s", 256 * 4096 / 1e9, run_dequantise_q4},
@@ -368,6 +415,8 @@ static cm3_status measure_levels(bench_run *run, const bench_case *what, bench_s
     for (int l = 0; l < LEVELS && levels[l] <= cm3_context_cpu(run->context); l++) {
         bench_samples seconds;
         state->kernels = cm3_kernels_get(levels[l]);
+        if (!state->kernels->fixed_products && (what->run == run_fixed_products || what->run == run_fix_rows)) continue;
+        if (!state->kernels->tile_products && what->run == run_tile_products) continue;
         if (!state->kernels->many_rows_quantised && (what->run == run_many_q8 || what->run == run_many_q4)) continue;
         measure(&run->options, what, state, &seconds);
         bench_samples rates = bench_rates(&seconds, what->amount);

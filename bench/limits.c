@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-#include "base/clock.h"
 #include "base/status.h"
 #include "reader.h"
 #include "run.h"
@@ -104,18 +103,25 @@ cm3_status bench_bandwidth(bench_run *run) {
 #define NOW_ROUNDS 5
 
 cm3_status bench_read_now(bench_run *run, double *gb_per_second) {
+    return bench_read_by(run, false, gb_per_second);
+}
+
+cm3_status bench_read_by(bench_run *run, bool alone, double *gb_per_second) {
     static char *data; /* kept until the process ends: it is wanted before each round */
     void *mapping;
     if (!data) CM3_TRY(map_pages(run->context, NOW_SIZE, true, &data, &mapping));
     *gb_per_second = 0;
     for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
         if (readers[i].level > cm3_context_cpu(run->context)) continue;
-        reading r = {.data = data, .size = NOW_SIZE, .read = readers[i].read, .team = cm3_context_team(run->context)};
+        reading r = {.data = data,
+                     .size = NOW_SIZE,
+                     .read = readers[i].read,
+                     .team = alone ? NULL : cm3_context_team(run->context)};
         bench_samples rates = {.count = 0};
         while (rates.count < NOW_ROUNDS) {
-            uint64_t start = cm3_clock_ns();
+            const double start = bench_seconds(alone);
             CM3_TRY(read_all(&r));
-            rates.values[rates.count++] = (double)NOW_SIZE / 1e9 / cm3_clock_since(start);
+            rates.values[rates.count++] = (double)NOW_SIZE / 1e9 / (bench_seconds(alone) - start);
         }
         if (bench_median(&rates) > *gb_per_second) *gb_per_second = bench_median(&rates);
     }

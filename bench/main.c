@@ -16,11 +16,13 @@ static const struct {
     cm3_status (*measure)(bench_run *run);
     bool computes; /**< on the compute thread */
 } sections[] = {
-    {"limits", bench_limits, true}, {"kernels", bench_kernels, true}, {"lm", bench_lm, true}, {"vq", bench_vq, true},
+    {"limits", bench_limits, true}, {"kernels", bench_kernels, true},
+    {"lm", bench_lm, true},         {"vq", bench_vq, true},
 #ifdef CM3_WITH_TRAIN
     {"train", bench_train, true},   {"loss", bench_loss, false},
 #endif
-    {"start", bench_start, false},
+    {"start", bench_start, false},  {"loop", bench_loop, false},
+    {"bank", bench_bank, false},    {"hnsw", bench_bank_graph, false},
 };
 
 #define SECTIONS (sizeof sections / sizeof *sections)

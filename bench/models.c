@@ -190,6 +190,14 @@ static cm3_status make_directory(bench_run *run) {
     return cm3_fail(run->context, CM3_ERROR_IO, "%s: %s", dir, strerror(errno));
 }
 
+cm3_status bench_file_path(bench_run *run, const char *name, char *path, size_t size) {
+    const int length = snprintf(path, size, "%s/" FILE_PREFIX "%s", run->options.dir, name);
+    if (length < 0 || (size_t)length >= size) {
+        return cm3_fail(run->context, CM3_ERROR_INVALID_ARGUMENT, "the path of the directory for models is too long");
+    }
+    return make_directory(run);
+}
+
 static cm3_status file_path(bench_run *run, const char *name, cm3_dtype dtype, char *path, size_t size) {
     bool quantised = dtype == CM3_I8 || dtype == CM3_U4;
     int length =

@@ -18,6 +18,8 @@ cm3_status bench_lm_file(bench_run *run, const char *name, cm3_dtype dtype, char
 /** The same of an image tokenizer. */
 cm3_status bench_vq_file(bench_run *run, const char *name, const cm3_vq_config *config, cm3_dtype dtype, char *path,
                          size_t size);
+/** A file of that name among them. */
+cm3_status bench_file_path(bench_run *run, const char *name, char *path, size_t size);
 /** Removes all files that these functions make. */
 void bench_models_clean(const bench_run *run);
 

@@ -21,6 +21,9 @@ static const char help_text[] =
     "  loss     of models on records they were not trained on (asked for by name)\n"
 #endif
     "  start    from a process, and from a file, to the first picture\n"
+    "  loop     a game's loop: frames missed, polls that compute, cancels, previews (asked for by name)\n"
+    "  bank     memory banks: appending, opening, exact search (asked for by name: it takes minutes)\n"
+    "  hnsw     graphs of memory banks: building, searching (asked for by name: it takes minutes)\n"
     "\n"
     "Without a section, all of them.\n"
     "\n"
@@ -39,6 +42,11 @@ static const char help_text[] =
     "  --models FILE,...     loss: the first is what the others are compared with\n"
     "  --data SHARD,...      loss: records with captions and codes, as cm3 train encode makes them\n"
     "  --kernel PART         kernels: only those with PART in their names\n"
+    "  --vectors N           bank, hnsw: of a bank, 1000 to 100000000 (1000000; with --quick 20000)\n"
+    "  --dimension D         bank, hnsw: of a vector, 1 to 65536 (512)\n"
+    "  --npy DIR             bank: writes vectors.npy and queries.npy there, for bench/peers/faiss.py, and no more\n"
+    "  --m N                 hnsw: neighbours, 2 to 64 (as cm3_bank_index)\n"
+    "  --ef-construction N   hnsw: 4 to 4096 (as cm3_bank_index)\n"
     "  --threads N           1 to 64 (one a core)\n"
     "  --rounds N            measured rounds, 1 to 99 (5; with --quick 3)\n"
     "  --seconds S           the least that a round takes, 0.001 to 60 (0.3; with --quick 0.02)\n"
@@ -46,15 +54,15 @@ static const char help_text[] =
     "  --dir DIR             where models are made, and kept for the next run (cm3-bench-models in $TMPDIR or /tmp)\n"
     "  --clean               removes these models at the end\n"
     "  --cm3 FILE            start: the command (the cm3 beside cm3-bench)\n"
-    "  --model FILE          start: the model (models/toybox.cm3 of the source)\n"
+    "  --model FILE          start, loop: the model (models/toybox.cm3 of the source)\n"
     "  --json                a JSON object a line instead of a table\n"
     "  -h, --help            this\n";
 
-static const char *const sections[] = {"limits", "kernels", "lm", "vq",
+static const char *const sections[] = {"limits", "kernels", "lm",   "vq",
 #ifdef CM3_WITH_TRAIN
                                        "train",  "loss",
 #endif
-                                       "start"};
+                                       "start",  "loop",    "bank", "hnsw"};
 
 #define SECTIONS ((int)(sizeof sections / sizeof *sections))
 
@@ -187,10 +195,11 @@ static bool is_flag(bench_options *o, const char *name) {
 }
 
 static bool takes_value(const char *name) {
-    static const char *const names[] = {"--preset", "--depth",   "--sequences", "--load",    "--compute",
-                                        "--kernel", "--threads", "--rounds",    "--seconds", "--dir",
-                                        "--cm3",    "--model",   "--shape",     "--weights", "--kv",
-                                        "--block",  "--models",  "--data",      "--rows"};
+    static const char *const names[] = {"--preset",    "--depth",   "--sequences", "--load",           "--compute",
+                                        "--kernel",    "--threads", "--rounds",    "--seconds",        "--dir",
+                                        "--cm3",       "--model",   "--shape",     "--weights",        "--kv",
+                                        "--block",     "--models",  "--data",      "--rows",           "--vectors",
+                                        "--dimension", "--npy",     "--m",         "--ef-construction"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!strcmp(name, names[i])) return true;
     }
@@ -206,6 +215,10 @@ static bool set_value(bench_options *o, const char *name, char *value) {
     if (!strcmp(name, "--rows")) return read_integer(value, 1, 1 << 20, &o->rows);
     if (!strcmp(name, "--models")) return read_list(value, take_model, o, &o->model_count);
     if (!strcmp(name, "--data")) return read_list(value, take_data, o, &o->data_count);
+    if (!strcmp(name, "--vectors")) return read_integer(value, 1000, 100000000, &o->vectors);
+    if (!strcmp(name, "--dimension")) return read_integer(value, 1, 65536, &o->dimension);
+    if (!strcmp(name, "--m")) return read_int(value, 2, 64, &o->m);
+    if (!strcmp(name, "--ef-construction")) return read_int(value, 4, 4096, &o->ef_construction);
     if (!strcmp(name, "--depth")) return read_list(value, take_depth, o, &o->depth_count);
     if (!strcmp(name, "--sequences")) return read_list(value, take_sequences, o, &o->sequence_count);
     if (!strcmp(name, "--load")) return read_list(value, take_load, o, &o->load_count);
@@ -216,6 +229,7 @@ static bool set_value(bench_options *o, const char *name, char *value) {
     const char **text = !strcmp(name, "--dir")     ? &o->dir
                         : !strcmp(name, "--cm3")   ? &o->cm3
                         : !strcmp(name, "--model") ? &o->model
+                        : !strcmp(name, "--npy")   ? &o->npy
                                                    : &o->kernel;
     *text = value;
     return *value != 0;

@@ -29,10 +29,13 @@ typedef struct bench_options {
     int rounds;        /**< measured rounds, each giving one value */
     double seconds;    /**< the least that a round takes */
     bool json, quick, clean;
-    const char *dir;    /**< where models are made and kept */
-    const char *cm3;    /**< the command whose start is measured */
-    const char *model;  /**< the model it starts with */
-    const char *kernel; /**< NULL, or part of the names of kernels */
+    const char *dir;            /**< where models are made and kept */
+    const char *cm3;            /**< the command whose start is measured */
+    const char *model;          /**< the model it starts with */
+    const char *kernel;         /**< NULL, or part of the names of kernels */
+    int64_t vectors, dimension; /**< bank, hnsw: 0: the usual */
+    const char *npy;            /**< NULL, or where files of the same vectors are written */
+    int m, ef_construction;     /**< hnsw: 0: the usual */
 } bench_options;
 
 /** Reads the arguments. False: `*code` is what the program is to return, and why was said. */

@@ -3,9 +3,16 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/status.h"
+
+double bench_seconds(bool computed) {
+    struct timespec now;
+    clock_gettime(computed ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
 
 cm3_status bench_rounds(const bench_options *options, bench_fn fn, void *arg, bench_samples *seconds) {
     seconds->count = 0;

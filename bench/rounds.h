@@ -12,6 +12,10 @@ typedef struct bench_samples {
 
 typedef cm3_status (*bench_fn)(void *arg);
 
+/** Seconds: those that pass, or (`computed`) those that this process computes, in which what else the machine does
+ * counts little. */
+double bench_seconds(bool computed);
+
 /** Runs `fn` once to warm it, then in rounds of at least options->seconds; seconds a run of each round. */
 cm3_status bench_rounds(const bench_options *options, bench_fn fn, void *arg, bench_samples *seconds);
 

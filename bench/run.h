@@ -30,10 +30,18 @@ cm3_status bench_vq(bench_run *run);
 cm3_status bench_train(bench_run *run);
 cm3_status bench_loss(bench_run *run);
 cm3_status bench_start(bench_run *run);
+cm3_status bench_loop(bench_run *run);
+cm3_status bench_bank(bench_run *run);
+cm3_status bench_bank_graph(bench_run *run);
 
 /** How fast all threads together read memory at this moment: the best of all readers, medians of a few times. What a
  * machine shares with others changes from minute to minute. */
 cm3_status bench_read_now(bench_run *run, double *gb_per_second);
+/** The same; `alone`: by one thread, of the time that it computes. */
+cm3_status bench_read_by(bench_run *run, bool alone, double *gb_per_second);
+/** How much the cores multiply in registers at this moment, all or (in the same way) one, GFLOP/s; 0 where nobody
+ * knows. */
+cm3_status bench_multiply_now(bench_run *run, bool alone, double *f32, double *bf16);
 
 /** Parts of the limits. */
 cm3_status bench_bandwidth(bench_run *run);

@@ -37,6 +37,7 @@ static cm3_status prepare(bench_run *run, const cm3_lm_config *config, training 
         const cm3_lm_parameter *p = &t->lm->parameters[i];
         CM3_TRY(cm3_optimizer_add(&t->optimizer, p->name, p->tensor, p->decay, p->tensor->rank == 2));
     }
+    CM3_TRY(cm3_optimizer_lay(&t->optimizer, NULL));
     cm3_optimizer_refresh(&t->optimizer, t->graph->kernels);
     random_tokens(t);
     return CM3_OK;

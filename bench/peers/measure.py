@@ -5,40 +5,42 @@ import os
 import statistics
 import time
 
-import torch
-
 
 def integers(text):
     return [int(part) for part in text.split(",")]
 
 
-def parser(text):
+def parser(text, compiled=True):
     result = argparse.ArgumentParser(description=text)
     result.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     result.add_argument("--rounds", type=int)
     result.add_argument("--seconds", type=float, help="the least that a round takes")
     result.add_argument("--quick", action="store_true")
-    result.add_argument("--compiled", action="store_true", help="also with torch.compile")
+    if compiled:
+        result.add_argument("--compiled", action="store_true", help="also with torch.compile")
     return result
 
 
-def begin(options):
+def begin(options, uses_torch=True):
     options.rounds = options.rounds or (3 if options.quick else 5)
     options.seconds = options.seconds or (0.02 if options.quick else 0.3)
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(1)
+    if uses_torch:
+        import torch
+
+        torch.set_num_threads(options.threads)
+        torch.manual_seed(1)
 
 
-def rounds(options, run):
-    """Seconds a run of each round; one run before them warms it."""
+def rounds(options, run, clock=time.perf_counter):
+    """Seconds a run of each round, by `clock`; one run before them warms it."""
     run()
     seconds = []
     for _ in range(options.rounds):
-        start, runs = time.perf_counter(), 0
-        while runs == 0 or time.perf_counter() - start < options.seconds:
+        passed, start, runs = time.perf_counter(), clock(), 0
+        while runs == 0 or time.perf_counter() - passed < options.seconds:
             run()
             runs += 1
-        seconds.append((time.perf_counter() - start) / runs)
+        seconds.append((clock() - start) / runs)
     return seconds
 
 
@@ -66,6 +68,8 @@ def median(values):
 
 
 def torch_name(compiled):
+    import torch
+
     return "torch " + torch.__version__.split("+")[0] + (" compiled" if compiled else "")
 
 
