@@ -1,9 +1,20 @@
 # What the scripts share. To be sourced; sets ROOT to the repository.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# Debian's names of what every build needs, and what is needed beside.
-BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libdnnl-dev libturbojpeg0-dev libpng-dev libjansson-dev
-                libxxhash-dev libpcre2-dev libutf8proc-dev libyaml-dev libarchive-dev)
+# Debian's names of what every build needs, and what is needed beside. oneDNN's CMake files want OpenCL's.
+BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libdnnl-dev ocl-icd-opencl-dev libturbojpeg0-dev libpng-dev
+                libjansson-dev libxxhash-dev libpcre2-dev libutf8proc-dev libyaml-dev libarchive-dev)
+# What only parts need that are left out without it.
+PART_PACKAGES=(libpq-dev)
+# What tests of the ABI read it with.
+ABI_PACKAGES=(abigail-tools python3-pycparser)
+# What tests of bindings/ need.
+BINDING_PACKAGES=(mono-runtime mono-mcs godot3-server python3-venv)
+LONG_BINDING_PACKAGES=(godot3-runner xvfb libgl1-mesa-dri)
+# What cm3-mpi is built of, and what its tests build it of a second time.
+MPI_PACKAGES=(libopenmpi-dev openmpi-bin libmpich-dev mpich)
+# What tests of the C++ header, of examples and documents need beside; they are skipped without it.
+CPP_PACKAGES=(g++ clang-14 libsdl2-dev libsdl2-ttf-dev fonts-dejavu-core xvfb xdotool doxygen mandoc zsh fish)
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }

@@ -8,8 +8,9 @@
 #include "cm3leon/context.h"
 #include "suites.h"
 
-static const char *const names[] = {"c", "avx2", "avx512", "avx512_bf16"};
-static const cm3_cpu_level levels[] = {CM3_CPU_C, CM3_CPU_AVX2, CM3_CPU_AVX512, CM3_CPU_AVX512_BF16};
+static const char *const names[] = {"c", "avx2", "avx512", "avx512_bf16", "amx"};
+#define LEVELS 5
+static const cm3_cpu_level levels[] = {CM3_CPU_C, CM3_CPU_AVX2, CM3_CPU_AVX512, CM3_CPU_AVX512_BF16, CM3_CPU_AMX};
 
 /* What `test_base --cpu` prints with that value of CM3_CPU. */
 static void ask(const char *value, char *answer, size_t size) {
@@ -27,7 +28,7 @@ static void ask(const char *value, char *answer, size_t size) {
 }
 
 static int level_of(const char *answer) {
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < LEVELS; ++i) {
         size_t length = strlen(names[i]);
         if (strncmp(answer, names[i], length) == 0 && answer[length] == '\n') return i;
     }
@@ -40,7 +41,7 @@ START_TEST(cap) {
     ask("", answer, sizeof answer);
     int highest = level_of(answer);
     ck_assert_ptr_null(strstr(answer, "CM3_CPU"));
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < LEVELS; ++i) {
         ask(names[i], answer, sizeof answer);
         ck_assert_int_eq(level_of(answer), i < highest ? i : highest);
         ck_assert_ptr_null(strstr(answer, "CM3_CPU"));
@@ -60,7 +61,7 @@ START_TEST(unknown_value_is_told_once) {
 END_TEST
 
 START_TEST(level_has_a_name) {
-    for (int i = 0; i < 4; ++i) ck_assert_str_eq(cm3_cpu_name(levels[i]), names[i]);
+    for (int i = 0; i < LEVELS; ++i) ck_assert_str_eq(cm3_cpu_name(levels[i]), names[i]);
     ck_assert_ptr_nonnull(cm3_cpu_name((cm3_cpu_level)5));
     cm3_context *context;
     ck_assert_int_eq(cm3_context_create(NULL, &context), CM3_OK);

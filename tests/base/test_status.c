@@ -60,6 +60,7 @@ START_TEST(versions) {
     char text[32];
     snprintf(text, sizeof text, "%d.%d.%d", CM3_VERSION_MAJOR, CM3_VERSION_MINOR, CM3_VERSION_PATCH);
     ck_assert_str_eq(cm3_version(), text);
+    ck_assert_uint_eq(cm3_api_version() / 1000, 1);
     ck_assert_uint_eq(cm3_api_version(), CM3_API_VERSION_MAJOR * 1000 + CM3_API_VERSION_MINOR);
 }
 END_TEST

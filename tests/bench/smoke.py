@@ -15,6 +15,8 @@ FIELDS = {
     ("limits", "gemm_peak"): {"compute", "threads"},
     ("lm", "prefill"): {"preset", "compute", "load", "threads", "rows", "depth"},
     ("lm", "decode"): {"preset", "compute", "load", "threads", "sequences", "depth"},
+    ("hnsw", "build"): {"vectors", "dimension", "m", "ef_construction", "threads"},
+    ("hnsw", "search"): {"way", "vectors", "dimension", "ef", "together", "threads"},
 }
 METRICS = {
     ("limits", "read_bandwidth"): {"gb_per_second"},
@@ -22,6 +24,8 @@ METRICS = {
     ("lm", "prefill"): {"tokens_per_second", "ms", "gflops", "of_gemm_peak"},
     ("lm", "decode"): {"tokens_per_second", "tokens_per_second_each", "ms_per_step", "weight_megabytes",
                        "weights_gb_per_second", "of_read_bandwidth", "all_gb_per_second", "all_of_read_bandwidth"},
+    ("hnsw", "build"): {"vectors_per_second", "seconds", "bytes_per_vector"},
+    ("hnsw", "search"): {"queries_per_second", "recall_at_10"},
 }
 
 
@@ -57,6 +61,11 @@ def main():
     command = [bench, "limits", "lm", "--quick", "--preset", "toybox", "--json", "--dir", directory, "--clean"]
     run = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     results = [json.loads(line) for line in run.stdout.splitlines()]
+    command = [bench, "hnsw", "--quick", "--vectors", "1500", "--dimension", "48", "--m", "8", "--json"]
+    run = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    graphs = [json.loads(line) for line in run.stdout.splitlines()]
+    assert all(r["metrics"]["recall_at_10"]["median"] > 0.9 for r in graphs if r.get("ef", 0) >= 64), graphs
+    results += graphs
     kinds = {check(result) for result in results}
     assert set(FIELDS) <= kinds, f"nothing was said of {set(FIELDS) - kinds}"
     check_decoding(results)

@@ -2,32 +2,7 @@
 # The command as people use it: results, exit codes, messages. Usage: command.sh CM3 MODEL
 set -uo pipefail
 cm3=$(realpath "$1") model=$(realpath "$2") parity=$(realpath "$(dirname "$0")/../data/parity")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-failed=0 total=0
-
-# expect CODE WORDS COMMAND...: its exit code, and what its output (both streams) must hold.
-expect() {
-    local code=$1 words=$2 status=0
-    shift 2
-    total=$((total + 1))
-    "$@" >out 2>err </dev/null || status=$?
-    if [ $status -ne "$code" ] || { [ -n "$words" ] && ! grep -qF -- "$words" out err; }; then
-        failed=$((failed + 1))
-        printf 'FAILED:'
-        printf ' %q' "$@"
-        printf '\n  exit code %d, expected %d with "%s"; it said:\n' $status "$code" "$words"
-        sed 's/^/  /' out err | head -20
-    fi
-}
-
-holds() { # DESCRIPTION COMMAND...
-    local what=$1
-    shift
-    total=$((total + 1))
-    "$@" >/dev/null 2>&1 || { failed=$((failed + 1)); echo "FAILED: $what"; }
-}
+. "$(dirname "$0")/expect.sh"
 
 to() { # FILE COMMAND...: with standard output there
     local file=$1
@@ -94,8 +69,9 @@ expect 0 "" "$cm3" logits -m "$parity/chameleon" --ids ids.json -o hidden.npy --
 holds "a header of 128 bytes and 4 x 600 values" [ "$(stat -c %s logits.npy)" -eq $((128 + 4 * 600 * 4)) ]
 holds "4 states of 4 x 64 values" [ "$(stat -c %s hidden.npy)" -eq $((128 + 4 * 4 * 64 * 4)) ]
 holds "64 image tokens of 4 rows are masked" [ "$(cmp -l logits.npy masked.npy | wc -l)" -gt $((4 * 64 * 3)) ]
-expect 0 "" "$cm3" encode-image -m "$parity/chameleon" a.jpg --preprocess meta -o codes.json
-expect 0 "[" "$cm3" encode-image -m "$parity/chameleon" a.jpg --preprocess hf
+detailed=$(dirname "$model")/contact-sheet.jpg
+expect 0 "" "$cm3" encode-image -m "$parity/chameleon" "$detailed" --preprocess meta -o codes.json
+expect 0 "[" "$cm3" encode-image -m "$parity/chameleon" "$detailed" --preprocess hf
 holds "the two ways differ" [ "$(cat codes.json)" != "$(cat out)" ]
 expect 0 "" "$cm3" decode-image -m "$parity/chameleon" --vqgan "$parity/vqgan/vqgan.safetensors" codes.json -o codes.png
 expect 1 "decoder" "$cm3" decode-image -m "$parity/chameleon" codes.json -o codes.png
@@ -145,7 +121,7 @@ expect 0 "" "$cm3" embed -m "$parity/clip" --images pictures.txt -o pictures.npy
 holds "two vectors of 24" [ "$(stat -c %s texts.npy)" -eq $((128 + 2 * 24 * 4)) ]
 echo nothere.png >>pictures.txt
 expect 1 "pictures.txt: line 3" "$cm3" embed -m "$parity/clip" --images pictures.txt -o x.npy
-expect 1 "no encoder" "$cm3" embed -m "$model" --texts texts.jsonl -o x.npy
+expect 1 "no encoder" "$cm3" embed -m "$parity/chameleon" --texts texts.jsonl -o x.npy
 expect 2 "are wanted" "$cm3" embed -m "$parity/clip" --texts texts.jsonl --images pictures.txt -o x.npy
 
 # --- batches
@@ -243,7 +219,7 @@ expect 1 '"layout" is no path' "$cm3" generate -m "$model" --batch below/wrong.j
 expect 0 "best-1.png" "$cm3" generate -m "$model" -p "$prompt" -n 4 --best 2 -o best.png --seed 1
 holds "two of four" test -s best-0.png -a ! -e best-2.png
 expect 0 "fit.png" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 1 --encoder "$parity/clip" -o fit.png --seed 1
-expect 1 "text and an image tower" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 1 --encoder "$model"
+expect 1 "text and an image tower" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 1 --encoder "$parity/chameleon"
 expect 2 "--encoder goes with --best" "$cm3" generate -m "$model" -p "$prompt" --encoder "$parity/clip"
 expect 2 "--best is of the answers" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 3
 printf '{"image": "scene.png", "text": "make the circle blue"}\n\n{"image": "none.png", "text": "x"}\n{"image": "scene.png", "text": "remove it"}\n' >edits.jsonl
@@ -261,7 +237,7 @@ expect 2 "none of bpe, vq, encode, lm, sft" "$cm3" train all
 expect 1 "nowhere/x.cm3" "$cm3" train vq --data two.jsonl --run run -o nowhere/x.cm3
 expect 1 "two.jsonl" "$cm3" train vq --data two.jsonl --run run -o x.cm3
 expect 2 "--init is missing" "$cm3" train sft --data two.jsonl --run run -o x.cm3
-expect 2 "are for sft" "$cm3" train lm --data two.jsonl --run run -o x.cm3 --tokenizer t.json --mixture '{}'
+expect 2 "not for this, but for: sft" "$cm3" train lm --data two.jsonl --run run -o x.cm3 --tokenizer t.json --mixture '{}'
 expect 2 "--masking" "$cm3" train sft --data two.jsonl --run run -o x.cm3 --init "$model" --masking often
 mkdir -p tasks
 python3 - "$(seq -s, 0 143)" <<'END'
@@ -315,5 +291,4 @@ interrupted "interrupted while it waits for lines"
 interrupted "texts that are interrupted"
 kill $sleeper
 
-echo "$((total - failed)) of $total right"
-[ $failed -eq 0 ]
+summary

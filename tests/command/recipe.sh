@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 recipe() { CM3_TOYBOX_WORK=$1 "$source/examples/toybox/train.sh" --quick "${@:2}"; }
 
 stages=()
-for stage in vq codes bpe lm cm3 tune; do stages+=(--stage $stage); done
+for stage in vq codes bpe lm cm3 tune fresh more lookups encoder names bank neighbours look shipped; do stages+=(--stage $stage); done
 recipe "$work/whole" >"$work/log" 2>&1 || { tail -20 "$work/log"; exit 1; }
 mkdir "$work/killed"
 cp -r "$work/whole"/{scenes,vq,vq-heldout,scenes-heldout,tasks-heldout,done.data} "$work/killed"
@@ -25,7 +25,7 @@ done
 recipe "$work/killed" "${stages[@]}" >"$work/log" 2>&1 || { tail -20 "$work/log"; exit 1; }
 
 without_rate() { sed 's/,"rate":.*//' "$1"; }
-for run in vq-run lm-run cm3-run tune-run; do
+for run in vq-run lm-run cm3-run tune-run more-run encoder-run names-run found-run listed-run look-run; do
     diff <(without_rate "$work/whole/$run/log.jsonl") <(without_rate "$work/killed/$run/log.jsonl") ||
         { echo "$run: the losses differ"; exit 1; }
 done

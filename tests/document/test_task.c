@@ -100,7 +100,8 @@ START_TEST(prompts_begin_documents) {
         if (form.infill) {
             OK(cm3_move_spans(fixture.context, CM3_MASKING_CODE, &parts.special, answers.spans, 1, &ids));
         }
-        size_t shared = form.infill || form.box ? prompt.count : (size_t)answers.spans[0].begin;
+        /* All values are given, so that of several answers the last is asked for. */
+        size_t shared = form.infill || form.box ? prompt.count : (size_t)answers.spans[answers.count - 1].begin;
         ck_assert_msg(prompt.count == shared && shared < ids.count, "%s: %zu, %zu", name, prompt.count, shared);
         ck_assert_mem_eq(prompt.ids, ids.ids, shared * sizeof *ids.ids);
         if (form.infill) ck_assert_int_eq(ids.ids[shared - 1], SENTINEL);
@@ -135,7 +136,7 @@ static void expect_image(const cm3_ids *ids, size_t *at, int number) {
 
 #define ONE(id) expect(&ids, &at, (const int32_t[]){id}, 1)
 
-/** An edit, written out; with its text, and with all, left out. */
+/** An edit, written out; with its texts, told and said, and with all, left out. */
 START_TEST(drops) {
     const cm3_task *edit = cm3_tasks_find(tasks, "edit");
     cm3_ids ids = {0};
@@ -152,15 +153,53 @@ START_TEST(drops) {
             ONE(BREAK);
             if (drop == CM3_DROP_TEXT) ONE(SENTINEL);
             if (drop == CM3_DROP_NOTHING) expect_text(&ids, &at, "make it blue");
+            ONE(BREAK);
+            if (drop == CM3_DROP_TEXT) ONE(SENTINEL);
+            if (drop == CM3_DROP_NOTHING) {
+                ck_assert_int_eq(answers.spans[0].begin, (int64_t)at);
+                expect_text(&ids, &at, "a red ball");
+                ck_assert_int_eq(answers.spans[0].end, (int64_t)at);
+            }
         }
         ONE(BREAK);
-        ck_assert_int_eq(answers.spans[0].begin, (int64_t)at);
+        ck_assert_int_eq(answers.count, drop == CM3_DROP_NOTHING ? 2 : 1);
+        ck_assert_int_eq(answers.spans[answers.count - 1].begin, (int64_t)at);
         expect_image(&ids, &at, 0);
-        ck_assert_int_eq(answers.spans[0].end, (int64_t)at);
+        ck_assert_int_eq(answers.spans[answers.count - 1].end, (int64_t)at);
         ONE(EOD);
         ck_assert_uint_eq(at, ids.count);
     }
     cm3_ids_clear(fixture.context, &ids);
+}
+END_TEST
+
+/** An edit is asked for in turns: what will be seen, then, with that, the picture. */
+START_TEST(one_answer_after_another) {
+    cm3_task_value given[] = {*value_of("source"), *value_of("instruction"), *value_of("caption")};
+    cm3_ids first = {0}, second = {0};
+    cm3_document *document;
+    cm3_task_form form = {.struct_size = sizeof form};
+    OK(cm3_task_document(tasks, "edit", given, 2, &document, &form));
+    ck_assert_int_eq(form.answer, CM3_SEGMENT_TEXT);
+    ck_assert_ptr_null(form.image_name);
+    ck_assert_str_eq(form.text_name, "caption");
+    OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){.image_follows = false}, &first));
+    cm3_document_destroy(document);
+    OK(cm3_task_document(tasks, "edit", given, 3, &document, &form));
+    ck_assert_int_eq(form.answer, CM3_SEGMENT_IMAGE);
+    ck_assert_str_eq(form.image_name, "image");
+    ck_assert_ptr_null(form.text_name);
+    OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){.image_follows = true}, &second));
+    cm3_document_destroy(document);
+    ck_assert_uint_gt(second.count, first.count);
+    ck_assert_mem_eq(first.ids, second.ids, first.count * sizeof *first.ids);
+    size_t at = first.count;
+    cm3_ids ids = second;
+    expect_text(&ids, &at, "a red ball");
+    ONE(BREAK);
+    ck_assert_uint_eq(at, second.count);
+    cm3_ids_clear(fixture.context, &first);
+    cm3_ids_clear(fixture.context, &second);
 }
 END_TEST
 
@@ -249,7 +288,7 @@ START_TEST(picture_prompts) {
         OK(cm3_task_tokens(&encoder, cm3_tasks_find(tasks, names[i]), &all, NULL, CM3_DROP_TEXT, NULL, &ids, &answers));
         OK(cm3_task_picture_prompt(tasks, names[i], values, VALUES, &document));
         OK(cm3_prompt_tokens(&encoder, document, (cm3_prompt_form){.image_follows = true}, &prompt));
-        ck_assert_int_eq((int64_t)prompt.count, answers.spans[0].begin);
+        ck_assert_int_eq((int64_t)prompt.count, answers.spans[answers.count - 1].begin);
         ck_assert_mem_eq(prompt.ids, ids.ids, prompt.count * sizeof *ids.ids);
         cm3_document_destroy(document);
         cm3_ids_clear(fixture.context, &ids);
@@ -359,6 +398,7 @@ Suite *task_suite(void) {
     tcase_add_checked_fixture(tcase, up, down);
     tcase_add_test(tcase, prompts_begin_documents);
     tcase_add_test(tcase, drops);
+    tcase_add_test(tcase, one_answer_after_another);
     tcase_add_test(tcase, drops_around_holes);
     tcase_add_test(tcase, several_answers);
     tcase_add_test(tcase, hidden_pictures);

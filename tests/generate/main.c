@@ -9,6 +9,7 @@ int main(void) {
     srunner_add_suite(runner, request_suite());
     srunner_add_suite(runner, arguments_suite());
     srunner_add_suite(runner, running_suite());
+    srunner_add_suite(runner, next_event_suite());
     srunner_add_suite(runner, texts_suite());
     srunner_add_suite(runner, memory_suite());
     srunner_add_suite(runner, mixing_suite());

@@ -9,6 +9,7 @@ Suite *sampler_suite(void);
 Suite *request_suite(void);
 Suite *arguments_suite(void);
 Suite *running_suite(void);
+Suite *next_event_suite(void);
 Suite *texts_suite(void);
 Suite *memory_suite(void);
 Suite *mixing_suite(void);

@@ -157,6 +157,121 @@ START_TEST(estimates_are_refused) {
 }
 END_TEST
 
+/** What loading with these options and a first request take of a fresh context's memory; *loading: at most until the
+ * model was there. */
+static double taken_by(const char *path, const cm3_load_options *load, const cm3_generate_options *options,
+                       uint64_t *loading) {
+    gen_case fresh;
+    cm3_context_options context_options;
+    cm3_context_options_init(&context_options);
+    context_options.threads = 2;
+    ck_assert_int_eq(cm3_context_create(&context_options, &fresh.context), CM3_OK);
+    cm3_memory_stats before = {.struct_size = sizeof before}, loaded = before, after = before;
+    GEN_OK(&fresh, cm3_context_memory(fresh.context, &before));
+    GEN_OK(&fresh, cm3_model_load(fresh.context, path, load, &fresh.model));
+    GEN_OK(&fresh, cm3_context_memory(fresh.context, &loaded));
+    cm3_request *request = start(&fresh, "a red ball and a blue cube", options);
+    ck_assert_int_eq(cm3_request_wait(request, NULL, NULL), CM3_OK);
+    GEN_OK(&fresh, cm3_context_memory(fresh.context, &after));
+    cm3_request_destroy(request);
+    cm3_model_destroy(fresh.model);
+    cm3_context_destroy(fresh.context);
+    *loading = loaded.peak_bytes - before.live_bytes;
+    return (double)(after.peak_bytes - before.live_bytes);
+}
+
+/* The same before the model is loaded, mapped and copied, a tiny one and the one that is shipped. And a bound on
+ * loading: what the estimate says is just enough, less is refused before anything is copied. */
+START_TEST(estimate_of_a_file) {
+    gen_case c;
+    gen_up(&c, 2, 256);
+    const char *tiny = test_path(&c.fixture, "tiny.cm3"), *path = _i < 2 ? tiny : CM3_SOURCE_DIR "/models/toybox.cm3";
+    if (access(path, R_OK) != 0) { /* a checkout without it */
+        gen_down(&c);
+        return;
+    }
+    cm3_load_options load;
+    cm3_load_options_init(&load);
+    load.mode = _i % 2 ? CM3_LOAD_HUGE : CM3_LOAD_MAP;
+    cm3_generate_options options = options_of(&shapes[0]);
+    options.candidates = 2;
+    cm3_memory_estimate estimate = {.struct_size = sizeof estimate}, of_loaded = estimate;
+    int64_t live = atomic_load(&c.fixture.memory.live);
+    GEN_OK(&c, cm3_estimate_file(c.context, path, &load, &options, 12, &estimate));
+    ck_assert_int_eq(atomic_load(&c.fixture.memory.live), live);
+    cm3_model *model;
+    GEN_OK(&c, cm3_model_load(c.context, path, &load, &model));
+    GEN_OK(&c, cm3_estimate(model, &options, 12, &of_loaded));
+    cm3_model_destroy(model);
+    ck_assert_uint_eq(estimate.weights, of_loaded.weights);
+    ck_assert_uint_eq(estimate.cache, of_loaded.cache);
+    ck_assert_uint_eq(estimate.scratch, of_loaded.scratch);
+    double held = (double)of_loaded.load, said = (double)(estimate.load + estimate.cache + estimate.scratch);
+    ck_assert_msg(fabs((double)estimate.load - held) <= 0.02 * held, "held %.0f, estimated %llu", held,
+                  (unsigned long long)estimate.load);
+    if (load.mode == CM3_LOAD_HUGE) ck_assert_uint_gt(estimate.load, estimate.weights);
+    uint64_t loading;
+    double taken = taken_by(path, &load, &options, &loading);
+    ck_assert_msg(fabs(taken - said) <= 0.1 * taken, "taken %.0f, estimated %.0f (load %llu, cache %llu, scratch %llu)",
+                  taken, said, (unsigned long long)estimate.load, (unsigned long long)estimate.cache,
+                  (unsigned long long)estimate.scratch);
+    load.max_bytes = loading + loading / 50;
+    GEN_OK(&c, cm3_model_load(c.context, path, &load, &model));
+    cm3_model_destroy(model);
+    load.max_bytes = loading / 2;
+    int64_t before = atomic_load(&c.fixture.memory.live);
+    cm3_memory_stats stats = {.struct_size = sizeof stats};
+    ck_assert_int_eq(cm3_model_load(c.context, path, &load, &model), CM3_ERROR_NO_MEMORY);
+    ck_assert_ptr_null(model);
+    ck_assert_msg(test_says(&c.fixture, "max_bytes") && test_says(&c.fixture, path), "%s",
+                  cm3_context_message(c.context));
+    ck_assert_int_eq(atomic_load(&c.fixture.memory.live), before);
+    GEN_OK(&c, cm3_context_memory(c.context, &stats));
+    gen_down(&c);
+}
+END_TEST
+
+/* A bound on loading from memory and through I/O: it is never passed, and what there was is given back. */
+START_TEST(bounded_loading) {
+    gen_case c;
+    gen_up(&c, 0, 256);
+    size_t size;
+    char *data = test_get(test_path(&c.fixture, "tiny.cm3"), &size);
+    for (int huge = 0; huge < 2; huge++) {
+        cm3_load_options load;
+        cm3_load_options_init(&load);
+        load.mode = huge ? CM3_LOAD_HUGE : CM3_LOAD_MAP;
+        int enough = 0;
+        for (uint64_t bound = 1000; !enough; bound += bound / 3) {
+            cm3_context *context;
+            test_allocator memory;
+            test_allocator_init(&memory);
+            cm3_allocator allocator = test_allocator_of(&memory);
+            cm3_context_options context_options;
+            cm3_context_options_init(&context_options);
+            context_options.allocator = &allocator;
+            context_options.threads = 0;
+            ck_assert_int_eq(cm3_context_create(&context_options, &context), CM3_OK);
+            cm3_memory_stats before = {.struct_size = sizeof before}, after = before;
+            ck_assert_int_eq(cm3_context_memory(context, &before), CM3_OK);
+            load.max_bytes = bound;
+            cm3_model *model;
+            cm3_status status = cm3_model_load_memory(context, data, size, &load, &model);
+            ck_assert_int_eq(cm3_context_memory(context, &after), CM3_OK);
+            ck_assert_uint_le(after.peak_bytes - before.live_bytes, bound);
+            ck_assert(status == CM3_OK || status == CM3_ERROR_NO_MEMORY);
+            enough = status == CM3_OK;
+            cm3_model_destroy(model);
+            cm3_context_destroy(context);
+            ck_assert_int_eq(atomic_load(&memory.live), 0);
+            ck_assert_uint_lt(bound, 100u << 20);
+        }
+    }
+    free(data);
+    gen_down(&c);
+}
+END_TEST
+
 typedef struct watcher {
     test_allocator *memory;
     int64_t calls_at_first, calls;
@@ -301,6 +416,8 @@ Suite *memory_suite(void) {
     tcase_set_timeout(tcase, 240);
     tcase_add_loop_test(tcase, estimate_is_taken, 0, 2 * SHAPES);
     tcase_add_test(tcase, estimates_are_refused);
+    tcase_add_loop_test(tcase, estimate_of_a_file, 0, 4);
+    tcase_add_test(tcase, bounded_loading);
     tcase_add_test(tcase, nothing_is_taken_for_a_token);
     tcase_add_loop_test(tcase, long_prompts, 0, 3);
     tcase_add_test(tcase, a_long_prompt_beside);

@@ -31,7 +31,8 @@ static cm3_request *start(const cm3_generate_options *options) {
 /* --- poll ------------------------------------------------------------------------------------------------------------
  */
 
-/* Budgets from nothing to much; each poll of a context without threads computes at least one step. */
+/* Budgets from nothing to much; each poll of a context without threads computes something, one of some time whole
+ * steps. */
 START_TEST(polls_of_any_budget) {
     static const uint64_t budgets[] = {0, 1, 200, 100000, UINT64_MAX};
     gen_up(&c, team_sizes[_i], 128);
@@ -44,8 +45,8 @@ START_TEST(polls_of_any_budget) {
         while (!done) {
             int tokens = recorder_number(&r, CM3_EVENT_TOKEN, 0);
             ck_assert_int_eq(cm3_request_poll(request, budgets[i], recorder_take, &r, &done), CM3_OK);
-            if (!_i) ck_assert(recorder_number(&r, CM3_EVENT_TOKEN, 0) > tokens || done);
-            polls++;
+            if (!_i && budgets[i] >= 100000) ck_assert(recorder_number(&r, CM3_EVENT_TOKEN, 0) > tokens || done);
+            ck_assert_int_lt(polls++, 1000 * TINY_TOKENS);
         }
         if (!_i && budgets[i] <= 1) ck_assert_int_ge(polls, TINY_TOKENS);
         ck_assert_int_eq(recorder_number(&r, CM3_EVENT_TOKEN, 0), TINY_TOKENS);
@@ -100,7 +101,8 @@ START_TEST(stopped_by_the_callback) {
         int32_t tokens[RECORDED], codes = 0;
         int n = recorder_tokens(&r, 0, tokens);
         cm3_end_reason reason = recorder_end(&r, 0)->reason;
-        ck_assert_int_eq(reason == CM3_END_CANCELLED, status == CM3_ERROR_CANCELLED);
+        ck_assert_int_eq(status == CM3_ERROR_CANCELLED, r.count > at); /* whoever was faster */
+        if (reason == CM3_END_CANCELLED) ck_assert_int_eq(status, CM3_ERROR_CANCELLED);
         if (status == CM3_ERROR_CANCELLED) ck_assert(cm3_context_message(c.context)[0]);
         size_t segments, kept = 0;
         ck_assert_int_eq(cm3_document_count(result, &segments), CM3_OK);

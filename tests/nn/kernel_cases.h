@@ -12,11 +12,12 @@
 
 #include "nn/kernels.h"
 
-#define KERNEL_LEVELS 4
+#define KERNEL_LEVELS 5
 
 /** The kernels of level i of KERNEL_LEVELS, NULL where this machine has them not. Tests run as loops over i. */
 static inline const cm3_kernels *level_kernels(int i) {
-    static const cm3_cpu_level levels[KERNEL_LEVELS] = {CM3_CPU_C, CM3_CPU_AVX2, CM3_CPU_AVX512, CM3_CPU_AVX512_BF16};
+    static const cm3_cpu_level levels[KERNEL_LEVELS] = {CM3_CPU_C, CM3_CPU_AVX2, CM3_CPU_AVX512, CM3_CPU_AVX512_BF16,
+                                                        CM3_CPU_AMX};
     return levels[i] <= cm3_cpu_detect() ? cm3_kernels_get(levels[i]) : NULL;
 }
 

@@ -4,20 +4,11 @@
 #include "suites.h"
 
 static Suite *(*const suites[])(void) = {
-    kernels_rows_suite,
-    kernels_products_suite,
-    kernels_quantised_suite,
-    quantised_suite,
-    kernels_attention_suite,
-    kernels_maps_suite,
-    conv_suite,
-    group_norm_suite,
-    measure_suite,
-    onednn_suite,
-    ops_suite,
-    stages_suite,
-    pixel_loss_suite,
-    res_block_suite,
+    kernels_rows_suite,  kernels_products_suite, kernels_quantised_suite, kernels_fixed_suite,
+    kernels_tiles_suite, quantised_suite,        kernels_attention_suite, kernels_maps_suite,
+    conv_suite,          group_norm_suite,       measure_suite,           onednn_suite,
+    ops_suite,           stages_suite,           pixel_loss_suite,        res_block_suite,
+    slices_suite,
 };
 
 int main(void) {

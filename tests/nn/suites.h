@@ -7,6 +7,8 @@
 Suite *kernels_rows_suite(void);
 Suite *kernels_products_suite(void);
 Suite *kernels_quantised_suite(void);
+Suite *kernels_fixed_suite(void);
+Suite *kernels_tiles_suite(void);
 Suite *quantised_suite(void);
 Suite *kernels_attention_suite(void);
 Suite *kernels_maps_suite(void);
@@ -18,5 +20,6 @@ Suite *ops_suite(void);
 Suite *stages_suite(void);
 Suite *pixel_loss_suite(void);
 Suite *res_block_suite(void);
+Suite *slices_suite(void);
 
 #endif

@@ -156,6 +156,16 @@ START_TEST(conv_refusals) {
 }
 END_TEST
 
+/* With AVX-512 oneDNN has the algorithm for each of these shapes, without it for some; what CM3_CPU says is not its
+ * affair. */
+static bool may_be(bool same, const graph_case *c) {
+    if (!c->graph->dnn) return same;
+#if defined(__x86_64__)
+    if (!__builtin_cpu_supports("avx512f")) return true;
+#endif
+    return !same;
+}
+
 /* Large maps by Winograd's algorithm, in strips: near the usual one, not the same; also into the residual's place. */
 static void check_winograd(graph_case *c) {
     static const int64_t sizes[][4] = {{64, 64, 16, 16}, {150, 70, 32, 48}, {2000, 33, 16, 32}};
@@ -175,7 +185,7 @@ static void check_winograd(graph_case *c) {
         c->graph->winograd = true;
         ck_assert(cm3_conv_forward(c->graph, &large, CM3_F32, x, w, bias, residual ? y : NULL, y, CM3_F32));
         bool same = memcmp(y, usual, (size_t)out * sizeof *y) == 0;
-        ck_assert_msg(same == !c->graph->dnn, "%s algorithm was used", same ? "the usual" : "another");
+        ck_assert_msg(may_be(same, c), "%s algorithm was used", same ? "the usual" : "another");
         for (int64_t k = 0; k < out; k++) {
             expect_near(c, "winograd", k, (double)y[k], (double)usual[k], 2e-5 * sqrt(9.0 * (double)s[2]));
         }

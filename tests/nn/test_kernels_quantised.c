@@ -251,6 +251,35 @@ START_TEST(floats_of_a_matrix) {
 }
 END_TEST
 
+/** One vector with rows from here and there: integers, so that every level gives the same. */
+START_TEST(products_with_gathered_rows) {
+    const cm3_kernels *kernels = level_kernels(_i), *twin = cm3_kernels_get(CM3_CPU_C);
+    if (!kernels) return;
+    numbers_state numbers = {56};
+    for (int t = 0; t < 300; t++) {
+        const int64_t k = t % 3 ? next_size(&numbers) : 64 * (1 + next_below(&numbers, 20)), n = next_size(&numbers);
+        const int64_t count = next_below(&numbers, 40);
+        int8_t *x = block((size_t)k), *w = block((size_t)(n * k));
+        uint32_t *rows = block((size_t)count * sizeof *rows);
+        int32_t *y = block((size_t)count * sizeof *y), *other = block((size_t)count * sizeof *other);
+        /* All at their ends now and then: sums of two products are as large as they can be. */
+        const bool ends = t % 10 == 0;
+        for (int64_t i = 0; i < k; i++) x[i] = ends ? -127 : (int8_t)(next_below(&numbers, 255) - 127);
+        for (int64_t i = 0; i < n * k; i++) w[i] = ends ? -127 : (int8_t)(next_below(&numbers, 255) - 127);
+        for (int64_t i = 0; i < count; i++) rows[i] = (uint32_t)next_below(&numbers, n);
+        kernels->gathered_i8(y, x, w, k, rows, count);
+        twin->gathered_i8(other, x, w, k, rows, count);
+        for (int64_t i = 0; i < count; i++) {
+            int64_t exact = 0;
+            for (int64_t j = 0; j < k; j++) exact += (int64_t)x[j] * w[rows[i] * k + j];
+            ck_assert_int_eq(y[i], exact);
+            ck_assert_int_eq(other[i], exact);
+        }
+        free(x), free(w), free(rows), free(y), free(other);
+    }
+}
+END_TEST
+
 Suite *kernels_quantised_suite(void) {
     Suite *suite = suite_create("kernels: quantised");
     TCase *tcase = tcase_create("every level");
@@ -261,6 +290,7 @@ Suite *kernels_quantised_suite(void) {
     tcase_add_loop_test(tcase, products_of_many_rows, 0, KERNEL_LEVELS);
     tcase_add_loop_test(tcase, rows_do_not_see_each_other, 0, KERNEL_LEVELS);
     tcase_add_loop_test(tcase, floats_of_a_matrix, 0, KERNEL_LEVELS);
+    tcase_add_loop_test(tcase, products_with_gathered_rows, 0, KERNEL_LEVELS);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -49,7 +49,7 @@ START_TEST(conversions_round_to_even) {
             continue;
         }
         uint32_t expected = high + (tail > 0x8000 || (tail == 0x8000 && (high & 1)));
-        if (subnormal && _i == KERNEL_LEVELS - 1 && to[i] == (high & 0x8000))
+        if (subnormal && _i >= KERNEL_LEVELS - 2 && to[i] == (high & 0x8000))
             continue; /* the CPU's conversion flushes them */
         ck_assert_uint_eq(to[i], expected);
     }

@@ -113,7 +113,8 @@ static void check_memory(graph_case *c) {
             if (!layer) first = cm3_arena_peak(g->arena);
         }
         if (record) ck_assert_uint_ge(cm3_arena_peak(g->arena), 10 * (first - 1));
-        if (!record) ck_assert_uint_eq(cm3_arena_peak(g->arena), first);
+        /* The tensors themselves are kept. */
+        if (!record) ck_assert_uint_lt(cm3_arena_peak(g->arena), first + 10 * 2 * 512);
     }
     free_tensor(&x);
 }

@@ -6,6 +6,7 @@ int main(void) {
     srunner_add_suite(runner, search_suite());
     srunner_add_suite(runner, damage_suite());
     srunner_add_suite(runner, killed_suite());
+    srunner_add_suite(runner, graph_suite());
     srunner_add_suite(runner, retriever_suite());
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);

@@ -8,6 +8,7 @@ Suite *bank_suite(void);
 Suite *search_suite(void);
 Suite *damage_suite(void);
 Suite *killed_suite(void);
+Suite *graph_suite(void);
 Suite *retriever_suite(void);
 
 #endif

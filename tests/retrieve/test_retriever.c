@@ -60,9 +60,9 @@ START_TEST(a_vector_is_the_mean_of_both) {
     ck_assert_msg(cm3_retriever_create(model, bank, &retriever) == CM3_OK, "%s", message());
     cm3_image *image = picture(3);
     const char *text = "a small blue star";
-    const cm3_item items[] = {{.struct_size = sizeof *items, .text = text},
-                              {.struct_size = sizeof *items, .image = image},
-                              {.struct_size = sizeof *items, .text = text, .image = image}};
+    const cm3_retrieval_item items[] = {{.struct_size = sizeof *items, .text = text},
+                                        {.struct_size = sizeof *items, .image = image},
+                                        {.struct_size = sizeof *items, .text = text, .image = image}};
     float *vectors = malloc(5 * (size_t)d * sizeof *vectors), *own = vectors + 3 * d;
     ck_assert_msg(cm3_retriever_embed(retriever, items, 3, vectors) == CM3_OK, "%s", message());
     ck_assert_int_eq(cm3_model_embed_texts(model, &text, 1, 1, own), CM3_OK);
@@ -74,7 +74,7 @@ START_TEST(a_vector_is_the_mean_of_both) {
         ck_assert_double_eq_tol(vectors[d + i], own[d + i], 1e-6);
         ck_assert_double_eq_tol(vectors[2 * d + i], ((double)own[i] + (double)own[d + i]) / sqrt(length), 1e-6);
     }
-    const cm3_item nothing = {.struct_size = sizeof nothing, .key = "k"}, unset = {.text = "a"};
+    const cm3_retrieval_item nothing = {.struct_size = sizeof nothing, .key = "k"}, unset = {.text = "a"};
     ck_assert_int_eq(cm3_retriever_embed(retriever, &nothing, 1, vectors), CM3_ERROR_INVALID_ARGUMENT);
     ck_assert_int_eq(cm3_retriever_embed(retriever, &unset, 1, vectors), CM3_ERROR_INVALID_ARGUMENT);
     free(vectors);
@@ -90,12 +90,12 @@ START_TEST(what_is_kept_is_found) {
     cm3_retriever *retriever;
     ck_assert_int_eq(cm3_retriever_create(model, bank, &retriever), CM3_OK);
     cm3_bank_destroy(bank); /* the retriever has a hold of its own */
-    cm3_item items[COUNT];
+    cm3_retrieval_item items[COUNT];
     char texts[COUNT][32], keys[COUNT][16];
     for (int i = 0; i < COUNT; i++) {
         snprintf(texts[i], sizeof *texts, "picture number %d", i);
         snprintf(keys[i], sizeof *keys, "k%d", i);
-        items[i] = (cm3_item){.struct_size = sizeof *items, .key = keys[i], .text = texts[i]};
+        items[i] = (cm3_retrieval_item){.struct_size = sizeof *items, .key = keys[i], .text = texts[i]};
         if (i % 2) items[i].image = picture(i);
     }
     uint64_t ids[COUNT], count;
@@ -110,7 +110,7 @@ START_TEST(what_is_kept_is_found) {
         /* A record of a text alone has its text's vector, so that it is its own nearest. */
         cm3_hit hit;
         size_t found;
-        cm3_item query = {.struct_size = sizeof query, .text = texts[i]};
+        cm3_retrieval_item query = {.struct_size = sizeof query, .text = texts[i]};
         if (i % 2) continue;
         ck_assert_msg(cm3_retriever_search(retriever, &query, 1, &options, &hit, &found) == CM3_OK, "%s", message());
         ck_assert_uint_eq(found, 1);
@@ -263,8 +263,8 @@ static void check_choice(own_engine *own, const cm3_retrieve_options *options, c
     const cm3_retrieval_engine engine = engine_of(own);
     cm3_retriever *retriever;
     ck_assert_int_eq(cm3_retriever_create_with(model, &engine, &retriever), CM3_OK);
-    const cm3_item queries[2] = {{.struct_size = sizeof *queries, .text = "one two three"},
-                                 {.struct_size = sizeof *queries, .text = "four"}};
+    const cm3_retrieval_item queries[2] = {{.struct_size = sizeof *queries, .text = "one two three"},
+                                           {.struct_size = sizeof *queries, .text = "four"}};
     cm3_hit hits[2 * 8];
     size_t found[2];
     ck_assert_msg(cm3_retriever_search(retriever, queries, 2, options, hits, found) == CM3_OK, "%s", message());
@@ -321,7 +321,7 @@ START_TEST(an_engine_that_fails_is_quoted) {
     cm3_retrieval_engine engine = engine_of(&own);
     cm3_retriever *retriever;
     ck_assert_int_eq(cm3_retriever_create_with(model, &engine, &retriever), CM3_OK);
-    const cm3_item query = {.struct_size = sizeof query, .text = "a"};
+    const cm3_retrieval_item query = {.struct_size = sizeof query, .text = "a"};
     cm3_hit hits[2];
     ck_assert_int_eq(cm3_retriever_search(retriever, &query, 1, NULL, hits, NULL), CM3_ERROR_IO);
     ck_assert_ptr_nonnull(strstr(message(), "the cellar is flooded"));
@@ -342,9 +342,9 @@ START_TEST(bad_queries_are_refused) {
     cm3_retriever *retriever;
     ck_assert_int_eq(cm3_retriever_create_with(model, &engine, &retriever), CM3_OK);
     cm3_image *image = picture(1);
-    const cm3_item both = {.struct_size = sizeof both, .text = "a", .image = image},
-                   none = {.struct_size = sizeof none}, text = {.struct_size = sizeof text, .text = "a"},
-                   bad = {.struct_size = sizeof bad, .text = "\xc3"};
+    const cm3_retrieval_item both = {.struct_size = sizeof both, .text = "a", .image = image},
+                             none = {.struct_size = sizeof none}, text = {.struct_size = sizeof text, .text = "a"},
+                             bad = {.struct_size = sizeof bad, .text = "\xc3"};
     cm3_hit hits[2];
     ck_assert_int_eq(cm3_retriever_search(retriever, &both, 1, NULL, hits, NULL), CM3_ERROR_INVALID_ARGUMENT);
     ck_assert_int_eq(cm3_retriever_search(retriever, &none, 1, NULL, hits, NULL), CM3_ERROR_INVALID_ARGUMENT);

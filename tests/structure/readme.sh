@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The C example of README.md, compiled through pkg-config against an installed copy, shared and static, and run; and a
-# CMake project that uses the package.
-#   readme.sh SOURCE_DIR BUILD_DIR CC
+# The C and C++ examples of README.md, compiled through pkg-config against an installed copy, shared and static, and
+# run; and a CMake project that uses the package.
+#   readme.sh SOURCE_DIR BUILD_DIR CC [CXX]
 set -euo pipefail
-root=$1 build=$2 cc=$3
+root=$1 build=$2 cc=$3 cxx=${4-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -14,11 +14,20 @@ PKG_CONFIG_PATH=$(dirname "$pc")
 export PKG_CONFIG_PATH
 libdir=$(pkg-config --variable=libdir cm3leon)
 
-# The first block marked as C.
-sed -n '/^```c$/,/^```$/p' "$root/README.md" | sed '/^```$/q' | sed '/^```/d' >"$work/example.c"
-[ -s "$work/example.c" ] || { echo "README.md has no C example"; exit 1; }
+first() { # LANGUAGE: the first block that is marked so
+    sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/p" "$root/README.md" | sed '/^```$/q' | sed '/^```/d'
+}
+first c >"$work/example.c"
+first cpp >"$work/example.cpp"
+[ -s "$work/example.c" ] && [ -s "$work/example.cpp" ] || { echo "README.md has no C or no C++ example"; exit 1; }
 read -ra flags <<<"$(pkg-config --cflags --libs cm3leon)"
 "$cc" -std=c99 -pedantic -Wall -Wextra -Werror "$work/example.c" -o "$work/example" "${flags[@]}"
+
+programs=(example example-static project/build/shared project/build/static)
+if [[ -n $cxx && $cxx != *NOTFOUND ]]; then
+    "$cxx" -std=c++17 -pedantic -Wall -Wextra -Werror "$work/example.cpp" -o "$work/example-cpp" "${flags[@]}"
+    programs+=(example-cpp)
+fi
 
 # The static library: the archive itself, then what pkg-config spells out for it.
 read -ra private <<<"$(pkg-config --static --libs cm3leon)"
@@ -48,6 +57,36 @@ if ! { cmake -S "$work/project" -B "$work/project/build" -DCMAKE_PREFIX_PATH="$w
     exit 1
 fi
 
+# libcm3leon_pgvector, where it was built: its header, both files, its component.
+if pkg-config --exists cm3leon_pgvector; then
+    cat >"$work/pgvector.c" <<'SOURCE'
+#include <cm3leon/pgvector.h>
+int main(void) {
+    cm3_pgvector *store;
+    return cm3_pgvector_open(0, &store) != CM3_ERROR_INVALID_ARGUMENT || !*cm3_pgvector_message();
+}
+SOURCE
+    read -ra flags <<<"$(pkg-config --cflags --libs cm3leon_pgvector)"
+    "$cc" -std=c99 -Wall -Werror "$work/pgvector.c" -o "$work/pgvector" "${flags[@]}"
+    LD_LIBRARY_PATH=$libdir "$work/pgvector" || { echo "the library of cm3leon_pgvector.pc does not work"; exit 1; }
+    mkdir "$work/component"
+    cat >"$work/component/CMakeLists.txt" <<'PROJECT'
+cmake_minimum_required(VERSION 3.25)
+project(user LANGUAGES C)
+find_package(cm3leon 0.1 REQUIRED COMPONENTS pgvector pgvector_static)
+foreach(name cm3leon_pgvector cm3leon_pgvector_static)
+  add_executable(of_${name} ../pgvector.c)
+  target_link_libraries(of_${name} PRIVATE cm3leon::${name})
+endforeach()
+PROJECT
+    if ! { cmake -S "$work/component" -B "$work/component/build" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_C_COMPILER="$cc" &&
+           cmake --build "$work/component/build" && "$work/component/build/of_cm3leon_pgvector_static" &&
+           LD_LIBRARY_PATH=$libdir "$work/component/build/of_cm3leon_pgvector"; } >"$work/component.log" 2>&1; then
+        cat "$work/component.log"
+        exit 1
+    fi
+fi
+
 model=$root/models/toybox.cm3
 if [ ! -f "$model" ]; then
     # Still run, to see that it starts and says what is wrong.
@@ -61,7 +100,7 @@ if [ ! -f "$model" ]; then
 fi
 mkdir "$work/models"
 ln -s "$model" "$work/models/toybox.cm3"
-for program in example example-static project/build/shared project/build/static; do
+for program in "${programs[@]}"; do
     (cd "$work" && LD_LIBRARY_PATH=$libdir "./$program") || { echo "$program failed"; exit 1; }
     picture=$(find "$work" -maxdepth 1 -name '*.jpg')
     [ -n "$picture" ] || { echo "$program wrote no picture"; exit 1; }

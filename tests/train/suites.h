@@ -15,7 +15,10 @@ Suite *vq_training_suite(void);
 Suite *lm_training_suite(void);
 Suite *data_tools_suite(void);
 Suite *arguments_suite(void);
+Suite *neighbours_suite(void);
 
 Suite *encoder_training_suite(void);
+Suite *ranks_suite(void);
+Suite *rank_failures_suite(void);
 
 #endif

@@ -101,6 +101,53 @@ void test_code_shard(test_fixture *fixture, const char *path, int count) {
     test_ok(fixture, cm3_shard_writer_commit(writer));
 }
 
+void test_task_shard(test_fixture *fixture, const char *path) {
+    static const char *const colours[] = {"red", "green", "blue", "white", "black"};
+    cm3_shard_writer *writer;
+    test_ok(fixture, cm3_shard_writer_open(fixture->context, path, &writer));
+    for (int i = 0; i < 36; i++) {
+        char name[32], json[700], examples[400] = "";
+        const char *colour = colours[i % 5];
+        if (i < 32) {
+            snprintf(examples, sizeof examples,
+                     ", \"examples\": [{\"task\": \"ask\", \"question\": [\"what colour\", \"which colour\"], "
+                     "\"answer\": \"%s\"}%s%s%s], \"images\": {\"source\": [%d, 1, 2, 3]}",
+                     colour, i < 8 ? "" : ", {\"task\": \"edit\", \"instruction\": \"make it ", i < 8 ? "" : colour,
+                     i < 8 ? "" : "\"}", i % 5);
+        }
+        snprintf(name, sizeof name, "%03d.json", i);
+        snprintf(json, sizeof json, "{\"text\": [\"a %s ball\", \"the ball is %s\"], \"codes\": [%d, %d, %d, %d]%s}",
+                 colour, colour, i % 5, (i + 1) % 5, i % 3, 7, examples);
+        test_ok(fixture, cm3_shard_writer_add(writer, name, json, strlen(json)));
+    }
+    test_ok(fixture, cm3_shard_writer_commit(writer));
+}
+
+void test_pair_shard(test_fixture *fixture, const char *path, int count) {
+    cm3_shard_writer *writer;
+    test_ok(fixture, cm3_shard_writer_open(fixture->context, path, &writer));
+    for (int i = 0; i < count; i++) {
+        char name[32], json[200];
+        size_t size;
+        uint8_t *png = test_png(fixture, i, &size);
+        snprintf(name, sizeof name, "%03d.png", i);
+        test_ok(fixture, cm3_shard_writer_add(writer, name, png, size));
+        snprintf(name, sizeof name, "%03d.json", i);
+        if (i % 3 == 0) {
+            snprintf(json, sizeof json, "{\"text\": \"p%d c%d g%d\", \"query\": [\"q %d %d %d\", \"Q%d.%d.%d\"]}",
+                     i % 8, i % 5, i % 3, i % 8, i % 5, i % 3, i % 8, i % 5, i % 3);
+        } else if (i % 3 == 1) {
+            snprintf(json, sizeof json, "{\"text\": [\"p%d c%d g%d\", \"g%d at %d in %d\"]}", i % 8, i % 5, i % 3,
+                     i % 3, i % 8, i % 5);
+        } else {
+            snprintf(json, sizeof json, "{\"text\": \"p%d c%d g%d\"}", i % 8, i % 5, i % 3);
+        }
+        test_ok(fixture, cm3_shard_writer_add(writer, name, json, strlen(json)));
+        cm3_buffer_free(fixture->context, png, size);
+    }
+    test_ok(fixture, cm3_shard_writer_commit(writer));
+}
+
 void test_single_shard(test_fixture *fixture, const char *path, const char *member, const char *text) {
     cm3_shard_writer *writer;
     test_ok(fixture, cm3_shard_writer_open(fixture->context, path, &writer));
@@ -166,6 +213,21 @@ void test_lm_run(test_fixture *fixture, test_run *run) {
     run->lm.tokenizer = run->tokenizer;
     run->lm.block_size = 48;
     run->lm.masking = CM3_MASKING_NONE;
+}
+
+void test_encoder_run(test_fixture *fixture, test_run *run) {
+    test_lm_run(fixture, run);
+    test_pair_shard(fixture, run->shard, 60);
+    cm3_train_encoder_options_init(&run->encoder);
+    run->encoder.config_json =
+        "{\"projection_dim\": 8, \"text_config\": {\"hidden_size\": 16, \"intermediate_size\": 24,"
+        " \"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"max_position_embeddings\": 12, \"hidden_act\": "
+        "\"gelu\"},"
+        " \"vision_config\": {\"hidden_size\": 16, \"intermediate_size\": 24, \"num_hidden_layers\": 1,"
+        " \"num_attention_heads\": 2, \"image_size\": 16, \"patch_size\": 4, \"hidden_act\": \"gelu\"}}";
+    run->encoder.tokenizer = run->tokenizer;
+    run->options.batch_size = 12;
+    run->options.lr = 3e-3f;
 }
 
 cm3_trainer *test_vq_trainer(test_fixture *fixture, const test_run *run) {

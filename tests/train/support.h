@@ -37,6 +37,11 @@ uint8_t *test_png(test_fixture *fixture, int number, size_t *size);
 void test_picture_shard(test_fixture *fixture, const char *path, int count);
 /** A shard of `count` documents: two captions and 4 codes each. */
 void test_code_shard(test_fixture *fixture, const char *path, int count);
+/** Records: 8 with a question, 24 with an edit and a question, 4 with a caption alone. */
+void test_task_shard(test_fixture *fixture, const char *path);
+/** Pictures of test_png(): where the square is, its colour and the ground's are in the text; every third has a query.
+ */
+void test_pair_shard(test_fixture *fixture, const char *path, int count);
 /** A shard of one record of one member. */
 void test_single_shard(test_fixture *fixture, const char *path, const char *member, const char *text);
 /** A tokenizer.json learnt from the captions of test_code_shard(). */
@@ -49,11 +54,13 @@ typedef struct test_run {
     cm3_train_options options;
     cm3_train_vq_options vq;
     cm3_train_lm_options lm;
+    cm3_train_encoder_options encoder;
 } test_run;
 
 /** Makes the data as well. */
 void test_vq_run(test_fixture *fixture, test_run *run);
 void test_lm_run(test_fixture *fixture, test_run *run);
+void test_encoder_run(test_fixture *fixture, test_run *run);
 cm3_trainer *test_vq_trainer(test_fixture *fixture, const test_run *run);
 cm3_trainer *test_lm_trainer(test_fixture *fixture, const test_run *run);
 /** `count` steps; losses (may be NULL) gets them. */

@@ -27,12 +27,24 @@ static void down(void) {
     test_fixture_down(&fixture);
 }
 
+/** A batch in two parts; how many entries it used. */
+static int64_t update(const float *z, const int32_t *codes, bool learned, float decay, float threshold,
+                      cm3_random *random) {
+    const cm3_codebook_rule rule = {.learned = learned, .decay = decay, .threshold = threshold};
+    int64_t used;
+    cm3_codebook_begin(&codebook);
+    test_ok(&fixture, cm3_codebook_add(&codebook, z, codes, COUNT / 4));
+    test_ok(&fixture, cm3_codebook_add(&codebook, z + COUNT / 4 * WIDTH, codes + COUNT / 4, COUNT - COUNT / 4));
+    test_ok(&fixture, cm3_codebook_update(&codebook, &rule, random, &used));
+    return used;
+}
+
 START_TEST(averages) {
     cm3_random random = cm3_random_make(1, 1);
     for (int i = 0; i < 3; i++) {
         const float *z = test_floats(numbers, "ema.z") + i * COUNT * WIDTH;
         const int32_t *codes = test_ints(numbers, "ema.codes") + i * COUNT;
-        ck_assert_int_eq(cm3_codebook_update(&codebook, z, codes, COUNT, 0.9f, 0, &random), ENTRIES);
+        ck_assert_int_eq(update(z, codes, false, 0.9f, 0, &random), ENTRIES);
         const float *expected = test_floats(numbers, "ema.rows.%d", i),
                     *counts = test_floats(numbers, "ema.counts.%d", i);
         for (int k = 0; k < ENTRIES * WIDTH; k++) ck_assert_float_eq_tol(rows[k], expected[k], 2e-6f);
@@ -58,8 +70,7 @@ START_TEST(revival) {
         float first[WIDTH];
         memcpy(first, rows, sizeof first);
         cm3_random random = cm3_random_make(2, 2);
-        ck_assert_int_eq(
-            (learned ? cm3_codebook_revive : cm3_codebook_update)(&codebook, z, codes, COUNT, 0.5f, 0.6f, &random), 1);
+        ck_assert_int_eq(update(z, codes, learned, 0.5f, 0.6f, &random), 1);
         for (int i = 1; i < ENTRIES; i++) {
             ck_assert(is_latent(rows + i * WIDTH, z));
             ck_assert(codebook.counts[i] == 1);
@@ -71,7 +82,7 @@ START_TEST(revival) {
     float before[ENTRIES * WIDTH];
     memcpy(before, rows, sizeof before);
     cm3_random random = cm3_random_make(2, 3);
-    cm3_codebook_revive(&codebook, z, codes, COUNT, 0.5f, 0.4f, &random);
+    update(z, codes, true, 0.5f, 0.4f, &random);
     ck_assert_mem_eq(before, rows, sizeof before);
 }
 END_TEST
@@ -80,11 +91,11 @@ START_TEST(seeding) {
     const float *z = test_floats(numbers, "ema.z");
     float again[ENTRIES * WIDTH];
     cm3_random random = cm3_random_make(4, 4);
-    cm3_codebook_seed(&codebook, z, COUNT, &random);
+    test_ok(&fixture, cm3_codebook_seed(&codebook, NULL, z, COUNT, &random));
     for (int i = 0; i < ENTRIES; i++) ck_assert(is_latent(rows + i * WIDTH, z));
     memcpy(again, rows, sizeof again);
     random = cm3_random_make(4, 4);
-    cm3_codebook_seed(&codebook, z, COUNT, &random);
+    test_ok(&fixture, cm3_codebook_seed(&codebook, NULL, z, COUNT, &random));
     ck_assert_mem_eq(again, rows, sizeof again);
 }
 END_TEST

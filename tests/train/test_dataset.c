@@ -131,6 +131,30 @@ START_TEST(order) {
 }
 END_TEST
 
+/** Groups stay together, each in its own order, and so does what is left over; each record still comes once. */
+START_TEST(groups) {
+    enum { COUNT = 20 };
+    const char *path = test_path(&fixture, "a.tar");
+    test_code_shard(&fixture, path, COUNT);
+    for (size_t together = 2; together <= 23; together += 7) {
+        cm3_dataset *d;
+        size_t moved = 0;
+        test_ok(&fixture, load(path, 5, &d));
+        d->together = together;
+        bool seen[COUNT] = {false};
+        for (uint64_t i = 0; i < COUNT; i++) {
+            const size_t index = (size_t)(cm3_dataset_at(d, i) - d->samples);
+            ck_assert(!seen[index]);
+            seen[index] = true;
+            moved += index != i;
+            if (index % together) ck_assert_uint_eq(index - 1, (size_t)(cm3_dataset_at(d, i - 1) - d->samples));
+        }
+        if (together < 10 || together > COUNT) ck_assert((moved > 0) == (together < COUNT));
+        cm3_dataset_destroy(d);
+    }
+}
+END_TEST
+
 /** The sum tells the same data from others, and from the same in another order; a limit names itself. */
 START_TEST(sums_and_limit) {
     const char *one = test_path(&fixture, "one.tar"), *two = test_path(&fixture, "two.tar");
@@ -162,6 +186,7 @@ Suite *dataset_suite(void) {
     tcase_add_test(tcase, not_text);
     tcase_add_test(tcase, missing_and_empty);
     tcase_add_test(tcase, order);
+    tcase_add_test(tcase, groups);
     tcase_add_test(tcase, sums_and_limit);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -11,47 +11,10 @@ static test_fixture fixture;
 static test_run run;
 static cm3_train_encoder_options own;
 
-static const char config[] =
-    "{\"projection_dim\": 8, \"text_config\": {\"hidden_size\": 16, \"intermediate_size\": 24,"
-    " \"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"max_position_embeddings\": 12, \"hidden_act\": \"gelu\"},"
-    " \"vision_config\": {\"hidden_size\": 16, \"intermediate_size\": 24, \"num_hidden_layers\": 1,"
-    " \"num_attention_heads\": 2, \"image_size\": 16, \"patch_size\": 4, \"hidden_act\": \"gelu\"}}";
-
-/* Pictures of test_png(): where the square is, its colour and the ground's are in the text; every third has a query. */
-static void make_data(const char *path, int count) {
-    cm3_shard_writer *writer;
-    test_ok(&fixture, cm3_shard_writer_open(fixture.context, path, &writer));
-    for (int i = 0; i < count; i++) {
-        char name[32], json[200];
-        size_t size;
-        uint8_t *png = test_png(&fixture, i, &size);
-        snprintf(name, sizeof name, "%03d.png", i);
-        test_ok(&fixture, cm3_shard_writer_add(writer, name, png, size));
-        snprintf(name, sizeof name, "%03d.json", i);
-        if (i % 3 == 0) {
-            snprintf(json, sizeof json, "{\"text\": \"p%d c%d g%d\", \"query\": [\"q %d %d %d\", \"Q%d.%d.%d\"]}",
-                     i % 8, i % 5, i % 3, i % 8, i % 5, i % 3, i % 8, i % 5, i % 3);
-        } else if (i % 3 == 1) {
-            snprintf(json, sizeof json, "{\"text\": [\"p%d c%d g%d\", \"g%d at %d in %d\"]}", i % 8, i % 5, i % 3,
-                     i % 3, i % 8, i % 5);
-        } else {
-            snprintf(json, sizeof json, "{\"text\": \"p%d c%d g%d\"}", i % 8, i % 5, i % 3);
-        }
-        test_ok(&fixture, cm3_shard_writer_add(writer, name, json, strlen(json)));
-        cm3_buffer_free(fixture.context, png, size);
-    }
-    test_ok(&fixture, cm3_shard_writer_commit(writer));
-}
-
 static void up(void) {
     test_fixture_up(&fixture);
-    test_lm_run(&fixture, &run);
-    make_data(run.shard, 60);
-    cm3_train_encoder_options_init(&own);
-    own.config_json = config;
-    own.tokenizer = run.tokenizer;
-    run.options.batch_size = 12;
-    run.options.lr = 3e-3f;
+    test_encoder_run(&fixture, &run);
+    own = run.encoder;
 }
 
 static void down(void) {
@@ -137,10 +100,14 @@ END_TEST
 
 /* The whole way back, both towers: every parameter's slope along its gradient is the gradient's square. */
 START_TEST(gradients_of_both_towers) {
+    const char *validation[] = {run.shard}; /* the loader's thread is at the other data */
+    run.options.validation = validation;
+    run.options.validation_count = 1;
+    own.query_documents = _i;
     cm3_trainer *trainer = trainer_of();
     uint64_t position = 0;
     void *batch = cm3_alloc(fixture.context, trainer->batch_bytes);
-    test_ok(&fixture, trainer->kind->maker(trainer, trainer->data, &position, batch));
+    test_ok(&fixture, trainer->kind->maker(trainer, trainer->validation, &position, batch));
     cm3_train_report report = {0};
     test_ok(&fixture, trainer->kind->micro_step(trainer, batch, &report));
     int looked_at = 0;
@@ -256,6 +223,47 @@ START_TEST(learns_and_goes_on) {
 }
 END_TEST
 
+/** A run that begins with what another made loses what that one lost, and takes its tokenizer and its shape. */
+START_TEST(begins_with_another) {
+    const char *validation[] = {run.shard};
+    run.options.validation = validation;
+    run.options.validation_count = 1;
+    cm3_train_report first = {.struct_size = sizeof first}, second = first;
+    cm3_trainer *trainer = trainer_of();
+    for (int i = 0; i < 5; i++) test_ok(&fixture, cm3_trainer_step(trainer, &first));
+    test_ok(&fixture, cm3_trainer_validate(trainer, &first));
+    char path[240], bf16[240];
+    snprintf(path, sizeof path, "%s", test_path(&fixture, "first.cm3"));
+    snprintf(bf16, sizeof bf16, "%s", test_path(&fixture, "bf16.cm3"));
+    test_ok(&fixture, cm3_trainer_export(trainer, path, CM3_COMPUTE_F32));
+    test_ok(&fixture, cm3_trainer_export(trainer, bf16, CM3_COMPUTE_BF16));
+    cm3_trainer_destroy(trainer);
+    own.config_json = own.tokenizer = NULL;
+    own.init = path;
+    own.initial_scale = (float)first.scale;
+    run.options.resume = 0;
+    trainer = trainer_of();
+    test_ok(&fixture, cm3_trainer_validate(trainer, &second));
+    ck_assert_double_eq_tol(first.loss, second.loss, 1e-5 * first.loss);
+    cm3_trainer_destroy(trainer);
+    own.init = bf16;
+    trainer = trainer_of();
+    test_ok(&fixture, cm3_trainer_validate(trainer, &second));
+    ck_assert_double_eq_tol(first.loss, second.loss, 0.02 * first.loss);
+    cm3_trainer_destroy(trainer);
+    own.config_json = run.encoder.config_json;
+    test_fails(&fixture, cm3_trainer_create_encoder(fixture.context, &run.options, &own, &trainer),
+               CM3_ERROR_INVALID_ARGUMENT, "exclude each other");
+    own.config_json = NULL;
+    own.init = run.tokenizer;
+    ck_assert_int_ne(cm3_trainer_create_encoder(fixture.context, &run.options, &own, &trainer), CM3_OK);
+    own.init = path;
+    own.together = 0;
+    test_fails(&fixture, cm3_trainer_create_encoder(fixture.context, &run.options, &own, &trainer),
+               CM3_ERROR_INVALID_ARGUMENT, "together");
+}
+END_TEST
+
 START_TEST(nonsense_is_refused) {
     cm3_trainer *trainer;
 #define refused(status, words)                                                                                         \
@@ -277,7 +285,7 @@ START_TEST(nonsense_is_refused) {
     refused(CM3_ERROR_INVALID_ARGUMENT, "both towers");
     own.config_json = "{";
     refused(CM3_ERROR_FORMAT, "encoder configuration");
-    own.config_json = config;
+    own.config_json = run.encoder.config_json;
     own.tokenizer = "/nowhere.json";
     refused(CM3_ERROR_NOT_FOUND, "/nowhere.json");
     own.tokenizer = run.tokenizer;
@@ -294,7 +302,8 @@ Suite *encoder_training_suite(void) {
     tcase_add_checked_fixture(tests, up, down);
     tcase_set_timeout(tests, 300);
     tcase_add_test(tests, the_loss_and_its_gradient);
-    tcase_add_test(tests, gradients_of_both_towers);
+    tcase_add_loop_test(tests, gradients_of_both_towers, 0, 2);
+    tcase_add_test(tests, begins_with_another);
     tcase_add_test(tests, chunks_change_nothing);
     tcase_add_test(tests, learns_and_goes_on);
     tcase_add_test(tests, nonsense_is_refused);

@@ -8,34 +8,10 @@
 static test_fixture fixture;
 static test_run run;
 
-static const char *const colours[] = {"red", "green", "blue", "white", "black"};
-
-/** Records: 8 with a question, 24 with an edit and a question, 4 with a caption alone. */
-static void task_shard(const char *path) {
-    cm3_shard_writer *writer;
-    test_ok(&fixture, cm3_shard_writer_open(fixture.context, path, &writer));
-    for (int i = 0; i < 36; i++) {
-        char name[32], json[700], examples[400] = "";
-        const char *colour = colours[i % 5];
-        if (i < 32) {
-            snprintf(examples, sizeof examples,
-                     ", \"examples\": [{\"task\": \"ask\", \"question\": [\"what colour\", \"which colour\"], "
-                     "\"answer\": \"%s\"}%s%s%s], \"images\": {\"source\": [%d, 1, 2, 3]}",
-                     colour, i < 8 ? "" : ", {\"task\": \"edit\", \"instruction\": \"make it ", i < 8 ? "" : colour,
-                     i < 8 ? "" : "\"}", i % 5);
-        }
-        snprintf(name, sizeof name, "%03d.json", i);
-        snprintf(json, sizeof json, "{\"text\": [\"a %s ball\", \"the ball is %s\"], \"codes\": [%d, %d, %d, %d]%s}",
-                 colour, colour, i % 5, (i + 1) % 5, i % 3, 7, examples);
-        test_ok(&fixture, cm3_shard_writer_add(writer, name, json, strlen(json)));
-    }
-    test_ok(&fixture, cm3_shard_writer_commit(writer));
-}
-
 static void up(void) {
     test_fixture_up(&fixture);
     test_lm_run(&fixture, &run);
-    task_shard(run.shard);
+    test_task_shard(&fixture, run.shard);
     run.lm.mixture = "{}";
 }
 
@@ -257,12 +233,10 @@ START_TEST(from_a_model) {
     cm3_trainer *trainer = test_lm_trainer(&fixture, &run);
     test_ok(&fixture, cm3_trainer_export(trainer, path, CM3_COMPUTE_F32));
     cm3_trainer_destroy(trainer);
-    run.lm = (cm3_train_lm_options){.struct_size = sizeof run.lm,
-                                    .init = path,
-                                    .block_size = 64,
-                                    .text_weight = 1,
-                                    .mixture = "{\"ask\": 1}",
-                                    .attend = CM3_ATTEND_DOCUMENT};
+    cm3_train_lm_options_init(&run.lm);
+    run.lm.init = path;
+    run.lm.block_size = 64;
+    run.lm.mixture = "{\"ask\": 1}";
     run.options.resume = 0;
     trainer = test_lm_trainer(&fixture, &run);
     test_steps(&fixture, trainer, 2, NULL);

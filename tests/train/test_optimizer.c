@@ -31,8 +31,9 @@ static void follow_adamw(cm3_graph *graph, void *arg) {
     tensor_of(&b, b_data, c->numbers, "adamw.b");
     cm3_optimizer optimizer;
     cm3_optimizer_init(c->fixture.context, &c->options, &optimizer);
-    test_ok(&c->fixture, cm3_optimizer_add(&optimizer, "a", &a, true, true));
-    test_ok(&c->fixture, cm3_optimizer_add(&optimizer, "b", &b, false, false));
+    test_ok(&c->fixture, cm3_optimizer_add(&optimizer, "a", &a, true, CM3_READ_BF16));
+    test_ok(&c->fixture, cm3_optimizer_add(&optimizer, "b", &b, false, CM3_READ_F32));
+    test_ok(&c->fixture, cm3_optimizer_lay(&optimizer, NULL));
     for (int i = 0; i < 6; i++) {
         const float *ga = test_floats(c->numbers, "adamw.ga") + i * 7,
                     *gb = test_floats(c->numbers, "adamw.gb") + i * 5;
@@ -101,7 +102,8 @@ static void refuse_and_clip(cm3_graph *graph, void *arg) {
     cm3_tensor t = cm3_tensor_over(data, CM3_F32, 1, (const int64_t[]){2});
     cm3_optimizer optimizer;
     cm3_optimizer_init(c->fixture.context, &c->options, &optimizer);
-    test_ok(&c->fixture, cm3_optimizer_add(&optimizer, "t", &t, false, false));
+    test_ok(&c->fixture, cm3_optimizer_add(&optimizer, "t", &t, false, CM3_READ_F32));
+    test_ok(&c->fixture, cm3_optimizer_lay(&optimizer, NULL));
     t.grad[0] = NAN;
     test_fails(&c->fixture, cm3_optimizer_step(&optimizer, graph, &norm), CM3_ERROR_FORMAT, "step 1:");
     ck_assert(data[0] == 1 && data[1] == 2 && optimizer.step == 0);
@@ -109,14 +111,14 @@ static void refuse_and_clip(cm3_graph *graph, void *arg) {
     t.grad[1] = 40;
     test_ok(&c->fixture, cm3_optimizer_step(&optimizer, graph, &norm));
     ck_assert_double_eq_tol(norm, 50, 1e-4);
-    ck_assert_float_eq_tol(optimizer.parameters[0].m[0], 0.1f * 0.6f, 1e-6f); /* clipped to length 1 */
-    ck_assert_float_eq_tol(optimizer.parameters[0].m[1], 0.1f * 0.8f, 1e-6f);
+    ck_assert_float_eq_tol(optimizer.moments[CM3_MOMENT_M][0], 0.1f * 0.6f, 1e-6f); /* clipped to length 1 */
+    ck_assert_float_eq_tol(optimizer.moments[CM3_MOMENT_M][1], 0.1f * 0.8f, 1e-6f);
     /* The average: 2/11 of the first weights are kept after one step. */
-    ck_assert_float_eq_tol(optimizer.parameters[0].average[0], 1 + (1 - 2.0f / 11) * (data[0] - 1), 1e-6f);
-    float weight = data[0], average = optimizer.parameters[0].average[0];
-    cm3_optimizer_swap_average(&optimizer, graph->kernels);
-    ck_assert(data[0] == average && optimizer.parameters[0].average[0] == weight);
-    cm3_optimizer_swap_average(&optimizer, graph->kernels);
+    ck_assert_float_eq_tol(optimizer.moments[CM3_MOMENT_AVERAGE][0], 1 + (1 - 2.0f / 11) * (data[0] - 1), 1e-6f);
+    float weight = data[0], average = optimizer.moments[CM3_MOMENT_AVERAGE][0];
+    test_ok(&c->fixture, cm3_optimizer_swap_average(&optimizer, graph->kernels));
+    ck_assert(data[0] == average && optimizer.moments[CM3_MOMENT_AVERAGE][0] == weight);
+    test_ok(&c->fixture, cm3_optimizer_swap_average(&optimizer, graph->kernels));
     ck_assert(data[0] == weight);
     cm3_optimizer_clear(&optimizer);
     ck_assert_ptr_null(t.grad);

@@ -110,9 +110,11 @@ static void follow_model(cm3_graph *graph, void *arg) {
     cm3_optimizer_init(fixture.context, &options, &optimizer);
     for (size_t i = 0; i < lm->parameter_count; i++) {
         const cm3_lm_parameter *p = &lm->parameters[i];
-        test_ok(&fixture, cm3_optimizer_add(&optimizer, p->name, p->tensor, p->decay, p->tensor->rank == 2));
+        test_ok(&fixture, cm3_optimizer_add(&optimizer, p->name, p->tensor, p->decay,
+                                            p->tensor->rank == 2 ? CM3_READ_BOTH : CM3_READ_F32));
     }
-    cm3_optimizer_refresh(&optimizer, graph->kernels);
+    test_ok(&fixture, cm3_optimizer_lay(&optimizer, NULL));
+    test_ok(&fixture, cm3_optimizer_refresh(&optimizer, graph->kernels));
     for (int step = 0; step < STEPS; step++) {
         double loss = forward(graph, lm, step), norm;
         ck_assert_double_eq_tol(loss, (double)test_floats(numbers, "%s-losses", f->name)[step], 5e-5 * loss);
@@ -224,15 +226,15 @@ START_TEST(discriminator) {
     cm3_train_options_init(&options);
     options.compute = CM3_COMPUTE_F32;
     cm3_discriminator *d;
-    test_ok(&fixture, cm3_discriminator_create(fixture.context, &options, 0, 16, 3, &d));
+    test_ok(&fixture, cm3_discriminator_create(fixture.context, &options, NULL, 0, 16, 3, &d));
     ck_assert_int_eq(d->levels, 2);
     test_on_graph(&fixture, follow_discriminator, d);
     cm3_discriminator_destroy(d);
-    test_fails(&fixture, cm3_discriminator_create(fixture.context, &options, 0, 3, 3, &d), CM3_ERROR_INVALID_ARGUMENT,
-               "4 x 4");
+    test_fails(&fixture, cm3_discriminator_create(fixture.context, &options, NULL, 0, 3, 3, &d),
+               CM3_ERROR_INVALID_ARGUMENT, "4 x 4");
     static const int64_t sizes[][3] = {{4, 1, 16}, {8, 1, 16}, {32, 3, 16}, {96, 3, 24}, {256, 3, 64}, {512, 3, 64}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        test_ok(&fixture, cm3_discriminator_create(fixture.context, &options, 0, (int32_t)sizes[i][0], 3, &d));
+        test_ok(&fixture, cm3_discriminator_create(fixture.context, &options, NULL, 0, (int32_t)sizes[i][0], 3, &d));
         ck_assert_int_eq(d->levels, sizes[i][1]);
         ck_assert_int_eq(d->layers[0].weight.shape[0], sizes[i][2]);
         cm3_discriminator_destroy(d);

@@ -1,0 +1,1 @@
+// Unreal Header Tool makes the real one.
