@@ -95,7 +95,10 @@ static cm3_status leave_out(cm3_trainer *trainer, const char *what, int64_t culp
         return cm3_fail(trainer->context, CM3_ERROR_FORMAT, "%sstep %lld: %s is not finite%s", where, step, what,
                         often);
     }
-    cm3_log(trainer->context, CM3_LOG_WARNING, "%sstep %lld is left out: %s is not finite", where, step, what);
+    /* All ranks know it; one says so. */
+    if (trainer->ranks.comm.rank == 0) {
+        cm3_log(trainer->context, CM3_LOG_WARNING, "%sstep %lld is left out: %s is not finite", where, step, what);
+    }
     trainer->skipped++;
     cm3_optimizer_skip(&trainer->optimizer, trainer->graph);
     if (trainer->second_learns) cm3_optimizer_skip(trainer->second, trainer->graph);

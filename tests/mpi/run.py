@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Training by several ranks on this machine, as people run it.
 
-    run.py CM3 CM3_MPI MPIRUN SUPERVISOR PART...    parts: losses starts signals disk supervised long other
+    run.py CM3 CM3_MPI MPIRUN SUPERVISOR PART...    parts: losses starts numbers signals disk supervised long other
 """
+import json
 import os
 import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -89,6 +91,36 @@ def starts(c):
         expect(ended.code == 2 and said in ended.output, f"{words}: code {ended.code}", ended.output)
     ended = c.run([c.cm3_mpi, "--help"])
     expect(ended.code == 0 and "--comm-timeout" in ended.output, "--help", ended.output)
+
+
+# --- numbers that are none --------------------------------------------------------------------------------------------
+
+
+def with_huge_weights(c):
+    """A model whose first feed-forward layer computes infinite numbers from finite weights."""
+    made = c.run(c.one(*c.lm("huge-made", 1, 2), "--weights", "f32", "-o", "huge.cm3"))
+    expect(made.code == 0, f"huge.cm3: code {made.code}", made.output)
+    content = bytearray((c.path / "huge.cm3").read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    for name, entry in json.loads(content[8:start]).items():
+        if re.search(r"layers\.0\.mlp\.(gate|up)_proj", name):
+            first, end = entry["data_offsets"]
+            content[start + first:start + end] = struct.pack("<f", 1e30) * ((end - first) // 4)
+    (c.path / "huge.cm3").write_bytes(content)
+
+
+def numbers(c):
+    """Steps whose loss is not finite: all ranks leave out as many as they may, and end alike, saying so once."""
+    with_huge_weights(c)
+    for allowed in (0, 3):
+        words = [*c.lm(f"wild-{allowed}", 20, 2), "--init", "huge.cm3", "--skip-steps", allowed, "--log-every", 1]
+        ended = c.run(c.ranks(2, *words), 60)
+        said = re.findall(r"step (\d+): the loss is not finite", ended.output)
+        left_out = re.findall(r"step (\d+) is left out", ended.output)
+        expect(ended.code == 1 and said == [str(1 + allowed)] and left_out == [str(1 + i) for i in range(allowed)],
+               f"not finite, {allowed} left out: code {ended.code}, {said}, {left_out}", ended.output)
+        logged = [json.loads(line) for line in steps_of(c, f"wild-{allowed}")]
+        expect([line["loss"] for line in logged if "loss" in line] == [None] * allowed, f"{allowed} left out: {logged}")
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
@@ -321,7 +353,7 @@ def main():
         elif part == "long":
             kill_at_random(c, supervisor, [[(2, 1), (2, 4), (1, 2), (4, 2)][i % 4] for i in range(20)], 100)
         else:
-            {"losses": losses, "starts": starts, "signals": signals, "disk": disk, "other": other}[part](c)
+            {"losses": losses, "starts": starts, "numbers": numbers, "signals": signals, "disk": disk, "other": other}[part](c)
         print(f"{part}: {time.monotonic() - started:.1f} s", flush=True)
     return bool(failed)
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <glob.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,12 +202,17 @@ static FILE *open_log(const char *run, int64_t step) {
     return log;
 }
 
+/** JSON has no word for what is not finite but null. */
+static json_t *number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
 static void add_number(json_t *json, const char *name, double value) {
-    if (value != 0) json_object_set_new(json, name, json_real(value));
+    if (value != 0) json_object_set_new(json, name, number(value));
 }
 
 static bool write_log(FILE *log, const char *name, const cm3_train_report *r) {
-    json_t *json = json_pack("{s:I,s:f}", "step", (json_int_t)r->step, name, r->loss);
+    json_t *json = json_pack("{s:I,s:o}", "step", (json_int_t)r->step, name, number(r->loss));
     add_number(json, "l1", r->l1);
     add_number(json, "l2", r->l2);
     add_number(json, "commitment", r->commitment);
