@@ -25,7 +25,7 @@ except ImportError as error:
 
 import measure
 
-K, EFS = 10, (32, 64, 128)
+K, EFS = 10, (32, 64, 128, 256, 512)
 WHO = f"faiss {faiss.__version__}"
 
 
@@ -73,18 +73,20 @@ def flat(options, vectors, queries, fields):
 
 def graph(options, vectors, queries, fields, best, m):
     index = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit, m, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = options.ef_construction
+    fields = {**fields, "m": m, "ef_construction": options.ef_construction}
     faiss.omp_set_num_threads(options.threads)
     start = time.perf_counter()
     index.train(vectors[:100000])
     index.add(vectors)
-    measure.emit(WHO, "hnsw", "build", {"type": "sq8", **fields, "m": m, "threads": options.threads},
+    measure.emit(WHO, "hnsw", "build", {"type": "sq8", **fields, "threads": options.threads},
                  {"seconds": measure.number("s", time.perf_counter() - start)})
     for ef in EFS:
         index.hnsw.efSearch = ef
         rates = searched(options, index, queries, 1)
         got = index.search(queries, K)[1]
         found = sum(len(set(a) & set(b)) for a, b in zip(got.tolist(), best.tolist()))
-        measure.emit(WHO, "hnsw", "search", {"type": "sq8", **fields, "m": m, "ef": ef, "threads": 1},
+        measure.emit(WHO, "hnsw", "search", {"type": "sq8", **fields, "ef": ef, "threads": 1},
                      {"queries_per_second": measure.samples("queries/s", rates),
                       "recall_at_10": measure.number("recall@10", found / best.size)})
 
@@ -93,6 +95,7 @@ def main():
     parser = measure.parser(__doc__, compiled=False)
     parser.add_argument("--data", required=True, help="folder of vectors.npy and queries.npy")
     parser.add_argument("--m", type=measure.integers, default=[16, 32], help="neighbours of the graphs (16,32)")
+    parser.add_argument("--ef-construction", type=int, default=100, help="of the graphs (100, as the library's)")
     parser.add_argument("--flat", action="store_true", help="no graphs: these take minutes to build")
     options = parser.parse_args()
     measure.begin(options, uses_torch=False)

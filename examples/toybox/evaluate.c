@@ -32,8 +32,10 @@ static const char usage[] =
     "      one's answer. --sheet: the first pictures, what was given beside what was made.\n"
     "  sheet PROMPTS.jsonl DIR OUT.png|.jpg [--columns C]\n"
     "      lays the pictures out, those that are wrong in a red frame.\n"
-    "  selftest [--fixtures DIR]\n"
-    "      draws scenes, reads them back, and compares the drawing with masks made by another program.\n";
+    "  selftest [--fixtures DIR] [--count N]\n"
+    "      draws scenes, N of each kind (400; 80 at least), reads them back, and compares the drawing with masks made "
+    "by\n"
+    "      another program.\n";
 
 static const struct {
     const char *name;

@@ -57,13 +57,6 @@ static bool print_prompt(const toy_scene *scene) {
     return ok || toy_complain("writing: %s", strerror(errno));
 }
 
-static bool parse_long(const char *text, long low, long high, long *out) {
-    char *end;
-    errno = 0;
-    *out = strtol(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0' && *out >= low && *out <= high;
-}
-
 static bool parse_seed(const char *text, uint64_t *out) {
     char *end;
     errno = 0;
@@ -80,7 +73,7 @@ static bool take_option(int option, options *o) {
         o->kind = (toy_kind)kind;
         return kind >= 0;
     case 'n':
-        return parse_long(optarg, 1, 1000000, &o->count);
+        return toy_parse_long(optarg, 1, 1000000, &o->count);
     case 's':
         return parse_seed(optarg, &o->seed);
     case 'c':
@@ -90,7 +83,7 @@ static bool take_option(int option, options *o) {
         o->pictures = optarg;
         return true;
     case 'd':
-        return parse_long(optarg, 96, 4096, &o->side);
+        return toy_parse_long(optarg, 96, 4096, &o->side);
     default:
         return false;
     }

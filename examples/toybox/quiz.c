@@ -311,13 +311,6 @@ bool toy_make_quiz(toy_studio *studio, const toy_quiz_plan *plan) {
     return ok;
 }
 
-static bool parse_long(const char *text, long low, long high, long *out) {
-    char *end;
-    errno = 0;
-    *out = strtol(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0' && *out >= low && *out <= high;
-}
-
 static bool take_option(int option, toy_quiz_plan *plan) {
     int quiz;
     long number = 0;
@@ -328,13 +321,13 @@ static bool take_option(int option, toy_quiz_plan *plan) {
         plan->quiz = (toy_quiz)quiz;
         return quiz >= 0;
     case 'n':
-        return parse_long(optarg, 1, 10000, &plan->count);
+        return toy_parse_long(optarg, 1, 10000, &plan->count);
     case 's':
-        ok = parse_long(optarg, 0, 0x7fffffff, &number);
+        ok = toy_parse_long(optarg, 0, 0x7fffffff, &number);
         plan->seed = (uint64_t)number;
         return ok;
     case 'd':
-        ok = parse_long(optarg, 96, 4096, &number);
+        ok = toy_parse_long(optarg, 96, 4096, &number);
         plan->side = (int)number;
         return ok;
     default:

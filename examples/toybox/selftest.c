@@ -17,6 +17,7 @@ enum { PATH_SIZE = 4096 };
 typedef struct selftest {
     toy_studio studio;
     const char *fixtures;
+    long count; /* of scenes of each kind that are read back; a quarter as many are asked in each quiz */
     int failures;
 } selftest;
 
@@ -256,7 +257,8 @@ static void alter(toy_random *random, toy_scene *scene) {
     for (int i = 0; scene->kind == TOY_COUNTED && i < scene->count; i++) scene->objects[i] = *o;
 }
 
-static void check_reader(selftest *t, toy_kind kind, int side, bool blur, int count) {
+static void check_reader(selftest *t, toy_kind kind, int side, bool blur) {
+    const int count = (int)t->count;
     toy_scene last = {.kind = kind};
     int right = 0, shuffled = 0, altered = 0;
     toy_picture picture = {side, malloc((size_t)side * (size_t)side * 3)};
@@ -319,7 +321,8 @@ static void check_quizzes(selftest *t, int side) {
         return;
     }
     for (int quiz = 0; quiz < TOY_QUIZZES; quiz++) {
-        toy_quiz_plan plan = {.quiz = (toy_quiz)quiz, .count = 100, .seed = 5, .side = side, .directory = directory};
+        toy_quiz_plan plan = {
+            .quiz = (toy_quiz)quiz, .count = t->count / 4, .seed = 5, .side = side, .directory = directory};
         check(t, toy_make_quiz(&t->studio, &plan), "%s: a quiz was made", toy_quiz_names[quiz]);
         check_marks(t, directory, &plan, false);
         check_marks(t, directory, &plan, true);
@@ -328,7 +331,7 @@ static void check_quizzes(selftest *t, int side) {
     static const char *const folders[] = {"given", "wanted", "truth", ""};
     char path[PATH_SIZE];
     for (size_t i = 0; i < 3; i++) {
-        for (int number = 0; number < 100; number++) {
+        for (int number = 0; number < (int)t->count / 4; number++) {
             snprintf(path, sizeof path, "%s/%s/%04d.png", directory, folders[i], number);
             unlink(path);
         }
@@ -377,12 +380,15 @@ static void check_parsing(selftest *t) {
 }
 
 int toy_command_selftest(int argc, char **argv) {
-    static const struct option options[] = {{"fixtures", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
-    selftest t = {.fixtures = TOYBOX_FIXTURES};
+    static const struct option options[] = {
+        {"fixtures", required_argument, NULL, 'f'}, {"count", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0}};
+    selftest t = {.fixtures = TOYBOX_FIXTURES, .count = 400};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option != 'f') return 2;
-        t.fixtures = optarg;
+        if (option == 'f')
+            t.fixtures = optarg;
+        else if (option != 'c' || !toy_parse_long(optarg, 80, 400, &t.count))
+            return toy_complain("selftest: see --help"), 2;
     }
     if (optind != argc) return toy_complain("selftest: %s is too much; see --help", argv[optind]), 2;
     if (!toy_studio_open(&t.studio)) return 1;
@@ -393,9 +399,9 @@ int toy_command_selftest(int argc, char **argv) {
     check_emblems(&t);
     check_splits(&t);
     for (int kind = 0; kind < TOY_KINDS; kind++) {
-        check_reader(&t, (toy_kind)kind, 96, false, 400);
-        check_reader(&t, (toy_kind)kind, 128, false, 400);
-        check_reader(&t, (toy_kind)kind, 96, true, 400);
+        check_reader(&t, (toy_kind)kind, 96, false);
+        check_reader(&t, (toy_kind)kind, 128, false);
+        check_reader(&t, (toy_kind)kind, 96, true);
     }
     check_parsing(&t);
     check_quizzes(&t, 96);

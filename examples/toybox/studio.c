@@ -22,6 +22,13 @@ bool toy_complain(const char *format, ...) {
     return false;
 }
 
+bool toy_parse_long(const char *text, long low, long high, long *out) {
+    char *end;
+    errno = 0;
+    *out = strtol(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' && *out >= low && *out <= high;
+}
+
 bool toy_studio_open(toy_studio *studio) {
     *studio = (toy_studio){0};
     cm3_context_options options;

@@ -17,6 +17,9 @@ typedef struct toy_studio {
 /** Prints "toybox-evaluate: ..." to stderr; returns false, so that failing and saying so is one statement. */
 __attribute__((format(printf, 1, 2))) bool toy_complain(const char *format, ...);
 
+/** A whole decimal number within low..high. */
+bool toy_parse_long(const char *text, long low, long high, long *out);
+
 bool toy_studio_open(toy_studio *studio);
 void toy_studio_close(toy_studio *studio);
 
