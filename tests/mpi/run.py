@@ -258,16 +258,20 @@ def killed_and_restarted(c, supervisor, number, ranks, steps):
     return kills
 
 
-def kill_at_random(c, supervisor, runs, steps):
+def kill_at_random(c, supervisor, wanted, runs, steps):
+    """Runs of one after another of these numbers of ranks, until so many were killed: some end before they are."""
     ended = c.run(c.one(*c.lm("whole", steps, 4), "--log-every", 1), 300)
     expect(ended.code == 0, f"whole: code {ended.code}", ended.output)
-    kills = sum(killed_and_restarted(c, supervisor, number, ranks, steps) for number, ranks in enumerate(runs))
-    expect(kills >= len(runs), f"only {kills} kills in {len(runs)} runs")
-    print(f"{kills} kills")
+    kills = number = 0
+    while kills < wanted and number < 3 * wanted:
+        kills += killed_and_restarted(c, supervisor, number, runs[number % len(runs)], steps)
+        number += 1
+    expect(kills >= wanted, f"only {kills} kills in {number} runs")
+    print(f"{kills} kills in {number} runs")
 
 
 def supervised(c, supervisor):
-    kill_at_random(c, supervisor, [(2, 1, 2), (1, 2), (2, 4)], 200)
+    kill_at_random(c, supervisor, 4, [(2, 1, 2), (1, 2), (2, 4)], 200)
     # A signal to the supervisor is one to the ranks.
     process = c.start([supervisor, *c.ranks(2, *c.lm("told", 100000, 2))])
     wait_for_steps(c, "told", process, 3)
@@ -351,7 +355,7 @@ def main():
         if part == "supervised":
             supervised(c, supervisor)
         elif part == "long":
-            kill_at_random(c, supervisor, [[(2, 1), (2, 4), (1, 2), (4, 2)][i % 4] for i in range(20)], 100)
+            kill_at_random(c, supervisor, 20, [(2, 1), (2, 4), (1, 2), (4, 2)], 150)
         else:
             {"losses": losses, "starts": starts, "numbers": numbers, "signals": signals, "disk": disk, "other": other}[part](c)
         print(f"{part}: {time.monotonic() - started:.1f} s", flush=True)

@@ -109,7 +109,7 @@ def main() -> int:
         return SKIPPED
     if a.wheel:
         install_wheel(builder, python, a.work)
-        variables["CM3_TEST_LONG"] = "1"
+        variables["CM3_TEST_LONG"] = variables["CM3_TEST_WHEEL"] = "1"
     else:
         install_sources(python, a.library)
     with tempfile.TemporaryDirectory() as elsewhere:  # nothing of the sources is found by chance

@@ -15,7 +15,7 @@ import pytest
 import cm3leon
 from cm3leon import EndReason, EventKind, Image, Model, Options, Sampler
 
-from conftest import SENTENCE
+from conftest import SENTENCE, same_picture
 
 
 def test_result(model: Model) -> None:
@@ -42,11 +42,11 @@ def test_as_the_command(model: Model, model_path: Path, command: Callable[..., s
     """Pixels of `cm3 generate` with the same seed and options."""
     command("generate", "-q", "-m", model_path, "-p", SENTENCE, "--seed", 11, "-n", 2, "-o", "a.png")
     for number, image in enumerate(model.generate(SENTENCE, seed=11, n=2).images):
-        assert image.tobytes() == Image.open(tmp_path / f"a-{number}.png").tobytes()
+        assert same_picture(image, tmp_path / f"a-{number}.png")
     command("generate", "-q", "-m", model_path, "-p", SENTENCE, "--seed", 5, "--guidance", 3, "--temperature", 0.8,
             "--top-p", 0.7, "--top-k", 50, "-o", "b.png")
     result = model.generate(SENTENCE, seed=5, guidance_scale=3, temperature=0.8, top_p=0.7, top_k=50)
-    assert result.image.tobytes() == Image.open(tmp_path / "b.png").tobytes()
+    assert same_picture(result.image, tmp_path / "b.png")
     text = command("generate", "-q", "-m", model_path, "-p", "a red", "--modality", "text", "--seed", 3, "--json",
                    "--n-tokens", 8)
     assert model.generate("a red", modality="text", seed=3, max_tokens=8).text == json.loads(text)["text"]

@@ -10,7 +10,7 @@ import pytest
 import cm3leon
 from cm3leon import Hidden, Image, Model, Tasks
 
-from conftest import SENTENCE
+from conftest import SENTENCE, same_picture
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_texts_as_the_command(model: Model, model_path: Path, picture: Path, com
 def test_pictures_as_the_command(model: Model, model_path: Path, picture: Path, command: Callable[..., str],
                                  tmp_path: Path) -> None:
     def same(image: Image) -> bool:
-        return image.tobytes() == Image.open(tmp_path / "out.png").tobytes()
+        return same_picture(image, tmp_path / "out.png")
 
     said = json.loads(command("edit", "-m", model_path, picture, "add a large red ring at the top left", "-o",
                               "out.png", "--seed", 2, "--json"))
@@ -59,17 +59,17 @@ def test_layouts_as_the_command(model: Model, model_path: Path, command: Callabl
     command("generate", "-q", "-m", model_path, "--layout", "layout.png", "-p", "a red square", "-o", "out.png",
             "--seed", 4)
     ours = model.layout(blocks, "a red square", seed=4)
-    assert ours.image.tobytes() == Image.open(tmp_path / "out.png").tobytes()
+    assert same_picture(ours.image, tmp_path / "out.png")
     lines = Image(96, 96).to_numpy()
     lines[10, 10:40] = lines[40, 10:40] = lines[10:40, 10] = lines[10:40, 40] = 255
     Image.from_array(lines).save(tmp_path / "lines.png")
     command("generate", "-q", "-m", model_path, "--layout", "lines.png", "-p", "a red square", "-o", "out.png",
             "--seed", 4)
-    assert model.outline(lines, "a red square", seed=4).image.tobytes() == Image.open(tmp_path / "out.png").tobytes()
+    assert same_picture(model.outline(lines, "a red square", seed=4).image, tmp_path / "out.png")
     command("generate", "-q", "-m", model_path, "-p", "a red circle in box 10 20 40 50 on a sand background", "-o",
             "out.png", "--seed", 4)
     boxed = model.boxes("a red circle on a sand background", {"a red circle": (0.1, 0.2, 0.3, 0.3)}, seed=4)
-    assert boxed.image.tobytes() == Image.open(tmp_path / "out.png").tobytes()
+    assert same_picture(boxed.image, tmp_path / "out.png")
 
 
 def test_any_task(model: Model, drawn: cm3leon.Result, tmp_path: Path) -> None:
