@@ -216,6 +216,7 @@ stage_encoder() {
 stage_names() {
     local tune=(--validation 'scenes-heldout/*.tar' --batch-size 256 --chunk 256 --together 9 --min-lr-ratio 0.02 --weight-decay 0.1
                 --save-every $save_every)
+    mkdir -p families alike
     if [ ! -f done.names ]; then
         "$render" families/first --kind lookup --families --count $names --seed 25 --split train
         "$render" families/second --kind lookup --families --count $names --seed 26 --split train
