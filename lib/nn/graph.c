@@ -123,13 +123,15 @@ static bool in_time(cm3_graph *graph) {
     return true;
 }
 
+bool cm3_graph_cancelled(cm3_graph *graph) {
+    if (graph->status != CM3_OK) return graph->status == CM3_ERROR_CANCELLED;
+    if (!graph->cancel || !atomic_load_explicit(graph->cancel, memory_order_relaxed)) return false;
+    graph->status = CM3_ERROR_CANCELLED;
+    return true;
+}
+
 bool cm3_graph_alive(cm3_graph *graph) {
-    if (graph->status != CM3_OK) return false;
-    if (graph->cancel && atomic_load_explicit(graph->cancel, memory_order_relaxed)) {
-        graph->status = CM3_ERROR_CANCELLED;
-        return false;
-    }
-    return in_time(graph);
+    return graph->status == CM3_OK && !cm3_graph_cancelled(graph) && in_time(graph);
 }
 
 void *cm3_graph_notes(cm3_graph *graph, size_t size) {

@@ -109,6 +109,9 @@ void cm3_graph_trim(cm3_graph *graph, size_t most);
 cm3_tensor *cm3_graph_fail(cm3_graph *graph, cm3_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/** Whether somebody cancelled, which the graph's status then says: asked within operations that take long. */
+bool cm3_graph_cancelled(cm3_graph *graph);
+
 /** To be asked by each operation when it begins: true while nothing has failed, nobody cancelled, and there is time. */
 bool cm3_graph_alive(cm3_graph *graph);
 

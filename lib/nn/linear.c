@@ -90,6 +90,29 @@ static bool is_few(const cm3_graph *graph, int64_t m, const cm3_tensor *x, const
     return is_few_of(m, weights->w) && !(graph->record && wanted);
 }
 
+/* Multiplications of one product that nothing interrupts: some milliseconds of a slow CPU. */
+#define UNDIVIDED (INT64_C(1) << 28)
+
+/** c (+)= a b^T + bias, outside of training by so many columns at a time that a cancel is soon answered. */
+static void multiply_by_columns(cm3_graph *graph, const cm3_product *whole) {
+    int64_t width = whole->n;
+    if (!graph->record && whole->m * whole->k > 0) {
+        const int64_t most = UNDIVIDED / (whole->m * whole->k) / 64 * 64;
+        if (most < width) width = most > 64 ? most : 64;
+    }
+    const size_t row = (size_t)whole->k * (whole->dtype == CM3_BF16 ? 2 : 4);
+    for (int64_t column = 0; column < whole->n && graph->status == CM3_OK; column += width) {
+        cm3_product p = *whole;
+        p.n = whole->n - column < width ? whole->n - column : width;
+        p.ldc = whole->ldc ? whole->ldc : whole->n;
+        p.b = (const char *)whole->b + (size_t)column * row;
+        p.c = whole->c + column;
+        if (whole->bias) p.bias = whole->bias + column;
+        cm3_nn_product(graph, &p);
+        cm3_graph_cancelled(graph);
+    }
+}
+
 /** Many rows: c (+)= x w^T + bias. False where it failed. */
 static bool multiply(cm3_graph *graph, cm3_product *p, const cm3_tensor *x, const cm3_tensor *w,
                      const cm3_tensor *bias) {
@@ -105,7 +128,7 @@ static bool multiply(cm3_graph *graph, cm3_product *p, const cm3_tensor *x, cons
     } else if (w->dtype == CM3_BF16) {
         p->b = cm3_nn_widen(graph, w->data, w->count);
     }
-    cm3_nn_product(graph, p); /* nothing, where there was no memory for them */
+    if (graph->status == CM3_OK) multiply_by_columns(graph, p); /* not where there was no memory for them */
     return graph->status == CM3_OK;
 }
 
