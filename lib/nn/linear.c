@@ -90,15 +90,17 @@ static bool is_few(const cm3_graph *graph, int64_t m, const cm3_tensor *x, const
     return is_few_of(m, weights->w) && !(graph->record && wanted);
 }
 
-/* Multiplications of one product that nothing interrupts: some milliseconds of a slow CPU. */
+/* Multiplications of one product that nothing interrupts: some milliseconds of a slow CPU. Narrower parts than of so
+ * many columns would cost more than a tenth of the speed. */
 #define UNDIVIDED (INT64_C(1) << 28)
+#define LEAST_COLUMNS ((int64_t)512)
 
 /** c (+)= a b^T + bias, outside of training by so many columns at a time that a cancel is soon answered. */
 static void multiply_by_columns(cm3_graph *graph, const cm3_product *whole) {
     int64_t width = whole->n;
     if (!graph->record && whole->m * whole->k > 0) {
         const int64_t most = UNDIVIDED / (whole->m * whole->k) / 64 * 64;
-        if (most < width) width = most > 64 ? most : 64;
+        if (most < width) width = most > LEAST_COLUMNS ? most : LEAST_COLUMNS;
     }
     const size_t row = (size_t)whole->k * (whole->dtype == CM3_BF16 ? 2 : 4);
     for (int64_t column = 0; column < whole->n && graph->status == CM3_OK; column += width) {
