@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What retrieval saves in training: two small language models from nothing, alike in everything but that one learns and draws
+# What retrieval saves in training: two language models of the demo's size from nothing, alike in everything but that one learns and draws
 # behind what was looked up; whole scenes right against tokens of training. Tokenizers and encoder are the demo model's.
 #   examples/toybox/curve.sh [POINTS] [STEPS A POINT] [PROMPTS]
 set -euo pipefail
@@ -12,16 +12,16 @@ cm3=$build/cm3 render=$build/toybox-render judge=$build/toybox-evaluate
 demo=$root/models/toybox.cm3
 case ${1-} in
 -h | --help)
-    echo "Usage: examples/toybox/curve.sh [POINTS (6)] [STEPS A POINT (500)] [PROMPTS (200)]"
+    echo "Usage: examples/toybox/curve.sh [POINTS (8)] [STEPS A POINT (500)] [PROMPTS (200)]"
     echo "CM3_CURVE_SCENES: records that are learned from and looked up (30000)"
     exit 0
     ;;
 esac
-points=${1:-6} steps=${2:-500} prompts=${3:-200} scenes=${CM3_CURVE_SCENES:-30000}
+points=${1:-8} steps=${2:-500} prompts=${3:-200} scenes=${CM3_CURVE_SCENES:-30000}
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 mkdir -p "$work"
 cd "$work"
-config='{"hidden_size":128,"layers":4,"heads":4,"ffn_size":352,"max_positions":640,"init_std":0.02}'
+config=$(sed 's/"max_positions":[0-9]*/"max_positions":640/' "$here/lm.json") # room for two documents before a picture
 
 # Scenes, their codes, a bank of them, and each one's neighbours in it.
 if [ ! -f done.data ]; then
@@ -42,7 +42,7 @@ learn() { # with|without STEP
     [ "$1" = without ] || bank=(--bank scenes.bank)
     [ ! -f "$name.cm3" ] || return 0
     "$cm3" train lm --data 'near/*.tar' --run "$1-run" --tokenizer "$demo" --vq "$demo" --config "$config" --threads 1 \
-        --steps $((points * steps)) --stop-at "$2" --batch-size 2 --block-size 2048 --lr 0.003 --warmup 100 --schedule constant \
+        --steps $((points * steps)) --stop-at "$2" --batch-size 2 --block-size 2048 --lr 0.002 --warmup 200 --schedule constant \
         --beta2 0.99 --weight-decay 0.1 --masking none --weight-average 0.99 --save-every "$steps" "${bank[@]}" -o "$name.language.cm3" -q
     "$cm3" convert "$name.language.cm3" "$name.cm3" --encoder "$demo" --quiet
 }
