@@ -33,7 +33,8 @@ static const char usage[] =
     "  sheet PROMPTS.jsonl DIR OUT.png|.jpg [--columns C]\n"
     "      lays the pictures out, those that are wrong in a red frame.\n"
     "  selftest [--fixtures DIR] [--count N]\n"
-    "      draws scenes, N of each kind (400; 80 at least), reads them back, and compares the drawing with masks made "
+    "      draws N scenes of each kind (400; 80 at least), reads them back, and compares the drawing with masks made\n"
+    "      by another program.\n"; 80 at least), reads them back, and compares the drawing with masks made "
     "by\n"
     "      another program.\n";
 
