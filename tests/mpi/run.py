@@ -55,6 +55,10 @@ def shares(c):
         expect(same, f"encode: {name} is another", ended.output)
     ended = c.run(c.ranks(2, "encode", "--data", "pairs-0.tar", "codes/pairs-0.tar", "--vq", "vq.cm3", "--out-dir", "third"))
     expect(ended.code == 1 and "of one name" in ended.output, f"two of one name: code {ended.code}", ended.output)
+    shutil.copy(c.path / "codes/pairs-0.tar", c.path / "pairs-0.jsonl")
+    ended = c.run(c.ranks(2, "encode", "--data", "pairs-0.tar", "pairs-0.jsonl", "--vq", "vq.cm3", "--out-dir", "third"))
+    expect(ended.code == 1 and "of one name" in ended.output, f"two that become one: code {ended.code}", ended.output)
+    (c.path / "pairs-0.jsonl").unlink()
     ended = c.run(c.ranks(2, "bpe", "--data", "pairs-*.tar", "-o", "again.json", "--vocab-size", 270, "--image-codes", 16))
     same = ended.code == 0 and (c.path / "again.json").read_bytes() == (c.path / "tokenizer.json").read_bytes()
     expect(same, f"bpe: code {ended.code}", ended.output)
@@ -283,6 +287,15 @@ def supervised(c, supervisor):
     ended = c.run([supervisor, "--wait", 0, "--stalls", 2, *c.ranks(1, *c.lm("hopeless", 4, 2, "nowhere.tar"))])
     expect(ended.code == 1 and "no step was made in 2 starts" in ended.output and "start 3" not in ended.output,
            f"hopeless: code {ended.code}", ended.output)
+    # So it is where the log of a start before tells of more steps than the checkpoint has.
+    words = c.lm("once", 100000, 2)
+    ended = c.run(c.one(*words, "--stop-at", 4))
+    expect(ended.code == 0, f"once: code {ended.code}", ended.output)
+    with open(c.path / "once/log.jsonl", "a") as log:
+        log.write('{"step": 7, "loss": 1.0}\n')
+    ended = c.run([supervisor, "--wait", 0, "--stalls", 2, *c.ranks(1, *c.lm("once", 100000, 2, "nowhere.tar"))])
+    expect(ended.code == 1 and "no step was made in 2 starts" in ended.output and "start 3" not in ended.output,
+           f"hopeless behind a log: code {ended.code}", ended.output)
     ended = c.run([supervisor, "--wait", 0, "--retries", 1, "--stalls", 9, *c.ranks(1, *c.lm("hopeless", 4, 2, "nowhere.tar"))])
     expect(ended.code == 1 and "it was started again 1 times" in ended.output, f"retries: code {ended.code}", ended.output)
     ended = c.run([supervisor, *c.ranks(1, *c.lm("wrong", 4, 2), "--often")])
