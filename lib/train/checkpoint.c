@@ -89,7 +89,9 @@ static cm3_status compare_settings(cm3_context *context, const cm3_checkpoint *c
     CM3_TRY(cm3_json_parse(context, "settings", checkpoint->settings, strlen(checkpoint->settings), &ours));
     cm3_status status = cm3_json_parse(context, checkpoint->path, there, strlen(there), &theirs);
     char list[512] = "";
-    bool differ = cm3_settings_differ(ours, theirs, "now", "then", list, sizeof list);
+    /* What one of them has not is found by looking from the other. */
+    bool differ = status == CM3_OK && (cm3_settings_differ(ours, theirs, "now", "then", list, sizeof list) ||
+                                       cm3_settings_differ(theirs, ours, "then", "now", list, sizeof list));
     json_decref(ours);
     json_decref(theirs);
     if (status != CM3_OK || !differ) return status;
@@ -215,18 +217,16 @@ static cm3_status fill(const cm3_checkpoint *checkpoint, const cm3_parts *parts,
     return CM3_OK;
 }
 
-cm3_status cm3_checkpoint_read(cm3_context *context, const cm3_checkpoint *checkpoint, bool *found) {
+cm3_status cm3_checkpoint_read(cm3_context *context, const cm3_checkpoint *checkpoint) {
     cm3_ranks *ranks = ranks_of(checkpoint);
     cm3_parts parts = {.context = context, .ranks = ranks};
     cm3_opened opened = {NULL, NULL};
     cm3_numbers numbers = {0};
-    *found = false;
     cm3_status status = cm3_parts_list(checkpoint, &parts);
     if (status == CM3_OK && (!ranks || ranks->comm.rank == 0))
         status = open_file(context, checkpoint, &parts, &opened, &numbers);
     if (ranks) status = cm3_ranks_agree(ranks, status);
     if (status == CM3_OK) status = fill(checkpoint, &parts, opened.tensors, &numbers);
-    *found = numbers.found;
     close_file(&opened);
     cm3_free(context, parts.list);
     return status;

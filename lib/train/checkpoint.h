@@ -30,10 +30,10 @@ typedef struct cm3_checkpoint {
  */
 cm3_status cm3_checkpoint_write(cm3_context *context, const cm3_checkpoint *checkpoint);
 /**
- * Called by all ranks; the first reads, and the others get from it what they need. *found is false where there is no
- * file. Everything is checked before anything is changed. Errors: INVALID_ARGUMENT naming the settings that differ;
+ * Called by all ranks; the first reads, and the others get from it what they need. Where there is no file nothing
+ * changes. Everything is checked before anything is changed. Errors: INVALID_ARGUMENT naming the settings that differ;
  * FORMAT, TRUNCATED, CHECKSUM for a damaged file.
  */
-cm3_status cm3_checkpoint_read(cm3_context *context, const cm3_checkpoint *checkpoint, bool *found);
+cm3_status cm3_checkpoint_read(cm3_context *context, const cm3_checkpoint *checkpoint);
 
 #endif

@@ -56,7 +56,8 @@ typedef struct finding {
     char bank[17];
     found_record *records; /**< [TOGETHER] */
     size_t count;
-    uint64_t done; /**< records, of all shards: what words are left out hangs on it */
+    uint64_t place; /**< of the next record, by its shard's name: what is drawn for it hangs on it, and not on what was
+                     * done before */
     cm3_shard_writer *writer;
     const char *path;
     known_key *keys; /**< sorted, where `own_first` is above 0 */
@@ -80,10 +81,24 @@ static const char *first_text(const json_t *value) {
     return json_string_value(json_is_array(value) ? json_array_get(value, 0) : value);
 }
 
+/** Codes of another image tokenizer than the model's, and so than the bank's, are other pictures. */
+static cm3_status check_codebook(const finding *f, const found_record *r, const char *where) {
+    const char *made = json_string_value(json_object_get(r->json, "codebook"));
+    const cm3_vq *vq = f->retriever->model->tokenizer->vq;
+    char own[17];
+    if (!made || !vq) return CM3_OK;
+    snprintf(own, sizeof own, "%016llx", (unsigned long long)cm3_vq_fingerprint(vq));
+    if (strcmp(made, own) == 0) return CM3_OK;
+    return cm3_fail(f->context, CM3_ERROR_FORMAT,
+                    "%s: another image tokenizer made its codes: codebook %s, and the model's has %s", where, made,
+                    own);
+}
+
 static cm3_status take_codes(finding *f, found_record *r, const char *where) {
     const cm3_json_object object = {f->context, where, r->json};
     const json_t *list = json_object_get(r->json, "codes");
     if (!list) return CM3_OK;
+    CM3_TRY(check_codebook(f, r, where));
     const size_t count = json_array_size(list);
     r->codes = cm3_calloc(f->context, count, sizeof *r->codes);
     if (!r->codes) return cm3_fail_memory(f->context, count * sizeof *r->codes, where);
@@ -156,7 +171,7 @@ static cm3_status look_up(finding *f, bool by_image) {
     rules.most_alike = o->most_alike;
     rules.most_score = o->most_score;
     rules.query_dropout = o->query_dropout;
-    rules.seed = o->seed * 1000003 + f->done;
+    rules.seed = o->seed * 1000003 + f->place;
     cm3_hit *hits = cm3_calloc(f->context, count, k * 2 * sizeof *hits);
     if (!hits) return cm3_fail_memory(f->context, count * k * sizeof *hits, "hits");
     cm3_status status = cm3_retriever_search(f->retriever, queries, count, &rules, hits, found);
@@ -229,7 +244,7 @@ static void put_own(const finding *f, found_record *r, size_t number) {
         else
             r->count++;
     }
-    cm3_random random = cm3_random_make(f->options->seed, 0x4F574E0000000000u ^ (f->done + number));
+    cm3_random random = cm3_random_make(f->options->seed, 0x4F574E0000000000u ^ (f->place + number));
     const size_t wanted = cm3_random_uniform(&random) < (double)f->options->own_first || r->count < 2 ? 0 : 1;
     for (; at > wanted; at--) r->hits[at] = r->hits[at - 1];
     for (; at < wanted; at++) r->hits[at] = r->hits[at + 1];
@@ -259,7 +274,7 @@ static cm3_status flush(finding *f) {
     cm3_status status = look_up(f, false);
     if (status == CM3_OK) status = look_up(f, true);
     for (size_t i = 0; i < f->count && status == CM3_OK; i++) status = write_record(f, &f->records[i]);
-    f->done += f->count;
+    f->place += f->count;
     clear(f);
     return status;
 }
@@ -267,6 +282,7 @@ static cm3_status flush(finding *f) {
 static cm3_status find_in_shard(finding *f, const char *path, const char *out) {
     cm3_shard *shard = NULL;
     f->path = path;
+    f->place = cm3_hash(strrchr(out, '/'), strlen(strrchr(out, '/')));
     CM3_TRY(cm3_shard_open(f->context, path, &shard));
     cm3_status status = cm3_shard_writer_open(f->context, out, &f->writer);
     for (bool more = true; status == CM3_OK && more;) {

@@ -77,9 +77,8 @@ static cm3_status make_directory(cm3_trainer *trainer) {
     char path[4096];
     int length = snprintf(path, sizeof path, "%s/checkpoint.safetensors", name);
     if (length >= (int)sizeof path) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "run_dir is too long");
-    trainer->run_dir = cm3_strndup(context, name, strlen(name));
     trainer->checkpoint_path = cm3_strndup(context, path, (size_t)length);
-    if (!trainer->run_dir || !trainer->checkpoint_path) return cm3_fail_memory(context, (size_t)length, "trainer");
+    if (!trainer->checkpoint_path) return cm3_fail_memory(context, (size_t)length, "trainer");
     struct stat info;
     if (trainer->ranks.comm.rank > 0 || mkdir(name, 0777) == 0) return CM3_OK;
     if (errno == EEXIST && (stat(name, &info) != 0 || S_ISDIR(info.st_mode))) return CM3_OK;
@@ -110,7 +109,7 @@ cm3_status cm3_trainer_init(cm3_context *context, const cm3_train_options *optio
     trainer->options = own;
     trainer->ranks.context = context;
     trainer->ranks.comm = ranks.comm;
-    atomic_init(&trainer->ranks.broken, false);
+    atomic_init(&trainer->ranks.broken, CM3_OK);
     atomic_init(&trainer->cancelled, 0);
     cm3_context_retain(context);
     cm3_optimizer_init(context, &trainer->options, &trainer->optimizer);
@@ -222,8 +221,7 @@ static cm3_status begin(cm3_trainer *trainer, cm3_status status) {
     CM3_TRY(compare(trainer));
     CM3_TRY(cm3_ranks_agree(&trainer->ranks, part_weights(trainer)));
     cm3_checkpoint checkpoint = checkpoint_of(trainer);
-    bool found = false;
-    if (trainer->options.resume) CM3_TRY(cm3_checkpoint_read(trainer->context, &checkpoint, &found));
+    if (trainer->options.resume) CM3_TRY(cm3_checkpoint_read(trainer->context, &checkpoint));
     CM3_TRY(cm3_optimizer_refresh(&trainer->optimizer, trainer->graph->kernels));
     if (trainer->second) CM3_TRY(cm3_optimizer_refresh(trainer->second, trainer->graph->kernels));
     const cm3_prefetch_source source = {.dataset = trainer->data,
@@ -393,7 +391,6 @@ void cm3_trainer_destroy(cm3_trainer *trainer) {
     if (cm3_context_run(context, drop_graph, trainer) != CM3_OK) drop_graph(trainer);
     cm3_dataset_destroy(trainer->data);
     cm3_dataset_destroy(trainer->validation);
-    cm3_free(context, trainer->run_dir);
     cm3_free(context, trainer->checkpoint_path);
     cm3_free(context, trainer->settings);
     cm3_free(context, trainer);

@@ -42,7 +42,7 @@ struct cm3_trainer {
     cm3_train_options options; /**< strings are owned copies where kept */
     cm3_ranks ranks;
     cm3_buckets *buckets; /**< NULL: alone */
-    char *run_dir, *checkpoint_path, *settings;
+    char *checkpoint_path, *settings;
     cm3_dataset *data, *validation;
     cm3_graph *graph;
     cm3_optimizer optimizer;

@@ -229,6 +229,21 @@ START_TEST(wrong_neighbours) {
 }
 END_TEST
 
+/* Going on without the bank is another run than with it. */
+START_TEST(the_bank_is_a_setting) {
+    cm3_trainer *trainer;
+    cm3_train_report report = {.struct_size = sizeof report};
+    test_ok(&fixture, cm3_trainer_create_lm(fixture.context, &run.options, &run.lm, &trainer));
+    test_ok(&fixture, cm3_trainer_step(trainer, &report));
+    test_ok(&fixture, cm3_trainer_checkpoint(trainer));
+    cm3_trainer_destroy(trainer);
+    run.lm.bank = NULL;
+    test_fails(&fixture, cm3_trainer_create_lm(fixture.context, &run.options, &run.lm, &trainer),
+               CM3_ERROR_INVALID_ARGUMENT, "bank: ");
+    ck_assert(test_says(&fixture, "then, absent now"));
+}
+END_TEST
+
 /* --- finding them --------------------------------------------------------------------------------------------------
  */
 
@@ -418,6 +433,24 @@ START_TEST(own_ones_by_key) {
 }
 END_TEST
 
+/* Codes of another image tokenizer than the model's would be learned as other pictures. */
+START_TEST(foreign_codes) {
+    cm3_model *model;
+    test_ok(&fixture, cm3_model_load(fixture.context, CM3_SOURCE_DIR "/models/toybox.cm3", NULL, &model));
+    cm3_retriever *retriever = retriever_of(model, "texts.bank");
+    test_single_shard(&fixture, run.shard, "000.json",
+                      "{\"text\": \"a\", \"codes\": [1, 2], \"codebook\": \"0123456789abcdef\"}");
+    cm3_train_neighbour_options options;
+    cm3_train_neighbour_options_init(&options);
+    options.by_image = 0;
+    test_fails(&fixture,
+               cm3_train_find_neighbours(retriever, run.data, 1, test_path(&fixture, "near"), &options, NULL, NULL),
+               CM3_ERROR_FORMAT, "another image tokenizer made its codes: codebook 0123456789abcdef");
+    cm3_retriever_destroy(retriever);
+    cm3_model_destroy(model);
+}
+END_TEST
+
 Suite *neighbours_suite(void) {
     Suite *suite = suite_create("neighbours");
     TCase *tcase = tcase_create("neighbours");
@@ -427,8 +460,10 @@ Suite *neighbours_suite(void) {
     tcase_add_test(tcase, what_was_looked_up_weighs_less);
     tcase_add_test(tcase, room);
     tcase_add_test(tcase, wrong_neighbours);
+    tcase_add_test(tcase, the_bank_is_a_setting);
     tcase_add_loop_test(tcase, neighbours_are_the_nearest, 0, 2);
     tcase_add_loop_test(tcase, own_ones_by_key, 0, 2);
+    tcase_add_test(tcase, foreign_codes);
     suite_add_tcase(suite, tcase);
     return suite;
 }
