@@ -46,7 +46,7 @@ bool cm3_settings_differ(const json_t *a, const json_t *b, const char *word_a, c
     return used > 0;
 }
 
-/** Rank `root`'s text as a new object. */
+/** Rank `root`'s text as a new object; all ranks have it, or none. */
 static cm3_status fetch(cm3_ranks *ranks, const char *own, int32_t root, json_t **object) {
     const bool mine = ranks->comm.rank == root;
     uint64_t size = mine ? strlen(own) : 0;
@@ -55,10 +55,12 @@ static cm3_status fetch(cm3_ranks *ranks, const char *own, int32_t root, json_t 
     char *text = cm3_calloc(ranks->context, 1, size + 1);
     cm3_status status = CM3_OK;
     if (!text) status = cm3_fail_memory(ranks->context, size, "settings");
-    CM3_TRY(cm3_ranks_agree(ranks, status));
-    if (mine) memcpy(text, own, size);
-    status = cm3_ranks_broadcast(ranks, text, size, root);
-    if (status == CM3_OK) status = cm3_json_parse(ranks->context, "a rank's settings", text, size, object);
+    status = cm3_ranks_agree(ranks, status);
+    if (status == CM3_OK && mine) memcpy(text, own, size);
+    if (status == CM3_OK) status = cm3_ranks_broadcast(ranks, text, size, root);
+    if (status == CM3_OK) {
+        status = cm3_ranks_agree(ranks, cm3_json_parse(ranks->context, "a rank's settings", text, size, object));
+    }
     cm3_free(ranks->context, text);
     return status;
 }

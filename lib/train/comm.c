@@ -41,7 +41,7 @@ static const cm3_comm alone = {
 
 cm3_status cm3_ranks_init(cm3_context *context, const cm3_comm *comm, cm3_ranks *ranks) {
     *ranks = (cm3_ranks){.context = context, .comm = alone};
-    atomic_init(&ranks->broken, false);
+    atomic_init(&ranks->broken, CM3_OK);
     if (!comm) return CM3_OK;
     cm3_comm own = {.struct_size = sizeof own};
     CM3_TRY(cm3_options_read(context, &own, sizeof own, comm, "cm3_comm"));
@@ -72,18 +72,18 @@ static cm3_status end_call(cm3_ranks *ranks, cm3_status status, const char *name
              "last checkpoint",
              (int)ranks->comm.rank, (int)ranks->comm.size, name, cm3_status_name(status));
     cm3_fail(ranks->context, status, "%s", why);
-    if (!atomic_exchange(&ranks->broken, true) && ranks->comm.abort) ranks->comm.abort(ranks->comm.user, why);
+    atomic_store(&ranks->broken, (int)status);
+    if (ranks->comm.abort) ranks->comm.abort(ranks->comm.user, why);
     return status;
 }
 
-static cm3_status begin_call(const cm3_ranks *ranks, const char *name) {
-    if (!atomic_load(&ranks->broken)) return CM3_OK;
-    return cm3_fail(ranks->context, CM3_ERROR_IO, "rank %d of %d: no %s: the processes of this run are apart",
-                    (int)ranks->comm.rank, (int)ranks->comm.size, name);
+/** No call follows the one that failed, whose message stays. */
+static cm3_status begin_call(const cm3_ranks *ranks) {
+    return (cm3_status)atomic_load(&ranks->broken);
 }
 
 cm3_status cm3_ranks_reduce(cm3_ranks *ranks, void *values, size_t count, cm3_comm_type type, cm3_comm_op op) {
-    CM3_TRY(begin_call(ranks, "all-reduce"));
+    CM3_TRY(begin_call(ranks));
     uint64_t start = cm3_clock_ns();
     cm3_status status = ranks->comm.all_reduce(ranks->comm.user, values, count, type, op);
     ranks->waited += cm3_clock_since(start);
@@ -91,13 +91,13 @@ cm3_status cm3_ranks_reduce(cm3_ranks *ranks, void *values, size_t count, cm3_co
 }
 
 cm3_status cm3_ranks_reduce_behind(cm3_ranks *ranks, float *values, int64_t count) {
-    CM3_TRY(begin_call(ranks, "all-reduce"));
+    CM3_TRY(begin_call(ranks));
     return end_call(ranks, ranks->comm.all_reduce(ranks->comm.user, values, (size_t)count, CM3_COMM_F32, CM3_COMM_SUM),
                     "all-reduce");
 }
 
 cm3_status cm3_ranks_gather(cm3_ranks *ranks, void *data, size_t slice_bytes) {
-    CM3_TRY(begin_call(ranks, "all-gather"));
+    CM3_TRY(begin_call(ranks));
     uint64_t start = cm3_clock_ns();
     cm3_status status = ranks->comm.all_gather(ranks->comm.user, data, slice_bytes);
     ranks->waited += cm3_clock_since(start);
@@ -105,7 +105,7 @@ cm3_status cm3_ranks_gather(cm3_ranks *ranks, void *data, size_t slice_bytes) {
 }
 
 cm3_status cm3_ranks_broadcast(cm3_ranks *ranks, void *data, size_t bytes, int32_t root) {
-    CM3_TRY(begin_call(ranks, "broadcast"));
+    CM3_TRY(begin_call(ranks));
     uint64_t start = cm3_clock_ns();
     cm3_status status = ranks->comm.broadcast(ranks->comm.user, data, bytes, root);
     ranks->waited += cm3_clock_since(start);

@@ -10,10 +10,10 @@
 /** This process among those that learn together. */
 typedef struct cm3_ranks {
     cm3_context *context;
-    cm3_comm comm;      /**< a copy; of one rank where the host gave none */
-    atomic_bool broken; /**< a call failed: none is made any more */
-    bool settled;       /**< the failure that is on its way is known to all ranks: see agreement.h */
-    double waited;      /**< seconds in the calls below */
+    cm3_comm comm;     /**< a copy; of one rank where the host gave none */
+    atomic_int broken; /**< the status of the first call that failed: none is made any more. CM3_OK: none did */
+    bool settled;      /**< the failure that is on its way is known to all ranks: see agreement.h */
+    double waited;     /**< seconds in the calls below */
 } cm3_ranks;
 
 /** `comm` NULL: this process alone. Errors: INVALID_ARGUMENT. */
