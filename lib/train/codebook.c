@@ -73,14 +73,8 @@ void cm3_codebook_begin(cm3_codebook *codebook) {
 
 cm3_status cm3_codebook_add(cm3_codebook *codebook, const float *z, const int32_t *codes, int64_t count) {
     const int64_t d = codebook->d, all = codebook->count + count;
-    if (all > codebook->capacity) {
-        float *grown = cm3_alloc(codebook->context, (size_t)(all * d) * sizeof *grown);
-        if (!grown) return cm3_fail_memory(codebook->context, (size_t)(all * d) * sizeof *grown, "codebook");
-        if (codebook->count) memcpy(grown, codebook->latents, (size_t)(codebook->count * d) * sizeof *grown);
-        cm3_free(codebook->context, codebook->latents);
-        codebook->latents = grown;
-        codebook->capacity = all;
-    }
+    CM3_TRY(cm3_grow(codebook->context, &codebook->latents, &codebook->capacity, (size_t)all,
+                     (size_t)d * sizeof *codebook->latents, "codebook"));
     memcpy(codebook->latents + codebook->count * d, z, (size_t)(count * d) * sizeof *z);
     codebook->count = all;
     for (int64_t i = 0; i < count; i++) {

@@ -15,7 +15,8 @@ typedef struct cm3_codebook {
     /** [entries], then [entries, d] of the batch under way: in one piece, as ranks sum them up */
     float *batch_counts, *batch_sums;
     float *latents; /**< [count, d] of the batch under way, from which entries are revived */
-    int64_t count, capacity;
+    int64_t count;
+    size_t capacity;
 } cm3_codebook;
 
 /** How a batch changes the codebook. */

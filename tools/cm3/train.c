@@ -518,13 +518,25 @@ static int train_bpe(const cm3_train_arguments *a, const glob_t *data) {
     return code;
 }
 
+/** Of a shard's name, what is left without its ending: `encode` makes a .tar of a .jsonl, too. */
+static size_t stem(const char *name) {
+    size_t length = strlen(name);
+    if (length > 6 && !strcmp(name + length - 6, ".jsonl")) return length - 6;
+    return length > 4 && !strcmp(name + length - 4, ".tar") ? length - 4 : length;
+}
+
+static bool same_output(const char *one, const char *other) {
+    one = cm3_base_name(one), other = cm3_base_name(other);
+    return stem(one) == stem(other) && !memcmp(one, other, stem(one));
+}
+
 /** The shards that this process encodes: every so manieth. Two of one name, which would be one file, are refused before
  * any process begins. Their count; -1 after saying why not. */
 static int64_t share_of_shards(const cm3_train_arguments *a, const glob_t *data, const char **share) {
     size_t rank = a->comm ? (size_t)a->comm->rank : 0, size = a->comm ? (size_t)a->comm->size : 1, count = 0;
     for (size_t i = 0; i < data->gl_pathc; i++) {
         for (size_t j = 0; size > 1 && j < i; j++) {
-            if (strcmp(cm3_base_name(data->gl_pathv[i]), cm3_base_name(data->gl_pathv[j]))) continue;
+            if (!same_output(data->gl_pathv[i], data->gl_pathv[j])) continue;
             cm3_say("%s and %s are of one name", data->gl_pathv[j], data->gl_pathv[i]);
             return -1;
         }

@@ -12,7 +12,7 @@ typedef struct cm3_wait {
     const char *name, *unit; /**< "an all-reduce", "f32 values"; unit NULL: of nothing */
     size_t count;            /**< of units */
     uint64_t number;         /**< the how manieth call, the same on all ranks */
-    double since;            /**< when it began, as cm3_now() */
+    double since;            /**< when it began, as cm3_now(); 0: none is running */
 } cm3_wait;
 
 /** "an all-reduce of 4096 f32 values (call 17)". */
@@ -24,7 +24,6 @@ typedef struct cm3_watchdog {
     pthread_cond_t wake;
     double limit;  /**< seconds */
     cm3_wait wait; /**< of the running call */
-    double since;  /**< when it began; 0: none is running */
     bool started, stop, warned;
     void (*expired)(void *user, const char *what); /**< on the watchdog's thread; does not return */
     void *user;
