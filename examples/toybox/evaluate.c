@@ -33,10 +33,8 @@ static const char usage[] =
     "  sheet PROMPTS.jsonl DIR OUT.png|.jpg [--columns C]\n"
     "      lays the pictures out, those that are wrong in a red frame.\n"
     "  selftest [--fixtures DIR] [--count N]\n"
-    "      draws N scenes of each kind (400; 80 at least), reads them back, and compares the drawing with masks made\n"
-    "      by another program.\n"; 80 at least), reads them back, and compares the drawing with masks made "
-    "by\n"
-    "      another program.\n";
+    "      draws N scenes of each kind (400; at least 80), reads them back, and compares the drawing with masks made\n"
+    "      by another program.\n";
 
 static const struct {
     const char *name;
