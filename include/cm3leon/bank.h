@@ -219,7 +219,8 @@ typedef void (*cm3_bank_fault_fn)(void *user, const char *what);
 /** Of verifying, compacting and merging. */
 typedef struct cm3_bank_work_options {
     size_t struct_size; /**< set by the caller, or the init function */
-    /** NULL, or called on the caller's thread with bytes done and in all; not 0 stops: CANCELLED. */
+    /** NULL, or called on the caller's thread with bytes (verifying) or records (compacting, merging) done and in
+     * all; not 0 stops: CANCELLED. */
     int (*on_progress)(void *user, uint64_t done, uint64_t total);
     cm3_bank_fault_fn on_fault; /**< of cm3_bank_verify(); NULL: the first alone, as the context's message */
     void *user;                 /**< handed to both */

@@ -57,7 +57,8 @@ static bool has_amx(void) {
 #endif
 }
 
-static cm3_cpu_level machine_level(void) {
+/** Up to `most`: AMX is not asked for where it will not be used, for the system's answer changes the process. */
+static cm3_cpu_level machine_level(cm3_cpu_level most) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) return CM3_CPU_C;
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
@@ -65,25 +66,26 @@ static cm3_cpu_level machine_level(void) {
         return CM3_CPU_AVX2;
     }
     if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni")) return CM3_CPU_AVX512;
-    return has_amx() ? CM3_CPU_AMX : CM3_CPU_AVX512_BF16;
+    return most >= CM3_CPU_AMX && has_amx() ? CM3_CPU_AMX : CM3_CPU_AVX512_BF16;
 }
 #else
-static cm3_cpu_level machine_level(void) {
+static cm3_cpu_level machine_level(cm3_cpu_level most) {
+    (void)most;
     return CM3_CPU_C;
 }
 #endif
 
 static void detect(void) {
-    detected = machine_level();
     const char *cap = getenv("CM3_CPU");
-    if (cap == NULL || *cap == '\0') return;
-    for (size_t i = 0; i < LEVELS; ++i) {
-        if (strcmp(cap, cm3_cpu_name(levels[i])) == 0) {
-            if (levels[i] < detected) detected = levels[i];
-            return;
-        }
+    cm3_cpu_level most = CM3_CPU_AMX;
+    bool known = cap == NULL || *cap == '\0';
+    for (size_t i = 0; i < LEVELS && !known; ++i) {
+        known = strcmp(cap, cm3_cpu_name(levels[i])) == 0;
+        if (known) most = levels[i];
     }
-    strncpy(unknown, cap, sizeof unknown - 1);
+    if (!known) strncpy(unknown, cap, sizeof unknown - 1);
+    detected = machine_level(most);
+    if (detected > most) detected = most;
 }
 
 cm3_cpu_level cm3_cpu_detect(void) {

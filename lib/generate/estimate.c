@@ -91,12 +91,11 @@ cm3_status cm3_estimate(cm3_model *model, const cm3_generate_options *options, u
 cm3_status cm3_estimate_file(cm3_context *context, const char *path, const cm3_load_options *load,
                              const cm3_generate_options *options, uint64_t prompt_tokens,
                              cm3_memory_estimate *estimate) {
-    uint64_t most;
     cm3_model *outline;
     if (!context || !path || !estimate) {
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "cm3_estimate_file: an argument is NULL");
     }
-    CM3_TRY(cm3_model_outline(context, path, load, &most, &outline));
+    CM3_TRY(cm3_model_outline(context, path, load, &outline));
     cm3_status status = cm3_estimate(outline, options, prompt_tokens, estimate);
     cm3_model_destroy(outline);
     return status;

@@ -264,6 +264,10 @@ cm3_status cm3_request_next_event(cm3_request *request, uint64_t budget_us, cm3_
     if (done) *done = 0;
     if (!request) return CM3_ERROR_INVALID_ARGUMENT;
     CM3_TRY(cm3_options_write(request->context, event, &none, sizeof none, "cm3_event"));
+    if (cm3_context_forked(request->context)) {
+        if (done) *done = 1; /* nothing more will come */
+        return cm3_context_refuse_fork(request->context);
+    }
     forget(request);
     bool closed = false, inside = cm3_context_inline(request->context);
     cm3_event_node *node = cm3_events_pop(&request->events, inside ? 0 : nanoseconds(budget_us), &closed);

@@ -196,7 +196,7 @@ static cm3_status load_file(cm3_context *context, cm3_file *file, const cm3_load
     return make(&source, status, model);
 }
 
-cm3_status cm3_model_outline(cm3_context *context, const char *path, const cm3_load_options *options, uint64_t *most,
+cm3_status cm3_model_outline(cm3_context *context, const char *path, const cm3_load_options *options,
                              cm3_model **model) {
     *model = NULL;
     if (!context || !path) return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "model: an argument is NULL");
@@ -207,12 +207,12 @@ cm3_status cm3_model_outline(cm3_context *context, const char *path, const cm3_l
     own.check_weights = own.verify_checksum = 0;
     CM3_TRY(load_path(context, path, &own, &sizes, &watch, model));
     (*model)->held_bytes += sizes.copied + sizes.made;
-    *most = watch.most + sizes.copied + sizes.made;
-    if (*most <= bound_of(&own)) return CM3_OK;
+    const uint64_t most = watch.most + sizes.copied + sizes.made;
+    if (most <= bound_of(&own)) return CM3_OK;
     cm3_model_destroy(*model);
     *model = NULL;
     return cm3_fail(context, CM3_ERROR_NO_MEMORY, "%s: loading takes %llu bytes of memory; max_bytes is %llu", path,
-                    (unsigned long long)*most, (unsigned long long)own.max_bytes);
+                    (unsigned long long)most, (unsigned long long)own.max_bytes);
 }
 
 cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load_options *options, cm3_model **model) {
@@ -223,9 +223,8 @@ cm3_status cm3_model_load(cm3_context *context, const char *path, const cm3_load
     cm3_load_options own;
     CM3_TRY(read_options(context, options, &own));
     if (own.max_bytes) { /* what would be too much is not begun */
-        uint64_t most;
         cm3_model *outline;
-        CM3_TRY(cm3_model_outline(context, path, &own, &most, &outline));
+        CM3_TRY(cm3_model_outline(context, path, &own, &outline));
         cm3_model_destroy(outline);
     }
     cm3_memory_watch watch;

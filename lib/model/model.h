@@ -45,10 +45,10 @@ cm3_status cm3_tokenizer_create(cm3_context *context, cm3_bpe *bpe, cm3_tokenize
 
 /**
  * The model at `path` as far as its shape goes, for estimates: nothing is copied or made, weights are not checked, and
- * what lies in files is only mapped. `held_bytes` is what loading with these options would keep, *most what it would
- * hold at once. Not to be computed with. Errors as of cm3_model_load(); NO_MEMORY where `max_bytes` is too little.
+ * what lies in files is only mapped. `held_bytes` is what loading with these options would keep. Not to be computed
+ * with. Errors as of cm3_model_load(); NO_MEMORY where `max_bytes` is too little.
  */
-cm3_status cm3_model_outline(cm3_context *context, const char *path, const cm3_load_options *options, uint64_t *most,
+cm3_status cm3_model_outline(cm3_context *context, const char *path, const cm3_load_options *options,
                              cm3_model **model);
 
 /** What goes into a `.cm3` file; any part may be NULL. */

@@ -270,6 +270,7 @@ cm3_status cm3_bank_refresh(cm3_bank *bank) {
 
 cm3_status cm3_bank_get_info(const cm3_bank *bank, cm3_bank_info *info) {
     if (!bank) return CM3_ERROR_INVALID_ARGUMENT;
+    CM3_TRY(cm3_context_refuse_fork(bank->context));
     pthread_rwlock_t *lock = (pthread_rwlock_t *)(uintptr_t)&bank->lock;
     pthread_rwlock_rdlock(lock);
     struct stat file;

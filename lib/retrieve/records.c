@@ -115,6 +115,7 @@ cm3_status cm3_bank_get(const cm3_bank *bank, uint64_t id, cm3_bank_record **rec
     if (record) *record = NULL;
     if (!bank) return CM3_ERROR_INVALID_ARGUMENT;
     if (!record) return cm3_fail(bank->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_bank_get: record is NULL");
+    CM3_TRY(cm3_context_refuse_fork(bank->context));
     pthread_rwlock_rdlock(lock_of(bank));
     const cm3_bank_part *part = cm3_bank_part_of(bank, id);
     const uint8_t *blob;
@@ -139,6 +140,7 @@ void cm3_bank_record_destroy(const cm3_bank *bank, cm3_bank_record *record) {
 
 cm3_status cm3_bank_next(const cm3_bank *bank, uint64_t *id) {
     if (!bank || !id) return CM3_ERROR_INVALID_ARGUMENT;
+    CM3_TRY(cm3_context_refuse_fork(bank->context));
     pthread_rwlock_rdlock(lock_of(bank));
     while (*id < bank->at.end.records && cm3_bank_is_deleted(bank, *id)) ++*id;
     const bool found = *id < bank->at.end.records;
@@ -152,6 +154,7 @@ cm3_status cm3_bank_find(const cm3_bank *bank, const char *key, uint64_t *id) {
     if (!key || !id) return cm3_fail(bank->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_bank_find: an argument is NULL");
     const size_t size = strlen(key);
     cm3_status status = CM3_OK;
+    CM3_TRY(cm3_context_refuse_fork(bank->context));
     pthread_rwlock_rdlock(lock_of(bank));
     for (size_t p = 0; p < bank->at.part_count && *id == CM3_NO_RECORD && status == CM3_OK; p++) {
         const cm3_bank_part *part = &bank->at.parts[p];

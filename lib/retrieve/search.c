@@ -383,6 +383,7 @@ cm3_status cm3_bank_search(const cm3_bank *bank, const float *queries, size_t co
         return cm3_fail(bank->context, CM3_ERROR_INVALID_ARGUMENT, "cm3_bank_search: an argument is NULL");
     }
     CM3_TRY(check_options(bank->context, &options));
+    CM3_TRY(cm3_context_refuse_fork(bank->context));
     pthread_rwlock_t *lock = (pthread_rwlock_t *)(uintptr_t)&bank->lock;
     /* The lock is taken here and not on the engine thread, which must not wait for a writer that waits for it. */
     pthread_rwlock_rdlock(lock);

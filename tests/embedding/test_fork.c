@@ -35,6 +35,10 @@ static void all_calls(host *h, cm3_request *running, cm3_request *finished) {
     REFUSED(cm3_request_poll(running, 0, ignore, NULL, &done));
     CHILD(done == 1);
     REFUSED(cm3_request_poll(running, 1000000000, ignore, NULL, &done));
+    cm3_event event = {.struct_size = sizeof event};
+    done = 0;
+    REFUSED(cm3_request_next_event(running, 0, &event, &done));
+    CHILD(done == 1 && event.kind == CM3_EVENT_NONE);
     REFUSED(cm3_request_wait(running, ignore, NULL));
     CHILD(cm3_request_done(running));
     REFUSED(cm3_request_result(running, &result));
@@ -160,6 +164,34 @@ START_TEST(forked_under_locks) {
 }
 END_TEST
 
+/* A bank's lock may have been held by a writer: readers are refused as well. */
+START_TEST(bank_in_the_child) {
+    host own, *h = &own;
+    host_up(h, 1);
+    cm3_bank *bank;
+    HOST_OK(h, cm3_bank_open(h->context, CM3_SOURCE_DIR "/models/toybox.bank", CM3_BANK_READ, &bank));
+    pid_t child = fork();
+    if (child == 0) {
+        static const float query[4096];
+        cm3_bank_info info = {.struct_size = sizeof info};
+        cm3_bank_record *record;
+        cm3_hit hits[10];
+        uint64_t id = 0;
+        size_t found;
+        alarm(60);
+        REFUSED(cm3_bank_get_info(bank, &info));
+        REFUSED(cm3_bank_get(bank, 0, &record));
+        REFUSED(cm3_bank_next(bank, &id));
+        REFUSED(cm3_bank_find(bank, "00000000", &id));
+        REFUSED(cm3_bank_search(bank, query, 1, NULL, hits, &found));
+        _exit(0);
+    }
+    ck_assert(join(child, "a bank"));
+    cm3_bank_destroy(bank);
+    host_down(h);
+}
+END_TEST
+
 /* A context of the child's own computes the same. */
 START_TEST(own_context_in_the_child) {
     host own, *h = &own;
@@ -197,6 +229,7 @@ Suite *fork_suite(void) {
     tcase_set_timeout(tcase, 300);
     tcase_add_loop_test(tcase, forked_while_computing, 0, 3);
     tcase_add_test(tcase, forked_under_locks);
+    tcase_add_test(tcase, bank_in_the_child);
     tcase_add_loop_test(tcase, own_context_in_the_child, 0, 3);
     suite_add_tcase(suite, tcase);
     return suite;

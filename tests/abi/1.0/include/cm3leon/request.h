@@ -192,9 +192,9 @@ CM3_API cm3_status cm3_request_poll(cm3_request *request, uint64_t budget_us, cm
  * The next waiting event, for hosts that cannot lend a callback: languages with a garbage collector, engines' scripts.
  * Set event->struct_size first; its pointers are valid until the next call of this function, of poll, wait or destroy
  * on the request. Where none is waiting it waits at most `budget_us` microseconds for one, or, with a context of
- * threads = 0, computes about so long, at least one step; 0 does neither. event->kind is CM3_EVENT_NONE where there is
- * none still. *done (may be NULL) becomes 1, and what went wrong is returned, when the request has ended and all its
- * events were handed over: never together with an event. A frame of a game:
+ * threads = 0, computes about so long as cm3_request_poll() does; 0 does neither. event->kind is CM3_EVENT_NONE where
+ * there is none still. *done (may be NULL) becomes 1, and what went wrong is returned, when the request has ended and
+ * all its events were handed over: never together with an event. A frame of a game:
  *
  *     uint64_t budget = 2000;
  *     while (cm3_request_next_event(request, budget, &event, &done) == CM3_OK && event.kind) {

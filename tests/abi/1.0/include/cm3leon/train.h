@@ -232,7 +232,8 @@ CM3_API void cm3_train_vq_options_init(cm3_train_vq_options *options);
 /** Fills the defaults. Call it before setting fields. NULL is allowed and does nothing. */
 CM3_API void cm3_train_lm_options_init(cm3_train_lm_options *options);
 
-/** Errors: INVALID_ARGUMENT (also a checkpoint of other settings, which are named), NOT_FOUND, IO, FORMAT, NO_MEMORY.
+/** Errors: INVALID_ARGUMENT (also a checkpoint of other settings, which are named), NOT_FOUND, IO, FORMAT, NO_MEMORY,
+ * those of the comm.
  */
 CM3_API cm3_status cm3_trainer_create_vq(cm3_context *context, const cm3_train_options *options,
                                          const cm3_train_vq_options *vq, cm3_trainer **trainer);
@@ -289,7 +290,7 @@ CM3_API cm3_status cm3_trainer_step(cm3_trainer *trainer, cm3_train_report *repo
 /**
  * The loss over the validation data, a mean of its batches' losses, with the running average of the weights where there
  * is one; step, steps, loss and its terms are filled. Changes nothing. Errors: NOT_FOUND without such data, NO_MEMORY,
- * CANCELLED.
+ * CANCELLED, those of a picture that cannot be read, those of the comm, BUSY after a step that failed.
  */
 CM3_API cm3_status cm3_trainer_validate(cm3_trainer *trainer, cm3_train_report *report);
 
@@ -299,14 +300,14 @@ CM3_API cm3_status cm3_trainer_progress(const cm3_trainer *trainer, int64_t *ste
 /**
  * Writes the run's whole state to checkpoint.safetensors in its directory, atomically: at any moment the file is the
  * old one or the new one. It does not depend on the number of ranks: what two wrote one or four go on from. Errors: IO,
- * NO_SPACE, NO_MEMORY, BUSY after a step that failed.
+ * NO_SPACE, NO_MEMORY, those of the comm, BUSY after a step that failed.
  */
 CM3_API cm3_status cm3_trainer_checkpoint(const cm3_trainer *trainer);
 
 /**
  * Writes the model as it is now, the running average of the weights where there is one: a `.cm3` file with bf16
  * matrices and convolutions (AUTO, BF16), or all in F32. The file is replaced as a whole or not at all. Errors:
- * INVALID_ARGUMENT, IO, NO_SPACE, NO_MEMORY.
+ * INVALID_ARGUMENT, IO, NO_SPACE, NO_MEMORY, those of the comm, BUSY after a step that failed.
  */
 CM3_API cm3_status cm3_trainer_export(const cm3_trainer *trainer, const char *path, cm3_compute weights);
 
@@ -348,7 +349,8 @@ CM3_API void cm3_train_neighbour_options_init(cm3_train_neighbour_options *optio
  * Reads shards and writes one shard each of the same name into `out_dir` whose records name their nearest neighbours in
  * the retriever's bank: "neighbours": {"bank": its identity, "ids": [...]}, by score; all else of them stays, pictures
  * excepted, which records have as codes. As with cm3_train_encode_shards(), shards that are there already are left.
- * Errors: INVALID_ARGUMENT (also a retriever over no bank), NOT_FOUND, IO, NO_SPACE, FORMAT, NO_MEMORY, CANCELLED.
+ * Errors: INVALID_ARGUMENT (also a retriever over no bank), NOT_FOUND, IO, NO_SPACE, FORMAT (also codes that another
+ * image tokenizer made), NO_MEMORY, CANCELLED, those of cm3_retriever_search().
  */
 CM3_API cm3_status cm3_train_find_neighbours(const cm3_retriever *retriever, const char *const *data, size_t data_count,
                                              const char *out_dir, const cm3_train_neighbour_options *options,
