@@ -106,7 +106,7 @@ static void multiply_by_columns(cm3_graph *graph, const cm3_product *whole) {
     for (int64_t column = 0; column < whole->n && graph->status == CM3_OK; column += width) {
         cm3_product p = *whole;
         p.n = whole->n - column < width ? whole->n - column : width;
-        p.ldc = whole->ldc ? whole->ldc : whole->n;
+        p.ldc = whole->n;
         p.b = (const char *)whole->b + (size_t)column * row;
         p.c = whole->c + column;
         if (whole->bias) p.bias = whole->bias + column;

@@ -102,6 +102,7 @@ static bool multiply_floats(cm3_graph *graph, cm3_product *p, const cm3_tensor *
         p->bias = bias ? bias + panel.first : NULL;
         cm3_graph_for(graph, p->n, 8, dequantise_columns, &panel);
         cm3_nn_product(graph, p);
+        cm3_graph_cancelled(graph);
     }
     cm3_graph_rewind(graph, mark);
     return graph->status == CM3_OK;
