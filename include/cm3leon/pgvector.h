@@ -47,7 +47,8 @@ typedef struct cm3_pgvector_options {
     int halfvec;              /**< not 0: a store that is made keeps vectors in 16 bits. Default 0: in 32 */
     int exact;                /**< not 0: search reads all vectors, whether there is an index or not. Default 0 */
     int32_t ef_search;        /**< of the index, 1..1000: more finds better and takes longer. Default 200 */
-    int32_t timeout_ms;       /**< of a call that reads, in all, 1..3600000. Default 5000 */
+    int32_t timeout_ms; /**< of a call that reads, or of opening, in all, waiting for a connection included: 1..3600000.
+                           Default 5000 */
     int32_t write_timeout_ms; /**< of each batch that is written and of building an index; 0 (the default): none */
     /** Not 0 (the default): a search that not all shards answered gives what the others found, and
      * cm3_pgvector_last_search() says so. 0: it fails. */

@@ -324,12 +324,14 @@ cm3_status cm3_pg_run(cm3_pgvector *store, cm3_pg_job *jobs, size_t count, int32
     }
     struct pollfd *sockets = calloc(count + 1, sizeof *sockets);
     if (!sockets) return cm3_pg_fail_memory("sockets");
-    cm3_pg_session *session = cm3_pg_session_take(store);
-    if (!session) {
+    const int64_t deadline = limit_ms ? now_ms() + limit_ms : 0;
+    cm3_pg_session *session;
+    cm3_status status = cm3_pg_session_take(store, deadline, &session);
+    if (status != CM3_OK) {
         free(sockets);
-        return CM3_ERROR_NO_MEMORY;
+        return status;
     }
-    const run r = {.store = store, .session = session, .deadline = limit_ms ? now_ms() + limit_ms : 0};
+    const run r = {.store = store, .session = session, .deadline = deadline};
     for (size_t i = 0; i < count; i++) {
         cm3_pg_job *job = &jobs[i];
         cm3_pg_route *route = &session->routes[job->shard];
@@ -341,7 +343,7 @@ cm3_status cm3_pg_run(cm3_pgvector *store, cm3_pg_job *jobs, size_t count, int32
         set_deadline(&r, job);
         begin(&r, job);
     }
-    const cm3_status status = loop(&r, jobs, count, sockets);
+    status = loop(&r, jobs, count, sockets);
     for (size_t i = 0; i < count; i++) {
         if (!is_over(&jobs[i])) cm3_pg_link_close(link_of(&r, &jobs[i]));
     }

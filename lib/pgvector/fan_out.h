@@ -43,9 +43,10 @@ struct cm3_pg_job {
 };
 
 /**
- * Runs jobs, at most one a shard, until all are done or failed; with connections of their own, for at most `limit_ms`
- * once it has them (0: no limit). Errors: those that another server would not mend (a wrong store, a refused statement,
- * NO_MEMORY). A job whose servers all failed is CM3_PG_FAILED, with its words, and no error of this function.
+ * Runs jobs, at most one a shard, until all are done or failed; with connections of their own, for which it may have to
+ * wait, in at most `limit_ms` (0: no limit). Errors: those that another server would not mend (a wrong store, a refused
+ * statement, NO_MEMORY). A job whose servers all failed is CM3_PG_FAILED, with its words, and no error of this
+ * function.
  */
 cm3_status cm3_pg_run(cm3_pgvector *store, cm3_pg_job *jobs, size_t count, int32_t limit_ms);
 

@@ -273,7 +273,7 @@ cm3_status cm3_pg_add(void *user, const cm3_bank_record *records, size_t count, 
         parcels[i] = (parcel){.store = store, .ids = own_ids, .records = calloc(together, sizeof(outgoing))};
         well = parcels[i].records != NULL;
     }
-    for (size_t i = 0; well && i < count; i++) own_ids[i] = CM3_NO_RECORD;
+    for (size_t i = 0; own_ids && i < count; i++) own_ids[i] = CM3_NO_RECORD;
     cm3_status status = well ? add_all(store, records, count, parcels) : cm3_pg_fail_memory("records");
     if (ids && own_ids) memcpy(ids, own_ids, count * sizeof *ids);
     for (size_t i = 0; parcels && i < store->shard_count; i++) {

@@ -42,7 +42,7 @@ static bool send_statement(cm3_pg_job *job, PGconn *connection) {
 }
 
 /** Runs each shard's script at its primary, on connections of their own. */
-static cm3_status run_scripts(cm3_pgvector *store, script *scripts, bool bare) {
+static cm3_status run_scripts(cm3_pgvector *store, script *scripts, bool bare, int32_t limit_ms) {
     const size_t count = store->shard_count;
     cm3_pg_job *jobs = calloc(count, sizeof *jobs);
     if (!jobs) return cm3_pg_fail_memory("jobs");
@@ -54,7 +54,7 @@ static cm3_status run_scripts(cm3_pgvector *store, script *scripts, bool bare) {
                                .send = send_statement,
                                .data = &scripts[i]};
     }
-    cm3_status status = cm3_pg_run_all(store, jobs, count, store->options.write_timeout_ms);
+    cm3_status status = cm3_pg_run_all(store, jobs, count, limit_ms);
     free(jobs);
     return status;
 }
@@ -110,7 +110,7 @@ cm3_status cm3_pg_make(cm3_pgvector *store) {
     script *scripts = calloc(store->shard_count, sizeof *scripts);
     if (!scripts) return cm3_pg_fail_memory("statements");
     for (size_t i = 0; i < store->shard_count; i++) write_script(store, i, &scripts[i]);
-    cm3_status status = run_scripts(store, scripts, true);
+    cm3_status status = run_scripts(store, scripts, true, store->options.timeout_ms);
     free(scripts);
     return status;
 }
@@ -262,7 +262,7 @@ cm3_status cm3_pgvector_build_index(cm3_pgvector *store) {
         add_statement(s, "ANALYZE %s", store->table);
         add_statement(s, "COMMIT");
     }
-    cm3_status status = run_scripts(store, scripts, false);
+    cm3_status status = run_scripts(store, scripts, false, store->options.write_timeout_ms);
     free(scripts);
     return status;
 }

@@ -2,6 +2,7 @@
 #include "pgvector/server.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,11 +131,18 @@ void cm3_pg_cancel(PGconn *connection) {
     pthread_attr_t attributes;
     pthread_t thread;
     bool started = false;
+    /* A thread inherits the mask: the host's signals are for the host's threads. What the CPU raises is not blocked. */
+    sigset_t all, own;
+    sigfillset(&all);
+    static const int raised[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    for (size_t i = 0; i < sizeof raised / sizeof *raised; i++) sigdelset(&all, raised[i]);
+    pthread_sigmask(SIG_SETMASK, &all, &own);
     if (atomic_fetch_add(&cancels, 1) < MOST_CANCELS && pthread_attr_init(&attributes) == 0) {
         pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
         started = pthread_create(&thread, &attributes, cancel, ticket) == 0;
         pthread_attr_destroy(&attributes);
     }
+    pthread_sigmask(SIG_SETMASK, &own, NULL);
     if (started) return;
     atomic_fetch_sub(&cancels, 1);
     PQfreeCancel(ticket);

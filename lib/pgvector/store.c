@@ -1,9 +1,11 @@
 /* Opening a store, its sessions, its functions as an engine. */
 #include "pgvector/store.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pgvector/fan_out.h"
@@ -169,29 +171,42 @@ static cm3_pg_session *make_session(const cm3_pgvector *store, size_t number) {
     return NULL;
 }
 
-cm3_pg_session *cm3_pg_session_take(cm3_pgvector *store) {
-    pthread_mutex_lock(&store->lock);
-    while (!store->idle && store->sessions >= store->options.connections) {
-        pthread_cond_wait(&store->returned, &store->lock);
+/** With the lock: until a session is there or may be made. False: not in time. */
+static bool wait_for_turn(cm3_pgvector *store, int64_t deadline) {
+    const struct timespec until = {.tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000};
+    bool late = false;
+    while (!store->idle && store->sessions >= store->options.connections && !late) {
+        if (deadline)
+            late = pthread_cond_timedwait(&store->returned, &store->lock, &until) == ETIMEDOUT;
+        else
+            pthread_cond_wait(&store->returned, &store->lock);
     }
-    cm3_pg_session *session = store->idle;
+    return store->idle || store->sessions < store->options.connections;
+}
+
+cm3_status cm3_pg_session_take(cm3_pgvector *store, int64_t deadline, cm3_pg_session **session) {
+    pthread_mutex_lock(&store->lock);
+    const bool in_time = wait_for_turn(store, deadline);
     size_t number = 0;
-    if (session) {
-        store->idle = session->next;
-    } else {
+    *session = in_time ? store->idle : NULL;
+    if (*session) {
+        store->idle = (*session)->next;
+    } else if (in_time) {
         store->sessions++;
         number = store->opened++;
     }
     pthread_mutex_unlock(&store->lock);
-    if (session) return session;
-    session = make_session(store, number);
-    if (session) return session;
-    cm3_pg_fail_memory("connections");
+    if (!in_time) {
+        return cm3_pg_fail(CM3_ERROR_IO, "all %d connections were busy until the time was over",
+                           (int)store->options.connections);
+    }
+    if (!*session) *session = make_session(store, number);
+    if (*session) return CM3_OK;
     pthread_mutex_lock(&store->lock);
     store->sessions--;
     pthread_cond_signal(&store->returned);
     pthread_mutex_unlock(&store->lock);
-    return NULL;
+    return cm3_pg_fail_memory("connections");
 }
 
 void cm3_pg_session_return(cm3_pgvector *store, cm3_pg_session *session) {
@@ -270,7 +285,11 @@ cm3_status cm3_pgvector_open(const cm3_pgvector_options *given, cm3_pgvector **o
     if (!store) return cm3_pg_fail_memory("a store");
     store->pid = getpid();
     pthread_mutex_init(&store->lock, NULL);
-    pthread_cond_init(&store->returned, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&store->returned, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     store->options = options;
     cm3_status status = set_up(store, &options);
     /* They are the caller's. */

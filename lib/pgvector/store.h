@@ -62,8 +62,9 @@ struct cm3_pgvector {
     cm3_pg_form form; /**< under the lock until the store is open, fixed then */
 };
 
-/** A session of the store's own for one call; waits where there are enough. NULL: out of memory, with message. */
-cm3_pg_session *cm3_pg_session_take(cm3_pgvector *store);
+/** A session for one call; waits where there are enough, until `deadline` (ms of the monotonic clock; 0: without end).
+ * Errors: NO_MEMORY, IO (none became free in time), with message. */
+cm3_status cm3_pg_session_take(cm3_pgvector *store, int64_t deadline, cm3_pg_session **session);
 void cm3_pg_session_return(cm3_pgvector *store, cm3_pg_session *session);
 /** Closes a connection; what runs on it is cancelled. */
 void cm3_pg_link_close(cm3_pg_link *link);
