@@ -84,13 +84,15 @@ static cm3_status close_text(cm3_request *request, cm3_candidate *candidate) {
 /* --- pictures ------------------------------------------------------------------------------------------------------
  */
 
-/** Decodes the rows of codes that are there, in a graph of the engine's, which a cancel of this request stops. */
-static cm3_status decode(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph, int32_t rows,
+/** Decodes the rows of codes that are there, in a graph of the engine's, which a cancel of this request stops. A
+ * preview's first `known` rows are taken from the one before it. */
+static cm3_status decode(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph, int32_t rows, int32_t known,
                          cm3_image **image) {
     uint64_t start = cm3_clock_ns();
     const atomic_int *others = graph->cancel;
     graph->cancel = &request->cancelled;
-    cm3_status status = cm3_vq_decode_rows_in(graph, request->model->tokenizer->vq, candidate->codes.ids, rows, image);
+    cm3_status status = cm3_vq_decode_rows_in(graph, request->model->tokenizer->vq, candidate->codes.ids, rows, known,
+                                              known ? candidate->preview : NULL, image);
     graph->cancel = others;
     request->timings.image_decode += cm3_clock_since(start);
     return status;
@@ -101,12 +103,13 @@ static cm3_status tell_rows(cm3_request *request, cm3_candidate *candidate, cm3_
     const cm3_vq *vq = request->model->tokenizer->vq;
     cm3_event event = {.kind = CM3_EVENT_IMAGE_ROWS, .index = candidate->image_index};
     int32_t rows = (int32_t)candidate->codes.count / cm3_vq_grid(vq), cell = cm3_vq_cell(vq);
-    CM3_TRY(decode(request, candidate, graph, rows, &event.image));
-    event.row = (rows - candidate->due_rows) * cell;
+    int32_t known = rows - candidate->due_rows;
+    CM3_TRY(decode(request, candidate, graph, rows, known, &event.image));
+    event.row = known * cell;
     event.rows = candidate->due_rows * cell;
-    cm3_status status = push_event(request, candidate, &event);
-    cm3_image_destroy(event.image);
-    return status;
+    cm3_image_destroy(candidate->preview);
+    candidate->preview = event.image;
+    return push_event(request, candidate, &event);
 }
 
 /** Of a picture that had holes: the original, with what was made in its place. */
@@ -122,7 +125,7 @@ static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, cm
     cm3_event event = {.kind = CM3_EVENT_IMAGE, .index = candidate->image_index};
     cm3_piece piece = {.code_count = candidate->codes.count};
     if (graph) {
-        CM3_TRY(decode(request, candidate, graph, cm3_vq_grid(request->model->tokenizer->vq), &piece.image));
+        CM3_TRY(decode(request, candidate, graph, cm3_vq_grid(request->model->tokenizer->vq), 0, &piece.image));
         if (request->holes.codes) CM3_TRY(lay_over(request, &piece.image));
         event.image = piece.image;
     }
@@ -134,6 +137,8 @@ static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, cm
     memcpy(piece.codes, candidate->codes.ids, piece.code_count * sizeof *piece.codes);
     candidate->codes.count = 0;
     candidate->image_index++;
+    cm3_image_destroy(candidate->preview);
+    candidate->preview = NULL;
     CM3_TRY(add_piece(request, candidate, piece));
     return graph || request->options.codes_only ? push_event(request, candidate, &event) : CM3_OK;
 }
@@ -320,6 +325,7 @@ void cm3_candidate_clear(cm3_request *request, cm3_candidate *candidate) {
     }
     cm3_ids_clear(context, &candidate->history);
     cm3_ids_clear(context, &candidate->codes);
+    cm3_image_destroy(candidate->preview);
     cm3_free(context, candidate->bytes);
     cm3_free(context, candidate->text);
     for (size_t i = 0; i < candidate->piece_count; i++) {

@@ -18,8 +18,8 @@ static uint64_t small_things(const estimate_call *call, const cm3_demand *demand
     bytes += candidates * sizeof(int32_t) * (uint64_t)(2 * demand->capacity + demand->prompt);
     bytes += cm3_events_size(cm3_request_events(made));
     if (pictures) {
-        uint64_t side = (uint64_t)vq->config.resolution;
-        bytes += candidates * (side * side * 3 + 2 * sizeof(int32_t) * (uint64_t)vocabulary->image_tokens);
+        uint64_t side = (uint64_t)vq->config.resolution, shown = call->options.preview_rows ? 2 : 1;
+        bytes += candidates * (shown * side * side * 3 + 2 * sizeof(int32_t) * (uint64_t)vocabulary->image_tokens);
     }
     return bytes;
 }

@@ -35,6 +35,7 @@ typedef struct cm3_candidate {
     bool closing;     /**< the image is whole: the next token is forced, its end or a break */
     int32_t due_rows; /**< of a picture to be decoded at the end of the step: its last so many rows are new; 0: none */
     cm3_ids codes;    /**< of the picture being made */
+    cm3_image *preview; /**< its last one; NULL: none yet */
     int32_t image_index;
     char *bytes; /**< of text, not yet whole code points */
     size_t byte_count, byte_capacity;

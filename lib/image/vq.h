@@ -99,6 +99,11 @@ cm3_tensor *cm3_vq_decode_pixels(cm3_graph *graph, const cm3_vq *vq, cm3_tensor 
 cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, int32_t *codes,
                            float *rows);
 
+/** Rows of tokens above a part of a picture that are decoded with it, so that its edge fits. The demo model's previews
+ * of three rows each are 26.9 dB from the finished picture without any, 31.0, 31.6, 31.7 with 1, 2, 3; 31.7 where all
+ * rows so far are decoded anew. */
+#define CM3_VQ_MARGIN 1
+
 /* --- whole pictures (any thread: the work is handed to the compute thread) ---------------------------------------- */
 
 /** Any picture, resized and cropped as cm3_tokenizer_encode_image() says, or, with `preprocessing`, as Hugging Face
@@ -110,9 +115,13 @@ cm3_status cm3_vq_decode_image(const cm3_vq *vq, const int32_t *codes, cm3_compu
 /** The first `rows` rows of tokens only; what is missing is black. */
 cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t rows, cm3_compute compute,
                               cm3_image **image);
-/** The same on the compute thread, in a graph of the caller's, which is reset first and keeps its primitives. */
-cm3_status cm3_vq_decode_rows_in(cm3_graph *graph, const cm3_vq *vq, const int32_t *codes, int32_t rows,
-                                 cm3_image **image);
+/**
+ * The same on the compute thread, in a graph of the caller's, which is reset first and keeps its primitives. Where
+ * `before` (may be NULL), a picture of this tokenizer, shows the first `known` rows already, theirs stay as they are
+ * there and only the others are decoded, with CM3_VQ_MARGIN rows above them.
+ */
+cm3_status cm3_vq_decode_rows_in(cm3_graph *graph, const cm3_vq *vq, const int32_t *codes, int32_t rows, int32_t known,
+                                 const cm3_image *before, cm3_image **image);
 /** Runs what a decode or an encode of a whole picture does in a measuring graph. */
 cm3_status cm3_vq_measure_decode(const cm3_vq *vq, cm3_graph *measuring);
 cm3_status cm3_vq_measure_encode(const cm3_vq *vq, cm3_graph *measuring);

@@ -1,4 +1,6 @@
 /* Whole pictures through the image tokenizer: the work is handed to the compute thread. */
+#include <string.h>
+
 #include "base/status.h"
 #include "image/preprocess.h"
 #include "image/vq_layers.h"
@@ -8,7 +10,9 @@ typedef struct cm3_picture_call {
     const cm3_image *image;
     const cm3_hf_preprocessing *preprocessing; /**< NULL: Meta's */
     int32_t *codes;
-    int32_t rows; /**< of tokens to be decoded */
+    int32_t rows;            /**< of tokens that are there */
+    int32_t known;           /**< rows of them that `before` shows already */
+    const cm3_image *before; /**< NULL: none */
     cm3_compute compute;
     cm3_image *result;
 } cm3_picture_call;
@@ -35,24 +39,34 @@ static cm3_status encode(cm3_graph *graph, cm3_picture_call *call) {
     return cm3_vq_quantise(graph, call->vq, cm3_f32(z), z->shape[1] * z->shape[2], call->codes, NULL);
 }
 
-/** Rows of the codebook for `rows` rows of tokens. */
+/** The first row of tokens that is decoded. */
+static int32_t first_row(const cm3_picture_call *call) {
+    return call->known > CM3_VQ_MARGIN ? call->known - CM3_VQ_MARGIN : 0;
+}
+
+/** Rows of the codebook for the rows of tokens that are decoded. */
 static cm3_tensor *look_up(cm3_graph *graph, const cm3_picture_call *call) {
-    int32_t grid = cm3_vq_grid(call->vq);
-    cm3_tensor *rows = cm3_nn_embedding(graph, call->vq->layers->codebook, call->codes, (int64_t)call->rows * grid);
+    int32_t grid = cm3_vq_grid(call->vq), first = first_row(call), count = call->rows - first;
+    const int32_t *codes = call->codes ? call->codes + (size_t)first * grid : NULL;
+    cm3_tensor *rows = cm3_nn_embedding(graph, call->vq->layers->codebook, codes, (int64_t)count * grid);
     if (!rows) return NULL;
-    return cm3_nn_reshape(graph, rows, 4, (const int64_t[]){1, call->rows, grid, call->vq->config.embed_dim});
+    return cm3_nn_reshape(graph, rows, 4, (const int64_t[]){1, count, grid, call->vq->config.embed_dim});
 }
 
 static cm3_status decode(cm3_graph *graph, cm3_picture_call *call) {
     cm3_tensor *y = cm3_vq_decode(graph, call->vq, look_up(graph, call));
     if (!y || cm3_graph_status(graph) != CM3_OK) return cm3_graph_status(graph);
-    int32_t side = call->vq->config.resolution;
+    int32_t side = call->vq->config.resolution, cell = cm3_vq_cell(call->vq);
     CM3_TRY(cm3_image_create(call->vq->context, side, side, &call->result));
-    cm3_image_view view;
+    cm3_image_view view, before;
     cm3_image_get_view(call->result, &view);
-    int64_t width = y->shape[2] * 3;
-    for (int64_t row = 0; row < y->shape[1]; row++) {
-        cm3_postprocess(cm3_f32(y) + row * width, width, view.pixels + (size_t)row * view.stride);
+    const int64_t known = (int64_t)call->known * cell, top = (int64_t)first_row(call) * cell, width = y->shape[2] * 3;
+    if (known) cm3_image_get_view(call->before, &before);
+    for (int64_t row = 0; row < known; row++) {
+        memcpy(view.pixels + (size_t)row * view.stride, before.pixels + (size_t)row * before.stride, (size_t)width);
+    }
+    for (int64_t row = known; row < top + y->shape[1]; row++) {
+        cm3_postprocess(cm3_f32(y) + (row - top) * width, width, view.pixels + (size_t)row * view.stride);
     }
     return CM3_OK;
 }
@@ -88,9 +102,10 @@ cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t ro
     return status;
 }
 
-cm3_status cm3_vq_decode_rows_in(cm3_graph *graph, const cm3_vq *vq, const int32_t *codes, int32_t rows,
-                                 cm3_image **image) {
-    cm3_picture_call call = {.vq = vq, .codes = (int32_t *)(uintptr_t)codes, .rows = rows};
+cm3_status cm3_vq_decode_rows_in(cm3_graph *graph, const cm3_vq *vq, const int32_t *codes, int32_t rows, int32_t known,
+                                 const cm3_image *before, cm3_image **image) {
+    cm3_picture_call call = {
+        .vq = vq, .codes = (int32_t *)(uintptr_t)codes, .rows = rows, .known = before ? known : 0, .before = before};
     cm3_graph_begin(graph);
     cm3_status status = decode(graph, &call);
     *image = call.result;

@@ -279,10 +279,38 @@ START_TEST(same_threads_same_bytes) {
 }
 END_TEST
 
-/* What a preview shows is part of the finished picture's rows, comes only where asked for, and leaves it unchanged. */
-static int count_previews(void *user, const cm3_event *event) {
-    *(int *)user += event->kind == CM3_EVENT_IMAGE_ROWS;
+/* What a preview shows is near the finished picture's rows, comes only where asked for, and leaves it unchanged. */
+typedef struct shown {
+    cm3_image *last;
+    int count;
+    int32_t rows;
+} shown;
+
+static int keep_preview(void *user, const cm3_event *event) {
+    shown *s = user;
+    if (event->kind != CM3_EVENT_IMAGE_ROWS) return 0;
+    ck_assert_int_eq(event->row, s->rows);
+    s->rows += event->rows;
+    s->count++;
+    cm3_image_destroy(s->last);
+    ck_assert_int_eq(cm3_image_retain(event->image), CM3_OK);
+    s->last = event->image;
     return 0;
+}
+
+/** The mean square by which the first rows of two pictures differ, in levels of 255. */
+static double difference(const cm3_image *a, const cm3_image *b, int32_t rows) {
+    cm3_image_view x, y;
+    ck_assert_int_eq(cm3_image_get_view(a, &x), CM3_OK);
+    ck_assert_int_eq(cm3_image_get_view(b, &y), CM3_OK);
+    double sum = 0;
+    for (int32_t row = 0; row < rows; row++) {
+        for (int32_t i = 0; i < x.width * 3; i++) {
+            int apart = x.pixels[(size_t)row * x.stride + (size_t)i] - y.pixels[(size_t)row * y.stride + (size_t)i];
+            sum += (double)apart * apart;
+        }
+    }
+    return sum / (3.0 * rows * x.width);
 }
 
 START_TEST(previews_are_asked_for) {
@@ -292,11 +320,16 @@ START_TEST(previews_are_asked_for) {
     for (int every = 0; every < 2; every++) {
         cm3_generate_options options = host_picture();
         options.preview_rows = 3 * every;
-        int previews = 0;
+        shown s = {.count = 0};
         cm3_document *result;
-        HOST_OK(&h, cm3_generate(h.model, h.prompt, &options, count_previews, &previews, &result));
-        ck_assert_int_eq(previews > 0, every);
+        HOST_OK(&h, cm3_generate(h.model, h.prompt, &options, keep_preview, &s, &result));
+        ck_assert_int_eq(s.count, 3 * every);
         sums[every] = host_sum(result);
+        cm3_segment picture = {.struct_size = sizeof picture};
+        HOST_OK(&h, cm3_document_get(result, 0, &picture));
+        /* 255^2 / 10^2.2: 22 dB; black rows, or another's, are below 10 */
+        if (every) ck_assert_double_lt(difference(s.last, picture.image, s.rows), 410);
+        cm3_image_destroy(s.last);
         cm3_document_destroy(result);
     }
     ck_assert_uint_eq(sums[0], sums[1]);

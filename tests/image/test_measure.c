@@ -132,7 +132,7 @@ static void decode_pass(measure_case *c, cm3_graph *graph) {
     }
     int32_t *codes = calloc((size_t)cm3_vq_tokens(c->vq), sizeof *codes);
     cm3_image *image;
-    ck_assert_int_eq(cm3_vq_decode_rows_in(graph, c->vq, codes, cm3_vq_grid(c->vq), &image), CM3_OK);
+    ck_assert_int_eq(cm3_vq_decode_rows_in(graph, c->vq, codes, cm3_vq_grid(c->vq), 0, NULL, &image), CM3_OK);
     cm3_image_destroy(image);
     atomic_fetch_sub(&c->memory.calls, 1); /* the picture, which is the caller's */
     free(codes);

@@ -266,6 +266,44 @@ START_TEST(picture_decoding) {
 }
 END_TEST
 
+static void picture_row(const cm3_image *image, int row, uint8_t *bytes) {
+    cm3_image_view view;
+    ck_assert_int_eq(cm3_image_get_view(image, &view), CM3_OK);
+    memcpy(bytes, view.pixels + (size_t)row * view.stride, 96);
+}
+
+/* A preview behind another: its rows stay, the new ones are those of a picture that begins with the margin's rows. */
+static void add_rows(vq_case *c) {
+    int32_t codes[64];
+    for (int i = 0; i < 64; i++) codes[i] = (i * 29 + 7) % 64;
+    enum { KNOWN = 3, ROWS = 6, CELL = 4 };
+    cm3_image *before, *after, *apart;
+    const int32_t first = KNOWN - CM3_VQ_MARGIN;
+    const int32_t *shifted = codes + (ptrdiff_t)first * 8;
+    ck_assert_int_eq(cm3_vq_decode_rows_in(c->graph, c->vq, codes, KNOWN, 0, NULL, &before), CM3_OK);
+    ck_assert_int_eq(cm3_vq_decode_rows_in(c->graph, c->vq, codes, ROWS, KNOWN, before, &after), CM3_OK);
+    ck_assert_int_eq(cm3_vq_decode_rows_in(c->graph, c->vq, shifted, ROWS - first, 0, NULL, &apart), CM3_OK);
+    for (int row = 0; row < 32; row++) {
+        uint8_t got[96], wanted[96] = {0};
+        picture_row(after, row, got);
+        if (row < KNOWN * CELL) picture_row(before, row, wanted);
+        if (row >= KNOWN * CELL && row < ROWS * CELL) picture_row(apart, row - first * CELL, wanted);
+        ck_assert_mem_eq(got, wanted, sizeof got);
+    }
+    cm3_image_destroy(before);
+    cm3_image_destroy(after);
+    cm3_image_destroy(apart);
+}
+
+START_TEST(rows_are_added) {
+    vq_case c;
+    case_up(&c, _i);
+    case_load(&c, PARITY "vqgan/vqgan.safetensors", "", false);
+    run_on_graph(&c, add_rows);
+    case_down(&c);
+}
+END_TEST
+
 static uint8_t picture_bytes[32 * 32 * 3];
 static int32_t picture_codes[64];
 
@@ -655,6 +693,7 @@ Suite *vq_suite(void) {
     tcase_add_loop_test(tcase, parity_taming, 0, 16);
     tcase_add_test(tcase, parity_hugging_face);
     tcase_add_loop_test(tcase, picture_decoding, 0, 3);
+    tcase_add_loop_test(tcase, rows_are_added, 0, 3);
     tcase_add_test(tcase, picture_encoding);
     tcase_add_test(tcase, config_round_trip);
     tcase_add_test(tcase, config_published);

@@ -157,7 +157,7 @@ static bool pass_of_vq(measure_case *c, cm3_graph *graph) {
         cm3_graph_reset(graph);
         return cm3_vq_measure_decode(c->vq, graph) == CM3_OK;
     }
-    bool good = cm3_vq_decode_rows_in(graph, c->vq, codes, cm3_vq_grid(c->vq), &image) == CM3_OK;
+    bool good = cm3_vq_decode_rows_in(graph, c->vq, codes, cm3_vq_grid(c->vq), 0, NULL, &image) == CM3_OK;
     cm3_image_destroy(image);
     atomic_fetch_sub(&c->memory.calls, 1); /* the picture */
     return good;
