@@ -7,9 +7,10 @@
 static const char usage[] =
     "Usage: toybox-evaluate COMMAND ...\n"
     "\n"
-    "  prompts --kind placed|related|counted [--count N] [--seed S] [--compositional] [--pictures DIR [--side "
-    "PIXELS]]\n"
+    "  prompts --kind placed|related|counted [--count N] [--seed S] [--objects N] [--compositional]\n"
+    "          [--pictures DIR [--side PIXELS]]\n"
     "      prints held-out captions as JSON lines: text, kind, and the scene that the text demands.\n"
+    "      --objects: each with so many, 1 to 4 (placed).\n"
     "      --compositional: each with a (size, colour, shape) that training never sees (placed and counted).\n"
     "      --pictures: also draws the scenes that the captions were made from, as DIR/0000.png ...\n"
     "  score PROMPTS.jsonl DIR [--json] [--failures FILE.jsonl]\n"

@@ -16,7 +16,7 @@ typedef struct options {
     uint64_t seed;
     toy_split split;
     const char *pictures;
-    long side;
+    long side, objects;
 } options;
 
 /* Streams of random numbers apart from the renderer's, so that no seed of one is a seed of the other. */
@@ -82,6 +82,8 @@ static bool take_option(int option, options *o) {
     case 'p':
         o->pictures = optarg;
         return true;
+    case 'o':
+        return toy_parse_long(optarg, 1, TOY_MAX_OBJECTS, &o->objects);
     case 'd':
         return toy_parse_long(optarg, 96, 4096, &o->side);
     default:
@@ -90,13 +92,11 @@ static bool take_option(int option, options *o) {
 }
 
 static bool parse(int argc, char **argv, options *o) {
-    static const struct option long_options[] = {{"kind", required_argument, NULL, 'k'},
-                                                 {"count", required_argument, NULL, 'n'},
-                                                 {"seed", required_argument, NULL, 's'},
-                                                 {"compositional", no_argument, NULL, 'c'},
-                                                 {"pictures", required_argument, NULL, 'p'},
-                                                 {"side", required_argument, NULL, 'd'},
-                                                 {NULL, 0, NULL, 0}};
+    static const struct option long_options[] = {
+        {"kind", required_argument, NULL, 'k'},     {"count", required_argument, NULL, 'n'},
+        {"seed", required_argument, NULL, 's'},     {"compositional", no_argument, NULL, 'c'},
+        {"pictures", required_argument, NULL, 'p'}, {"side", required_argument, NULL, 'd'},
+        {"objects", required_argument, NULL, 'o'},  {NULL, 0, NULL, 0}};
     bool kind_given = false;
     int option, index = 0;
     while ((option = getopt_long(argc, argv, "", long_options, &index)) != -1) {
@@ -108,6 +108,7 @@ static bool parse(int argc, char **argv, options *o) {
     }
     if (optind != argc) return toy_complain("prompts: %s is too much; see --help", argv[optind]);
     if (!kind_given) return toy_complain("prompts: --kind is needed; see --help");
+    if (o->objects && o->kind != TOY_PLACED) return toy_complain("prompts: --objects is for placed scenes");
     if (o->split == TOY_COMPOSITIONAL && o->kind == TOY_RELATED)
         return toy_complain("prompts: a related caption names no sizes, so no reserved triple: no --compositional");
     return true;
@@ -122,7 +123,7 @@ int toy_command_prompts(int argc, char **argv) {
     bool ok = toy_studio_open(&studio);
     for (long i = 0; i < o.count && ok; i++) {
         toy_random random = toy_random_make(o.seed, PROMPT_STREAM, (uint64_t)i);
-        toy_scene scene = toy_draw_scene(&random, o.kind, 0, o.split);
+        toy_scene scene = toy_draw_scene(&random, o.kind, (int)o.objects, o.split);
         shuffle(&random, &scene);
         ok = print_prompt(&scene) && (!o.pictures || save_picture(&studio, &o, &scene, i));
     }

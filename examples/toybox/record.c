@@ -57,7 +57,7 @@ static json_t *captions_of(const toy_plan *plan, int64_t number, const toy_scene
 
 static bool make_scene(const toy_plan *plan, int64_t number, toy_random *random, toy_kind kind, toy_picture *picture,
                        char **json) {
-    toy_scene scene = toy_draw_scene(random, kind, 0, plan->split);
+    toy_scene scene = toy_draw_scene(random, kind, plan->objects, plan->split);
     toy_draw_picture(picture, &scene);
     return finish(json_pack("{s:o, s:s, s:o}", "text", captions_of(plan, number, &scene), "kind", toy_kind_names[kind],
                             "scene", toy_scene_to_json(&scene)),

@@ -23,6 +23,7 @@ typedef struct toy_plan {
     uint64_t seed;
     toy_split split;
     int captions;
+    int objects;   /**< of placed scenes, each with so many; 0: their number is drawn, too */
     bool families; /**< lookup: names come in families that share syllables or all letters but one */
     bool reworded; /**< emblems: the first text in another wording half of the time */
 } toy_plan;

@@ -267,6 +267,7 @@ static const char usage[] =
     "                   tasks: 45 % edits, 35 % scenes with segmentation or outline, 20 % things in boxes; captions,\n"
     "                   questions and gaps in captions of all scenes\n"
     "  --count N        how many records (default 1000; for emblem, every name of the split)\n"
+    "  --objects N      placed: each scene has so many, 1 to 4 (default: as many as are drawn)\n"
     "  --split SPLIT    train (default), heldout, compositional (scenes with a triple that training never sees), any\n"
     "  --seed S         what is drawn (default 1)\n"
     "  --side PIXELS    96 to 4096 (default 96)\n"
@@ -304,9 +305,24 @@ static bool parse_seed(const char *text, uint64_t *out) {
     return errno == 0 && end != text && *end == '\0' && text[0] != '-';
 }
 
-enum { KIND = 256, COUNT, SPLIT, SEED, SIDE, CAPTIONS, REWORDED, FAMILIES, PER_SHARD, PNG_LEVEL, THREADS, HELP };
+enum {
+    KIND = 256,
+    COUNT,
+    OBJECTS,
+    SPLIT,
+    SEED,
+    SIDE,
+    CAPTIONS,
+    REWORDED,
+    FAMILIES,
+    PER_SHARD,
+    PNG_LEVEL,
+    THREADS,
+    HELP
+};
 static const struct option long_options[] = {{"kind", required_argument, NULL, KIND},
                                              {"count", required_argument, NULL, COUNT},
+                                             {"objects", required_argument, NULL, OBJECTS},
                                              {"split", required_argument, NULL, SPLIT},
                                              {"seed", required_argument, NULL, SEED},
                                              {"side", required_argument, NULL, SIDE},
@@ -343,6 +359,10 @@ static bool take_option(int option, const char *value, options *o, bool *kind_gi
         return parse_seed(value, &o->plan.seed);
     case COUNT:
         return parse_number(value, 1, 99999999, &o->count);
+    case OBJECTS:
+        ok = parse_number(value, 1, TOY_MAX_OBJECTS, &number);
+        o->plan.objects = (int)number;
+        return ok;
     case PER_SHARD:
         return parse_number(value, 1, 99999999, &o->per_shard);
     case SIDE:
@@ -395,6 +415,7 @@ static int check(options *o) {
     toy_set set = o->plan.set;
     if (o->plan.split == TOY_COMPOSITIONAL && set != TOY_SET_PLACED && set != TOY_SET_COUNTED)
         return wrong("the split compositional is for placed and counted scenes, whose captions name sizes");
+    if (o->plan.objects && set != TOY_SET_PLACED) return wrong("--objects is for placed scenes");
     if (o->plan.reworded && set != TOY_SET_EMBLEM && set != TOY_SET_LOOKUP)
         return wrong("--reworded is for emblem and lookup");
     if (o->plan.families && set != TOY_SET_EMBLEM && set != TOY_SET_LOOKUP)

@@ -182,7 +182,7 @@ static void check_splits(selftest *t) {
     }
     check(t, reserved * 50 >= 144, "(size, colour, shape) triples that training never sees: %d of 144", reserved);
     for (int kind = 0; kind < TOY_KINDS; kind++) {
-        int wrong = 0, without = 0, forbidden = 0, crowded = 0;
+        int wrong = 0, without = 0, forbidden = 0, crowded = 0, other = 0;
         for (int i = 0; i < 2000; i++) {
             toy_random random = toy_random_make(1, 77, (uint64_t)i);
             toy_split split = i % 10 == 0                          ? TOY_HELD_OUT
@@ -198,11 +198,14 @@ static void check_splits(selftest *t) {
                 for (int k = 0; k < j; k++) crowded += scene.objects[k].cell == scene.objects[j].cell;
             }
             without += has != (split == TOY_COMPOSITIONAL);
+            int asked = 1 + i % TOY_MAX_OBJECTS;
+            if (kind == TOY_PLACED) other += toy_draw_scene(&random, TOY_PLACED, asked, split).count != asked;
         }
         check(t, wrong == 0 && without == 0, "%s: %d of 2000 scenes in the wrong split, %d with the wrong triples",
               toy_kind_names[kind], wrong, without);
-        check(t, forbidden == 0 && crowded == 0, "%s: %d forbidden colours, %d shared cells", toy_kind_names[kind],
-              forbidden, crowded);
+        check(t, forbidden == 0 && crowded == 0 && other == 0,
+              "%s: %d forbidden colours, %d shared cells, %d with another number of things than asked for",
+              toy_kind_names[kind], forbidden, crowded, other);
     }
 }
 
