@@ -48,8 +48,9 @@ static const float *widened(cm3_graph *graph, const void *values, cm3_dtype dtyp
     return wide;
 }
 
-const void *cm3_conv_weights(cm3_graph *graph, const cm3_tensor *w, cm3_dtype dtype) {
-    if (w->dtype == dtype) return w->data;
+const void *cm3_conv_weights(cm3_graph *graph, const cm3_tensor *w, cm3_dtype dtype, cm3_dtype *type) {
+    *type = w->dtype == CM3_BF16 && !graph->record ? CM3_BF16 : dtype;
+    if (w->dtype == *type) return w->data;
     if (dtype == CM3_F32) return widened(graph, w->data, w->dtype, w->count);
     return w->bf16 ? w->bf16 : cm3_nn_round(graph, w->data, w->count);
 }
@@ -125,17 +126,25 @@ static bool winograd(cm3_graph *graph, const cm3_conv_shape *shape, const float 
 }
 
 bool cm3_conv_forward(cm3_graph *graph, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x, const void *w,
-                      const float *bias, const float *residual, void *y, cm3_dtype y_dtype) {
+                      cm3_dtype w_dtype, const float *bias, const float *residual, void *y, cm3_dtype y_dtype) {
     if (graph->status != CM3_OK) return false;
-    if (suits_winograd(graph, shape, dtype, y_dtype) && winograd(graph, shape, x, w, bias, residual, y)) return true;
+    const bool large = suits_winograd(graph, shape, dtype, y_dtype);
+    if (w_dtype != dtype) { /* where nothing takes it as it is, it is widened */
+        if (!large && graph->dnn &&
+            done(graph, cm3_dnn_conv(graph->dnn, shape, dtype, x, w, w_dtype, bias, residual, y, y_dtype)))
+            return true;
+        w = widened(graph, w, w_dtype, w_count(shape));
+        if (graph->status != CM3_OK) return false;
+    }
+    if (large && winograd(graph, shape, x, w, bias, residual, y)) return true;
     if (graph->dnn && graph->status == CM3_OK &&
-        done(graph, cm3_dnn_conv(graph->dnn, shape, dtype, x, w, bias, residual, y, y_dtype)))
+        done(graph, cm3_dnn_conv(graph->dnn, shape, dtype, x, w, dtype, bias, residual, y, y_dtype)))
         return true;
     if (graph->status != CM3_OK) return false;
     if (residual && y_dtype == CM3_F32) {       /* oneDNN may lack only the sum */
         bool own = (const void *)residual == y; /* then the result needs another place first */
         float *to = own ? cm3_graph_scratch(graph, (size_t)y_count(shape) * sizeof(float)) : y;
-        if (!cm3_conv_forward(graph, shape, dtype, x, w, bias, NULL, to, y_dtype)) return false;
+        if (!cm3_conv_forward(graph, shape, dtype, x, w, dtype, bias, NULL, to, y_dtype)) return false;
         cm3_strip_sum sum = {graph->kernels, y, to, residual};
         cm3_graph_for(graph, y_count(shape), 1 << 14, add_strip, &sum);
         return true;
@@ -241,9 +250,10 @@ static cm3_tensor *convolve(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_
     const int64_t shape[] = {map[0], cm3_conv_out_h(&s.shape), cm3_conv_out_w(&s.shape), s.shape.cout};
     s.y = cm3_graph_tensor(graph, CM3_F32, 4, shape);
     cm3_arena_mark mark = cm3_graph_mark(graph);
-    s.w_data = cm3_conv_weights(graph, w, s.dtype);
+    cm3_dtype w_dtype;
+    s.w_data = cm3_conv_weights(graph, w, s.dtype, &w_dtype);
     s.x_data = operand(graph, &s);
-    if (!cm3_conv_forward(graph, &s.shape, s.dtype, s.x_data, s.w_data, cm3_graph_bias(graph, bias), NULL,
+    if (!cm3_conv_forward(graph, &s.shape, s.dtype, s.x_data, s.w_data, w_dtype, cm3_graph_bias(graph, bias), NULL,
                           s.y ? s.y->data : NULL, CM3_F32)) {
         return NULL;
     }

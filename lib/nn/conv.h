@@ -15,17 +15,18 @@ static inline cm3_dtype cm3_conv_dtype(const cm3_graph *graph) {
     return graph->compute == CM3_COMPUTE_BF16 ? CM3_BF16 : CM3_F32;
 }
 
-/** A weight in that type: as it is, its shadow, or converted now. NULL where memory is out. */
-const void *cm3_conv_weights(cm3_graph *graph, const cm3_tensor *w, cm3_dtype dtype);
+/** A weight as passes over a tape take it, in that type: as it is, its shadow, or converted now. Without a tape it may
+ * stay bf16, which cm3_conv_forward() takes as well. *type: what it is. NULL where memory is out. */
+const void *cm3_conv_weights(cm3_graph *graph, const cm3_tensor *w, cm3_dtype dtype, cm3_dtype *type);
 
 /*
  * By oneDNN, or by the portable path where it has nothing. x, w and dy are of `dtype`. False: the graph's status says
  * why.
  */
 
-/** y = conv(x, w) + bias + residual; bias and residual may be NULL. */
+/** y = conv(x, w) + bias + residual; bias and residual may be NULL; w may be bf16 where x is f32. */
 bool cm3_conv_forward(cm3_graph *graph, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x, const void *w,
-                      const float *bias, const float *residual, void *y, cm3_dtype y_dtype);
+                      cm3_dtype w_dtype, const float *bias, const float *residual, void *y, cm3_dtype y_dtype);
 /** dx is overwritten. */
 bool cm3_conv_data_gradient(cm3_graph *graph, const cm3_conv_shape *shape, cm3_dtype dtype, const void *dy,
                             const void *w, void *dx, cm3_dtype dx_dtype);

@@ -43,10 +43,11 @@ static bool forward_stage(cm3_graph *graph, cm3_stage *s, const void *x, cm3_dty
     s->norm.x = x;
     s->norm.x_dtype = x_dtype;
     s->normed = cm3_graph_scratch(graph, (size_t)stage_inputs(s) * cm3_dtype_size(dtype));
-    s->w_data = cm3_conv_weights(graph, s->w, dtype);
+    cm3_dtype w_dtype;
+    s->w_data = cm3_conv_weights(graph, s->w, dtype, &w_dtype);
     if (!s->normed || !cm3_map_norm_forward(graph, &s->norm, s->normed, dtype)) return false;
-    return cm3_conv_forward(graph, &s->shape, dtype, s->normed, s->w_data, cm3_graph_bias(graph, s->bias), residual, y,
-                            y_dtype);
+    return cm3_conv_forward(graph, &s->shape, dtype, s->normed, s->w_data, w_dtype, cm3_graph_bias(graph, s->bias),
+                            residual, y, y_dtype);
 }
 
 /** dx as cm3_map_norm_backward() says. */
@@ -144,11 +145,12 @@ static const float *residual_of(cm3_graph *graph, cm3_res_saved *s) {
     if (!s->shortcut) return cm3_f32(s->x);
     cm3_dtype dtype = cm3_conv_dtype(graph);
     s->shortcut_x = dtype == CM3_BF16 ? (const void *)cm3_nn_round(graph, s->x->data, s->x->count) : s->x->data;
-    s->shortcut_w = cm3_conv_weights(graph, s->shortcut, dtype);
+    cm3_dtype w_dtype;
+    s->shortcut_w = cm3_conv_weights(graph, s->shortcut, dtype, &w_dtype);
     float *residual = cm3_graph_scratch(graph, (size_t)s->y->count * sizeof(float));
     const float *bias = cm3_graph_bias(graph, s->shortcut_bias);
-    if (!residual || !cm3_conv_forward(graph, &s->shortcut_shape, dtype, s->shortcut_x, s->shortcut_w, bias, NULL,
-                                       residual, CM3_F32)) {
+    if (!residual || !cm3_conv_forward(graph, &s->shortcut_shape, dtype, s->shortcut_x, s->shortcut_w, w_dtype, bias,
+                                       NULL, residual, CM3_F32)) {
         return NULL;
     }
     return residual;

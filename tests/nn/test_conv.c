@@ -180,10 +180,10 @@ static void check_winograd(graph_case *c) {
         float *y = malloc((size_t)out * sizeof *y), *usual = malloc((size_t)out * sizeof *usual);
         cm3_graph_reset(c->graph);
         c->graph->winograd = false;
-        ck_assert(cm3_conv_forward(c->graph, &large, CM3_F32, x, w, bias, residual, usual, CM3_F32));
+        ck_assert(cm3_conv_forward(c->graph, &large, CM3_F32, x, w, CM3_F32, bias, residual, usual, CM3_F32));
         if (residual) memcpy(y, residual, (size_t)out * sizeof *y);
         c->graph->winograd = true;
-        ck_assert(cm3_conv_forward(c->graph, &large, CM3_F32, x, w, bias, residual ? y : NULL, y, CM3_F32));
+        ck_assert(cm3_conv_forward(c->graph, &large, CM3_F32, x, w, CM3_F32, bias, residual ? y : NULL, y, CM3_F32));
         bool same = memcmp(y, usual, (size_t)out * sizeof *y) == 0;
         ck_assert_msg(may_be(same, c), "%s algorithm was used", same ? "the usual" : "another");
         for (int64_t k = 0; k < out; k++) {

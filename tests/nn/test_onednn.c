@@ -93,14 +93,50 @@ static void check_halving(graph_case *c) {
         .n = 1, .h = 8, .w = 10, .cin = 16, .cout = 16, .kh = 3, .kw = 3, .stride = 2, 0, 0, 1, 1};
     static float x[8 * 10 * 16], w[16 * 16 * 9], y[4 * 5 * 16], bias[16];
     if (cm3_cpu_detect() < CM3_CPU_AVX2) return;
-    ck_assert_int_eq(cm3_dnn_conv(c->dnn, &shape, CM3_F32, x, w, bias, NULL, y, CM3_F32), CM3_OK);
-    ck_assert_int_eq(cm3_dnn_conv(c->dnn, &shape, CM3_F32, x, w, bias, y, y, CM3_F32), CM3_OK);
+    ck_assert_int_eq(cm3_dnn_conv(c->dnn, &shape, CM3_F32, x, w, CM3_F32, bias, NULL, y, CM3_F32), CM3_OK);
+    ck_assert_int_eq(cm3_dnn_conv(c->dnn, &shape, CM3_F32, x, w, CM3_F32, bias, y, y, CM3_F32), CM3_OK);
     ck_assert_int_eq(cm3_dnn_conv_backward_data(c->dnn, &shape, CM3_F32, x, CM3_F32, y, w), CM3_OK);
     ck_assert_int_eq(cm3_dnn_conv_backward_weights(c->dnn, &shape, CM3_F32, x, y, w, bias), CM3_OK);
 }
 
 START_TEST(halving) {
     graph_case_run(graph_ways[0], check_halving);
+}
+END_TEST
+
+/* Weights in bf16, widened while they are packed: what the same weights give in f32. */
+static void check_widened(graph_case *c) {
+    static const int64_t sizes[][4] = {{16, 16, 3, 5},  {8, 24, 3, 7}, {32, 48, 1, 4},
+                                       {128, 64, 3, 3}, {24, 8, 2, 6}, {20, 16, 3, 5}};
+    int taken = 0;
+    for (int i = 0; i < 12; i++) {
+        const int64_t *size = sizes[i / 2], window = size[2], pad = window / 2;
+        const cm3_conv_shape shape = {1, size[3], size[3] + 2, size[0], size[1], window, window, 1, pad, pad, pad, pad};
+        const int64_t in = size[3] * (size[3] + 2) * size[0], weights = size[0] * size[1] * window * window;
+        const int64_t out = cm3_conv_out_h(&shape) * cm3_conv_out_w(&shape) * size[1];
+        float *x = some(&c->numbers, in, 1), *w = some(&c->numbers, weights, 1), *bias = some(&c->numbers, size[1], 1);
+        float *wide = some(&c->numbers, out, 1), *narrow = copy_of(wide, out);
+        uint16_t *stored = rounded(w, weights);
+        for (int64_t k = 0; k < weights; k++) w[k] = cm3_bf16_to_f32(stored[k]);
+        const float *residual[] = {i % 2 ? wide : NULL, i % 2 ? narrow : NULL};
+        cm3_status status =
+            cm3_dnn_conv(c->dnn, &shape, CM3_F32, x, stored, CM3_BF16, bias, residual[1], narrow, CM3_F32);
+        ck_assert(status == CM3_OK || status == CM3_ERROR_UNSUPPORTED);
+        if (status == CM3_OK) {
+            status = cm3_dnn_conv(c->dnn, &shape, CM3_F32, x, w, CM3_F32, bias, residual[0], wide, CM3_F32);
+            ck_assert_int_eq(status, CM3_OK);
+            ck_assert_mem_eq(narrow, wide, (size_t)out * sizeof *wide);
+            taken++;
+        }
+        free(x), free(w), free(bias), free(wide), free(narrow), free(stored);
+    }
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) ck_assert_int_ge(taken, 6);
+#endif
+}
+
+START_TEST(widened_weights) {
+    graph_case_run(graph_ways[0], check_widened);
 }
 END_TEST
 
@@ -144,6 +180,7 @@ Suite *onednn_suite(void) {
 #ifdef CM3_WITH_ONEDNN
     tcase_add_loop_test(tcase, products, 0, 2);
     tcase_add_test(tcase, halving);
+    tcase_add_test(tcase, widened_weights);
     tcase_add_test(tcase, eviction);
 #endif
     suite_add_tcase(suite, tcase);

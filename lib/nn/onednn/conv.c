@@ -9,7 +9,8 @@ enum {
     FLAG_BIAS = 1,
     FLAG_RESIDUAL = 2,   /**< another map is added */
     FLAG_ACCUMULATE = 4, /**< it is the result's own memory */
-    FLAG_WINOGRAD = 8    /**< in whatever layout that likes */
+    FLAG_WINOGRAD = 8,   /**< in whatever layout that likes */
+    FLAG_WIDEN = 16      /**< weights are bf16, and multiplied in f32 */
 };
 
 static dnnl_data_type_t type_of(cm3_dtype dtype) {
@@ -113,7 +114,8 @@ static dnnl_status_t finish(cm3_dnn *dnn, cm3_dnn_entry *entry, dnnl_primitive_d
     return status;
 }
 
-static dnnl_status_t build_forward(cm3_dnn *dnn, cm3_dnn_entry *entry, const cm3_conv_descs *d, int32_t flags) {
+static dnnl_status_t build_forward(cm3_dnn *dnn, cm3_dnn_entry *entry, const cm3_conv_shape *s, cm3_dtype dtype,
+                                   const cm3_conv_descs *d, int32_t flags) {
     dnnl_primitive_desc_t pd;
     cm3_md_ref bias = flags & FLAG_BIAS ? cm3_md_get(&d->bias) : NULL;
     bool winograd = flags & FLAG_WINOGRAD;
@@ -121,19 +123,20 @@ static dnnl_status_t build_forward(cm3_dnn *dnn, cm3_dnn_entry *entry, const cm3
         cm3_pd_conv(&pd, dnn->engine, cm3_md_get(winograd ? &d->any_x : &d->x), cm3_md_get(&d->any_w), bias,
                     cm3_md_get(winograd ? &d->any_y : &d->y), &d->window, winograd, d->attributes);
     if (status != dnnl_success) return status;
+    /* weights first: see cm3_dnn_run_again() */
+    status = cm3_dnn_add_weights(dnn, entry, pd, cm3_md_get(&d->w), s, flags & FLAG_WIDEN ? CM3_BF16 : dtype,
+                                 flags & FLAG_WIDEN);
     cm3_conv_port ports[CM3_DNN_PORTS] = {
-        /* weights first: see cm3_dnn_run_again() */
-        {DNNL_ARG_WEIGHTS, cm3_md_get(&d->w), dnnl_query_weights_md, false},
         {DNNL_ARG_SRC, cm3_md_get(&d->x), dnnl_query_src_md, false},
         {DNNL_ARG_DST, cm3_md_get(&d->y), dnnl_query_dst_md, true},
     };
-    int count = 3;
+    int count = 2;
     if (bias) ports[count++] = (cm3_conv_port){DNNL_ARG_BIAS, bias, dnnl_query_undef, false};
     if (flags & FLAG_RESIDUAL) {
         ports[count++] = (cm3_conv_port){DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, cm3_md_get(&d->residual),
                                          dnnl_query_undef, false};
     }
-    status = finish(dnn, entry, pd, ports, count);
+    if (status == dnnl_success) status = finish(dnn, entry, pd, ports, count);
     dnnl_primitive_desc_destroy(pd);
     return status;
 }
@@ -197,7 +200,7 @@ static cm3_status get_entry(cm3_dnn *dnn, cm3_dnn_op op, const cm3_conv_shape *s
     dnnl_status_t status;
     if (op == CM3_DNN_CONV) {
         status = describe(&d, s, dtype, dtype, out_dtype, flags);
-        if (status == dnnl_success) status = build_forward(dnn, *entry, &d, flags);
+        if (status == dnnl_success) status = build_forward(dnn, *entry, s, dtype, &d, flags);
     } else {
         bool data = op == CM3_DNN_CONV_DATA;
         status = describe(&d, s, data ? out_dtype : dtype, data ? dtype : out_dtype, dtype, flags);
@@ -212,10 +215,14 @@ static cm3_status get_entry(cm3_dnn *dnn, cm3_dnn_op op, const cm3_conv_shape *s
 }
 
 cm3_status cm3_dnn_conv(cm3_dnn *dnn, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x, const void *weights,
-                        const float *bias, const float *residual, void *y, cm3_dtype y_dtype) {
+                        cm3_dtype weights_dtype, const float *bias, const float *residual, void *y, cm3_dtype y_dtype) {
     cm3_dnn_entry *entry;
     bool own = residual && (const void *)residual == y;
-    int32_t flags = (bias ? FLAG_BIAS : 0) | (own ? FLAG_ACCUMULATE : residual ? FLAG_RESIDUAL : 0);
+    int32_t flags = (bias ? FLAG_BIAS : 0) |
+                    (own        ? FLAG_ACCUMULATE
+                     : residual ? FLAG_RESIDUAL
+                                : 0) |
+                    (weights_dtype != dtype ? FLAG_WIDEN : 0);
     CM3_TRY(get_entry(dnn, CM3_DNN_CONV, shape, dtype, y_dtype, flags, &entry));
     const float *extra[] = {bias ? bias : residual, residual};
     void *const data[] = {(void *)weights, (void *)x, y, (void *)extra[0], (void *)extra[1]};

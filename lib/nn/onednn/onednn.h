@@ -62,10 +62,11 @@ cm3_status cm3_dnn_matmul(cm3_dnn *dnn, const cm3_dnn_matmul_args *args);
 
 /**
  * x, weights (OIHW) and dy are of `dtype`, f32 or bf16; y and dx f32 or bf16; all else f32. bias may be NULL; residual
- * too: it is laid out as y and added to it; it may be y itself.
+ * too: it is laid out as y and added to it; it may be y itself. The forward pass takes bf16 weights with an f32 x, too,
+ * where it can (else UNSUPPORTED).
  */
 cm3_status cm3_dnn_conv(cm3_dnn *dnn, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x, const void *weights,
-                        const float *bias, const float *residual, void *y, cm3_dtype y_dtype);
+                        cm3_dtype weights_dtype, const float *bias, const float *residual, void *y, cm3_dtype y_dtype);
 /** Forward, f32, 3 x 3 with stride 1, by Winograd's algorithm (Lavin and Gray 2016): less than half the time, errors of
  * about 1e-5 instead of 1e-7 of the values. UNSUPPORTED for other windows, and where oneDNN has none.
  * `again`: the call before was this one with the same weights, which are not transformed once more. */
@@ -92,9 +93,10 @@ static inline cm3_status cm3_dnn_matmul(cm3_dnn *dnn, const cm3_dnn_matmul_args 
     return CM3_ERROR_UNSUPPORTED;
 }
 static inline cm3_status cm3_dnn_conv(cm3_dnn *dnn, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x,
-                                      const void *weights, const float *bias, const float *residual, void *y,
-                                      cm3_dtype y_dtype) {
-    (void)dnn, (void)shape, (void)dtype, (void)x, (void)weights, (void)bias, (void)residual, (void)y, (void)y_dtype;
+                                      const void *weights, cm3_dtype weights_dtype, const float *bias,
+                                      const float *residual, void *y, cm3_dtype y_dtype) {
+    (void)dnn, (void)shape, (void)dtype, (void)x, (void)weights, (void)weights_dtype, (void)bias, (void)residual;
+    (void)y, (void)y_dtype;
     return CM3_ERROR_UNSUPPORTED;
 }
 static inline cm3_status cm3_dnn_conv_backward_data(cm3_dnn *dnn, const cm3_conv_shape *shape, cm3_dtype dtype,

@@ -1,6 +1,8 @@
 /* The engine, the cache of primitives, and how one is run. */
 #include "nn/onednn/primitive.h"
 
+#include "nn/onednn/pack.h"
+
 cm3_status cm3_dnn_create(cm3_context *context, bool measure, cm3_dnn **dnn) {
     *dnn = NULL;
     cm3_dnn *d = cm3_calloc(context, 1, sizeof *d);
@@ -113,6 +115,7 @@ static dnnl_status_t add_packed(cm3_dnn *dnn, cm3_dnn_port *port, cm3_md_ref pla
     dnnl_status_t status = dnnl_memory_create(&port->packed, wanted, dnn->engine, DNNL_MEMORY_NONE);
     if (status != dnnl_success) return status;
     port->packed_size = cm3_md_size(wanted);
+    if (port->block) return dnnl_success;
     cm3_md_ref from = port->output ? wanted : plain, to = port->output ? plain : wanted;
     dnnl_primitive_desc_t pd;
     status = dnnl_reorder_primitive_desc_create(&pd, from, dnn->engine, to, dnn->engine, NULL);
@@ -132,6 +135,19 @@ dnnl_status_t cm3_dnn_add_port(cm3_dnn *dnn, cm3_dnn_entry *entry, const_dnnl_pr
     cm3_md_ref wanted = dnnl_primitive_desc_query_md(pd, query, 0);
     if (!wanted || dnnl_memory_desc_equal(wanted, plain)) return dnnl_success;
     return add_packed(dnn, port, plain, wanted);
+}
+
+dnnl_status_t cm3_dnn_add_weights(cm3_dnn *dnn, cm3_dnn_entry *entry, const_dnnl_primitive_desc_t pd, cm3_md_ref plain,
+                                  const cm3_conv_shape *shape, cm3_dtype from, bool widen) {
+    cm3_dnn_port *port = &entry->ports[entry->port_count++];
+    *port = (cm3_dnn_port){.argument = DNNL_ARG_WEIGHTS, .from = from, .shape = *shape};
+    cm3_md_ref wanted = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    dnnl_status_t status = dnnl_memory_create(&port->plain, plain, dnn->engine, DNNL_MEMORY_NONE);
+    if (status != dnnl_success) return status;
+    const bool plainly = dnnl_memory_desc_equal(wanted, plain);
+    if (!plainly) port->block = cm3_dnn_block(wanted, shape);
+    if (widen && !port->block) return dnnl_unimplemented;
+    return plainly ? dnnl_success : add_packed(dnn, port, plain, wanted);
 }
 
 /** Sizes in one block are rounded up so that each part stays aligned. */
@@ -191,6 +207,13 @@ static dnnl_status_t reorder(cm3_dnn *dnn, const cm3_dnn_port *port) {
     return dnnl_primitive_execute(port->reorder, dnn->stream, 2, arguments);
 }
 
+/** An input in the primitive's layout, at `to`. */
+static dnnl_status_t pack(cm3_dnn *dnn, const cm3_dnn_port *port, const void *data, void *to) {
+    if (!port->block) return reorder(dnn, port);
+    cm3_dnn_pack(cm3_context_team(dnn->context), &port->shape, data, port->from, port->block, to);
+    return dnnl_success;
+}
+
 static dnnl_status_t execute(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data, bool packed) {
     dnnl_exec_arg_t arguments[CM3_DNN_PORTS + 1];
     dnnl_status_t status = dnnl_success;
@@ -201,9 +224,9 @@ static dnnl_status_t execute(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *da
         status = dnnl_memory_set_data_handle(port->plain, data[i]);
         if (port->packed && status == dnnl_success) {
             status = dnnl_memory_set_data_handle(port->packed, memory);
-            memory += aligned(port->packed_size);
             bool stands = packed && i == 0;
-            if (!port->output && !stands && status == dnnl_success) status = reorder(dnn, port);
+            if (!port->output && !stands && status == dnnl_success) status = pack(dnn, port, data[i], memory);
+            memory += aligned(port->packed_size);
         }
         arguments[count++] = (dnnl_exec_arg_t){port->argument, port->packed ? port->packed : port->plain};
     }

@@ -26,9 +26,12 @@ typedef struct cm3_dnn_port {
     int argument; /**< DNNL_ARG_... */
     bool output;
     dnnl_memory_t plain;
-    dnnl_memory_t packed; /**< NULL: the primitive takes the plain one */
-    dnnl_primitive_t reorder;
+    dnnl_memory_t packed;     /**< NULL: the primitive takes the plain one */
+    dnnl_primitive_t reorder; /**< NULL where we pack ourselves */
     size_t packed_size;
+    int32_t block;  /**< of weights that we pack; 0: oneDNN does */
+    cm3_dtype from; /**< of these weights at the caller's */
+    cm3_conv_shape shape;
 } cm3_dnn_port;
 
 typedef struct cm3_dnn_entry {
@@ -79,6 +82,13 @@ bool cm3_dnn_is_fast(const_dnnl_primitive_desc_t pd);
  */
 dnnl_status_t cm3_dnn_add_port(cm3_dnn *dnn, cm3_dnn_entry *entry, const_dnnl_primitive_desc_t pd, int argument,
                                cm3_md_ref plain, dnnl_query_t query, bool output);
+
+/**
+ * The same for a convolution's weights, which are of type `from` at the caller's. `widen`: that is not the type which
+ * the primitive multiplies in (and `plain` has); dnnl_unimplemented where it wants a layout that we do not make.
+ */
+dnnl_status_t cm3_dnn_add_weights(cm3_dnn *dnn, cm3_dnn_entry *entry, const_dnnl_primitive_desc_t pd, cm3_md_ref plain,
+                                  const cm3_conv_shape *shape, cm3_dtype from, bool widen);
 
 /** Makes the primitive once all ports are there. */
 dnnl_status_t cm3_dnn_finish(cm3_dnn *dnn, cm3_dnn_entry *entry, const_dnnl_primitive_desc_t pd);

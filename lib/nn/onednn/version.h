@@ -52,6 +52,11 @@ static inline dnnl_status_t cm3_md_make(cm3_md *md, int rank, const dnnl_dims_t 
                    : dnnl_memory_desc_create_with_tag(md, rank, dims, type, dnnl_format_tag_any);
 }
 
+static inline dnnl_status_t cm3_md_make_tag(cm3_md *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                            dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_create_with_tag(md, rank, dims, type, tag);
+}
+
 static inline void cm3_md_clear(cm3_md *md) {
     if (*md) dnnl_memory_desc_destroy(*md);
     *md = NULL;
@@ -106,6 +111,11 @@ static inline dnnl_status_t cm3_md_make(cm3_md *md, int rank, const dnnl_dims_t 
                                         const dnnl_dim_t *strides) {
     return strides ? dnnl_memory_desc_init_by_strides(md, rank, dims, type, strides)
                    : dnnl_memory_desc_init_by_tag(md, rank, dims, type, dnnl_format_tag_any);
+}
+
+static inline dnnl_status_t cm3_md_make_tag(cm3_md *md, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                            dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_init_by_tag(md, rank, dims, type, tag);
 }
 
 static inline void cm3_md_clear(cm3_md *md) {
