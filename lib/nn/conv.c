@@ -239,6 +239,25 @@ static const void *operand(cm3_graph *graph, const cm3_conv_saved *s) {
     return s->dtype == CM3_BF16 ? (const void *)cm3_nn_round(graph, s->x->data, s->x->count) : s->x->data;
 }
 
+/** Whether the map need not be made whose pixels stand twice: without a tape, where Winograd's algorithm, which saves
+ * more, is not to be had. */
+static bool suits_doubled(const cm3_graph *graph, const cm3_conv_saved *s) {
+    const cm3_conv_shape *c = &s->shape;
+    bool window = c->kh == 3 && c->kw == 3 && c->stride == 1 && c->pad_top == 1 && c->pad_left == 1 &&
+                  c->pad_bottom == 1 && c->pad_right == 1;
+    if (!s->upsample || !window || graph->record || s->dtype != CM3_F32) return false;
+    return !suits_winograd(graph, c, CM3_F32, CM3_F32) || !cm3_dnn_has_winograd(graph->dnn, c);
+}
+
+static cm3_tensor *convolve_doubled(cm3_graph *graph, cm3_conv_saved *s) {
+    cm3_arena_mark mark = cm3_graph_mark(graph);
+    const float *w = widened(graph, s->w->data, s->w->dtype, s->w->count);
+    if (graph->status != CM3_OK) return NULL;
+    bool good = cm3_conv_doubled(graph, &s->shape, s->x->data, w, cm3_graph_bias(graph, s->bias), s->y->data);
+    cm3_graph_rewind(graph, mark);
+    return good ? s->y : NULL;
+}
+
 static cm3_tensor *convolve(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_tensor *bias,
                             const cm3_conv_options *options, bool upsample) {
     if (!x || !w || !cm3_graph_alive(graph)) return NULL;
@@ -249,6 +268,7 @@ static cm3_tensor *convolve(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_
     if (!cm3_conv_shape_of(graph, map, w, bias, options, &s.shape)) return NULL;
     const int64_t shape[] = {map[0], cm3_conv_out_h(&s.shape), cm3_conv_out_w(&s.shape), s.shape.cout};
     s.y = cm3_graph_tensor(graph, CM3_F32, 4, shape);
+    if (suits_doubled(graph, &s)) return convolve_doubled(graph, &s);
     cm3_arena_mark mark = cm3_graph_mark(graph);
     cm3_dtype w_dtype;
     s.w_data = cm3_conv_weights(graph, w, s.dtype, &w_dtype);

@@ -34,6 +34,14 @@ bool cm3_conv_data_gradient(cm3_graph *graph, const cm3_conv_shape *shape, cm3_d
 bool cm3_conv_weights_gradient(cm3_graph *graph, const cm3_conv_shape *shape, cm3_dtype dtype, const void *x,
                                const void *dy, cm3_tensor *w, cm3_tensor *bias);
 
+/* --- conv_doubled.c ------------------------------------------------------------------------------------------------
+ */
+
+/** y [n, h, w, cout] = a 3 x 3 convolution, one pixel of border, of x [n, h / 2, w / 2, cin] with each pixel as 2 x 2;
+ * `large` is that convolution's shape. f32; bias may be NULL. False: the graph's status says why. */
+bool cm3_conv_doubled(cm3_graph *graph, const cm3_conv_shape *large, const float *x, const float *w, const float *bias,
+                      float *y);
+
 /* --- conv_portable.c: products over unfolded patches, f32; errors go to the graph ----------------------------------
  */
 

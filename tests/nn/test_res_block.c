@@ -175,6 +175,40 @@ START_TEST(upsampled) {
 }
 END_TEST
 
+/* Without a tape the large map is not made: by sums of weights, which are f32 or bf16. */
+static void check_doubled(graph_case *c) {
+    cm3_tensor x = some_tensor(c, 4, (int64_t[]){shape.n, shape.h, shape.w, shape.cin}, 1);
+    cm3_tensor w = some_tensor(c, 4, (int64_t[]){shape.cout, shape.cin, 3, 3}, 0.3f),
+               bias = some_tensor(c, 1, &shape.cout, 1);
+    uint16_t *stored = rounded(w.data, w.count);
+    for (int64_t i = 0; i < w.count; i++) cm3_f32(&w)[i] = cm3_bf16_to_f32(stored[i]);
+    cm3_tensor small = cm3_tensor_over(stored, CM3_BF16, 4, w.shape);
+    c->graph->record = false;
+    for (int i = 0; i < 2; i++) {
+        cm3_tensor *b = i ? &bias : NULL, *large = cm3_nn_upsample(c->graph, &x);
+        cm3_tensor *wanted = cm3_nn_conv2d(c->graph, large, &w, b, &same);
+        cm3_tensor *y = cm3_nn_upsample_conv2d(c->graph, &x, i ? &small : &w, b, &same);
+        ck_assert_ptr_nonnull(y);
+        ck_assert_int_eq(cm3_graph_status(c->graph), CM3_OK);
+        ck_assert_int_eq(y->count, wanted->count);
+        for (int64_t k = 0; k < y->count; k++) {
+            double found = (double)cm3_f32(y)[k];
+            expect_near(c, "of doubled pixels", k, found, (double)cm3_f32(wanted)[k],
+                        3e-6 * sqrt(9.0 * (double)shape.cin));
+        }
+    }
+    free(stored);
+    free_tensor(&x);
+    free_tensor(&w);
+    free_tensor(&bias);
+}
+
+START_TEST(doubled) {
+    shape = shapes[_i / 4];
+    graph_case_run((graph_way){CM3_COMPUTE_F32, _i % 2, _i / 2 % 2 ? 2 : 0}, check_doubled);
+}
+END_TEST
+
 /* Very many channels: pixels of the large map are gathered one by one. */
 START_TEST(upsampled_wide) {
     shape = (block_shape){1, 2, 2, 700, 2, 1};
@@ -214,6 +248,7 @@ Suite *res_block_suite(void) {
     TCase *tcase = tcase_create("res_block");
     tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, blocks, 0, SHAPES * GRAPH_WAYS);
+    tcase_add_loop_test(tcase, doubled, 0, SHAPES * 4);
     tcase_add_loop_test(tcase, upsampled, 0, SHAPES * GRAPH_WAYS);
     tcase_add_loop_test(tcase, upsampled_wide, 0, GRAPH_WAYS);
     tcase_add_loop_test(tcase, squares, 0, 3);

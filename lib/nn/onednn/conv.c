@@ -238,6 +238,13 @@ cm3_status cm3_dnn_conv_winograd(cm3_dnn *dnn, const cm3_conv_shape *shape, cons
     return again ? cm3_dnn_run_again(dnn, entry, data) : cm3_dnn_run(dnn, entry, data);
 }
 
+bool cm3_dnn_has_winograd(cm3_dnn *dnn, const cm3_conv_shape *shape) {
+    cm3_dnn_entry *entry;
+    cm3_conv_shape strip = *shape;
+    strip.h = 16;
+    return get_entry(dnn, CM3_DNN_CONV, &strip, CM3_F32, CM3_F32, FLAG_WINOGRAD, &entry) == CM3_OK && entry->primitive;
+}
+
 cm3_status cm3_dnn_conv_backward_data(cm3_dnn *dnn, const cm3_conv_shape *shape, cm3_dtype dtype, void *dx,
                                       cm3_dtype dx_dtype, const void *dy, const void *weights) {
     cm3_dnn_entry *entry;

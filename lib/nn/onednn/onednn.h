@@ -72,6 +72,8 @@ cm3_status cm3_dnn_conv(cm3_dnn *dnn, const cm3_conv_shape *shape, cm3_dtype dty
  * `again`: the call before was this one with the same weights, which are not transformed once more. */
 cm3_status cm3_dnn_conv_winograd(cm3_dnn *dnn, const cm3_conv_shape *shape, const float *x, const float *weights,
                                  const float *bias, float *y, bool again);
+/** Whether it is to be had here for maps of that width and these channels. */
+bool cm3_dnn_has_winograd(cm3_dnn *dnn, const cm3_conv_shape *shape);
 cm3_status cm3_dnn_conv_backward_data(cm3_dnn *dnn, const cm3_conv_shape *shape, cm3_dtype dtype, void *dx,
                                       cm3_dtype dx_dtype, const void *dy, const void *weights);
 /** dweights (OIHW) and dbias (may be NULL) are overwritten. */
@@ -84,6 +86,11 @@ static inline cm3_status cm3_dnn_conv_winograd(cm3_dnn *dnn, const cm3_conv_shap
                                                const float *weights, const float *bias, float *y, bool again) {
     (void)dnn, (void)shape, (void)x, (void)weights, (void)bias, (void)y, (void)again;
     return CM3_ERROR_UNSUPPORTED;
+}
+
+static inline bool cm3_dnn_has_winograd(cm3_dnn *dnn, const cm3_conv_shape *shape) {
+    (void)dnn, (void)shape;
+    return false;
 }
 
 /* Without oneDNN a graph has no cm3_dnn, so that these are never called: they only let the callers compile. */
