@@ -14,7 +14,7 @@ typedef struct cm3_extra_state {
 
 typedef struct cm3_checkpoint {
     const char *path;
-    const char *kind;             /**< "vq" or "lm" */
+    const char *kind;             /**< "vq", "lm" or "encoder" */
     const char *settings;         /**< all that the curve depends on, as JSON */
     cm3_ranks *ranks;             /**< NULL: this process alone */
     cm3_optimizer *optimizers[2]; /**< NULL: not there */

@@ -145,7 +145,8 @@ static cm3_status take(cm3_encode_run *run, cm3_record *record) {
     return run->pictures == CM3_ENCODE_BATCH ? flush(run) : CM3_OK;
 }
 
-static cm3_status encode_shard(cm3_encode_run *run, const char *path, const char *out) {
+static cm3_status encode_shard(void *arg, const char *path, const char *out) {
+    cm3_encode_run *run = arg;
     cm3_shard *shard = NULL;
     run->path = path;
     CM3_TRY(cm3_shard_open(run->context, path, &shard));
@@ -174,19 +175,6 @@ static cm3_status drop_graph(void *arg) {
     return CM3_OK;
 }
 
-static cm3_status encode_all(cm3_encode_run *run, const char *const *data, size_t data_count, const char *out_dir,
-                             cm3_progress_fn progress, void *user) {
-    CM3_TRY(cm3_check_shard_names(run->context, data, data_count, out_dir));
-    for (size_t i = 0; i < data_count; i++) {
-        char out[CM3_SHARD_PATH];
-        CM3_TRY(cm3_shard_output(run->context, data[i], out_dir, out));
-        if (access(out, F_OK) != 0) CM3_TRY(encode_shard(run, data[i], out));
-        if (progress && progress(user, i + 1, data_count))
-            return cm3_fail(run->context, CM3_ERROR_CANCELLED, "stopped by the caller");
-    }
-    return CM3_OK;
-}
-
 cm3_status cm3_train_encode_shards(cm3_context *context, const char *image_tokenizer, const char *const *data,
                                    size_t data_count, const char *out_dir, cm3_progress_fn progress, void *user) {
     if (!context || !image_tokenizer || !data || !data_count || !out_dir) {
@@ -201,7 +189,6 @@ cm3_status cm3_train_encode_shards(cm3_context *context, const char *image_token
     cm3_encode_run run = {.context = context, .vq = model->tokenizer ? model->tokenizer->vq : NULL};
     cm3_status status = CM3_OK;
     if (!run.vq) status = cm3_fail(context, CM3_ERROR_FORMAT, "%s: there is no image tokenizer in it", image_tokenizer);
-    if (status == CM3_OK) status = cm3_make_shard_folder(context, out_dir);
     if (status == CM3_OK) {
         snprintf(run.codebook, sizeof run.codebook, "%016llx", (unsigned long long)cm3_vq_fingerprint(run.vq));
         size_t side = (size_t)run.vq->config.resolution;
@@ -210,7 +197,8 @@ cm3_status cm3_train_encode_shards(cm3_context *context, const char *image_token
         if (!run.pixels || !run.codes)
             status = cm3_fail_memory(context, CM3_ENCODE_BATCH * 3 * side * side * 4, "pictures");
     }
-    if (status == CM3_OK) status = encode_all(&run, data, data_count, out_dir, progress, user);
+    const cm3_shard_list list = {data, data_count, out_dir, progress, user};
+    if (status == CM3_OK) status = cm3_make_shards(context, &list, encode_shard, &run);
     if (cm3_context_run(context, drop_graph, &run) != CM3_OK) drop_graph(&run);
     cm3_free(context, run.pixels);
     cm3_free(context, run.codes);

@@ -55,7 +55,7 @@ static cm3_tensor *embed_pictures(cm3_trainer *trainer, const cm3_pair_batch *ba
     return cm3_clip_images(trainer->graph, run->clip, x);
 }
 
-/** A chunk's three lists of vectors; *queries is how many of the third there are. */
+/** A chunk's three lists of vectors: of pictures, texts and, where any of its records has one, queries. */
 static cm3_status embed_chunk(cm3_trainer *trainer, const cm3_pair_batch *batch, int64_t first, int64_t count,
                               cm3_tensor *made[3]) {
     const int64_t n = trainer->options.batch_size;

@@ -279,7 +279,8 @@ static cm3_status flush(finding *f) {
     return status;
 }
 
-static cm3_status find_in_shard(finding *f, const char *path, const char *out) {
+static cm3_status find_in_shard(void *arg, const char *path, const char *out) {
+    finding *f = arg;
     cm3_shard *shard = NULL;
     f->path = path;
     f->place = cm3_hash(strrchr(out, '/'), strlen(strrchr(out, '/')));
@@ -300,20 +301,6 @@ static cm3_status find_in_shard(finding *f, const char *path, const char *out) {
     }
     f->writer = NULL;
     return status;
-}
-
-static cm3_status find_all(finding *f, const char *const *data, size_t data_count, const char *out_dir,
-                           cm3_progress_fn progress, void *user) {
-    CM3_TRY(cm3_check_shard_names(f->context, data, data_count, out_dir));
-    CM3_TRY(cm3_make_shard_folder(f->context, out_dir));
-    for (size_t i = 0; i < data_count; i++) {
-        char out[CM3_SHARD_PATH];
-        CM3_TRY(cm3_shard_output(f->context, data[i], out_dir, out));
-        if (access(out, F_OK) != 0) CM3_TRY(find_in_shard(f, data[i], out));
-        if (progress && progress(user, i + 1, data_count))
-            return cm3_fail(f->context, CM3_ERROR_CANCELLED, "stopped by the caller");
-    }
-    return CM3_OK;
 }
 
 cm3_status cm3_train_find_neighbours(const cm3_retriever *retriever, const char *const *data, size_t data_count,
@@ -342,7 +329,8 @@ cm3_status cm3_train_find_neighbours(const cm3_retriever *retriever, const char 
     f.records = cm3_calloc(context, TOGETHER, sizeof *f.records);
     if (!f.records) return cm3_fail_memory(context, TOGETHER * sizeof *f.records, "records");
     cm3_status status = own.own_first > 0 ? read_keys(&f) : CM3_OK;
-    if (status == CM3_OK) status = find_all(&f, data, data_count, out_dir, progress, user);
+    const cm3_shard_list list = {data, data_count, out_dir, progress, user};
+    if (status == CM3_OK) status = cm3_make_shards(context, &list, find_in_shard, &f);
     cm3_free(context, f.keys);
     cm3_free(context, f.records);
     return status;

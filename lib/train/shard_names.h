@@ -1,19 +1,26 @@
-/* Shards that are written anew into a folder, each under its name. */
+/* Shards that are written anew, each from one that is read. */
 #ifndef CM3_TRAIN_SHARD_NAMES_H
 #define CM3_TRAIN_SHARD_NAMES_H
 
 #include "base/context.h"
+#include "cm3leon/train.h"
 
-#define CM3_SHARD_PATH 4096
+/** What is read, and the folder into which goes what becomes of it, under the same names, as .tar whatever it was. */
+typedef struct cm3_shard_list {
+    const char *const *data;
+    size_t count;
+    const char *out_dir;
+    cm3_progress_fn progress; /**< NULL, or after each shard; not 0 stops */
+    void *user;
+} cm3_shard_list;
 
-/** Where a shard goes: its name in `out_dir`, as .tar whatever it was read from. */
-cm3_status cm3_shard_output(cm3_context *context, const char *path, const char *out_dir, char out[CM3_SHARD_PATH]);
+typedef cm3_status (*cm3_shard_fn)(void *arg, const char *path, const char *out);
 
-/** What is there already is taken for done: a second shard of one name, or the shard itself, would be lost silently.
- * Errors: INVALID_ARGUMENT. */
-cm3_status cm3_check_shard_names(cm3_context *context, const char *const *data, size_t data_count, const char *out_dir);
-
-/** Makes the folder where it is not there. */
-cm3_status cm3_make_shard_folder(cm3_context *context, const char *out_dir);
+/**
+ * Makes the folder, and in it each shard that is not there yet. What is there is taken for done, so that a second shard
+ * of one name, or the shard itself, would be lost silently: they are refused before anything is made. Errors:
+ * INVALID_ARGUMENT, IO, CANCELLED, those of `make`.
+ */
+cm3_status cm3_make_shards(cm3_context *context, const cm3_shard_list *list, cm3_shard_fn make, void *arg);
 
 #endif

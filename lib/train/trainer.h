@@ -9,7 +9,7 @@
 
 /** What a kind of trainer brings. All but export_to are called on the compute thread. */
 typedef struct cm3_trainer_kind {
-    const char *name; /**< "vq", "lm" */
+    const char *name; /**< "vq", "lm", "encoder" */
     /** Not false: a batch is computed by all ranks, each a share of it, and the first rank alone adds to the report;
      * else whole micro-steps are shared out. */
     bool splits_batches;
