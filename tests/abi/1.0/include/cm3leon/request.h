@@ -112,7 +112,8 @@ typedef enum cm3_event_kind {
     CM3_EVENT_NONE = 0,       /**< of cm3_request_next_event(): none is waiting */
     CM3_EVENT_TEXT = 1,       /**< text: whole code points */
     CM3_EVENT_TOKEN = 2,      /**< token, modality, index */
-    CM3_EVENT_IMAGE_ROWS = 3, /**< image: a preview whose rows of pixels from `row` on, `rows` of them, are new */
+    CM3_EVENT_IMAGE_ROWS = 3, /**< image: a preview whose rows of pixels from `row` on, `rows` of them, are new; those
+                                 above are as they were in the one before, those below are black */
     CM3_EVENT_IMAGE = 4,      /**< image: a finished picture; NULL with codes_only */
     CM3_EVENT_PROGRESS = 5,   /**< done, total, seconds */
     CM3_EVENT_END = 6         /**< the candidate ended: reason */
