@@ -7,8 +7,9 @@ using NUnit.Framework;
 namespace Cm3leon.Tests
 {
     /// <summary>
-    /// The layer below the engine, against the real library. The variable CM3LEON_MODEL names a model that draws;
-    /// CM3LEON_EXPECTED a PNG that `cm3 generate -p "a red circle at the top left" --seed 7 --threads 1` drew with it.
+    /// The layer below the engine, against the real library. The variable CM3LEON_MODEL names the shipped model;
+    /// CM3LEON_BARE_MODEL one without an encoder; CM3LEON_EXPECTED a PNG that the former drew by
+    /// `cm3 generate -p "a red circle at the top left" --seed 7 --threads 1`.
     /// </summary>
     public sealed class LayerTests
     {
@@ -16,10 +17,10 @@ namespace Cm3leon.Tests
         private Context context;
         private Model model;
 
-        internal static string ModelPath()
+        internal static string ModelPath(string variable = "CM3LEON_MODEL")
         {
-            string path = Environment.GetEnvironmentVariable("CM3LEON_MODEL");
-            if (string.IsNullOrEmpty(path)) Assert.Ignore("CM3LEON_MODEL names no model");
+            string path = Environment.GetEnvironmentVariable(variable);
+            if (string.IsNullOrEmpty(path)) Assert.Ignore(variable + " names no model");
             return path;
         }
 
@@ -359,18 +360,29 @@ namespace Cm3leon.Tests
             }
         }
 
-        /// <summary>With a model that has an encoder; others are refused with their reason.</summary>
+        private static string NewBankPath()
+        {
+            return Path.Combine(Path.GetTempPath(), "cm3leon-" + Guid.NewGuid() + ".bank");
+        }
+
+        [Test]
+        public void ABankWantsAnEncoder()
+        {
+            string path = NewBankPath();
+            using (var bare = Model.Load(context, ModelPath("CM3LEON_BARE_MODEL")))
+            {
+                Assert.AreEqual(0, bare.Info.EmbeddingSize);
+                var refused = Assert.Throws<Cm3Exception>(() => Bank.Create(context, path, bare));
+                Assert.AreEqual(Status.InvalidArgument, refused.Status);
+                Assert.IsTrue(refused.Message.Contains("encoder"), refused.Message);
+            }
+            Assert.IsFalse(File.Exists(path));
+        }
+
         [Test]
         public void RecordsAreLookedUp()
         {
-            string path = Path.Combine(Path.GetTempPath(), "cm3leon-" + Guid.NewGuid() + ".bank");
-            if (model.Info.EmbeddingSize == 0)
-            {
-                var refused = Assert.Throws<Cm3Exception>(() => Bank.Create(context, path, model));
-                Assert.AreEqual(Status.InvalidArgument, refused.Status);
-                Assert.IsTrue(refused.Message.Contains("encoder"), refused.Message);
-                return;
-            }
+            string path = NewBankPath();
             using (var bank = Bank.Create(context, path, model))
             using (var retriever = new Retriever(model, bank))
             using (var picture = Draw(new GenerateOptions { Seed = 7 }))
