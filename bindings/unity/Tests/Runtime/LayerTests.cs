@@ -45,6 +45,11 @@ namespace Cm3leon.Tests
 
         private Picture Draw(GenerateOptions options, string prompt = Prompt)
         {
+            using (var document = new Document(context, prompt)) return Draw(document, options);
+        }
+
+        private Picture Draw(Document prompt, GenerateOptions options)
+        {
             using (var request = model.Start(prompt, options))
             {
                 request.Wait();
@@ -358,6 +363,135 @@ namespace Cm3leon.Tests
                     Assert.AreEqual(Status.Cancelled, edit.Status);
                 }
             }
+        }
+
+        /// <summary>The run's picture is the one that is drawn for this prompt in so many words.</summary>
+        private void AssertDraws(TaskRun run, Document prompt, GenerateOptions options)
+        {
+            run.Wait();
+            using (var result = run.Result())
+            using (var picture = result.Pictures()[0])
+            using (var expected = Draw(prompt, options)) CollectionAssert.AreEqual(expected.Pixels(), picture.Pixels());
+        }
+
+        /// <summary>The most memory that a run takes in a context of its own: in it one stream of guidance more is seen.</summary>
+        private static ulong PeakOf(Func<Model, Tasks, Picture, TaskRun> start)
+        {
+            using (var own = new Context(1))
+            using (var there = Model.Load(own, ModelPath()))
+            using (var tasks = new Tasks(own))
+            using (var picture = Picture.FromPixels(own, new byte[3 * 96 * 96], 96, 96))
+            using (var run = start(there, tasks, picture))
+            {
+                run.Wait();
+                return own.Memory.PeakBytes;
+            }
+        }
+
+        [Test]
+        public void OnlyWhatFollowsPicturesPaysForThem()
+        {
+            const ulong Stream = 200000; /* bytes; one of them takes much more */
+            Func<Model, Tasks, Picture, Document, TaskRun> generate = (there, tasks, picture, pictures) => new TaskRun(
+                there, tasks, "generate", new[] { new TaskValue("caption", Prompt) }, new GenerateOptions {
+                    Seed = 5, PicturePrompt = pictures });
+            ulong without = PeakOf((there, tasks, picture) => generate(there, tasks, picture, null));
+            ulong with = PeakOf((there, tasks, picture) => {
+                using (var pictures = tasks.PicturePrompt("generate", new[] { new TaskValue("caption", Prompt) }))
+                    return generate(there, tasks, picture, pictures);
+            });
+            Assert.IsTrue(without + Stream < with, "generate: " + without + " and " + with);
+            ulong segment = PeakOf((there, tasks, picture) => TaskRun.Segment(there, tasks, picture, 5));
+            ulong any = PeakOf((there, tasks, picture) => new TaskRun(there, tasks, "segment", new[] {
+                new TaskValue("image", picture) }, new GenerateOptions { Seed = 5 }));
+            Assert.IsTrue(segment + Stream < any, "segment: " + segment + " and " + any);
+        }
+
+        [Test]
+        public void ATaskWithoutAPictureIsDrawnAsItsText()
+        {
+            var values = new[] { new TaskValue("caption", Prompt) };
+            using (var tasks = new Tasks(context))
+            using (var run = new TaskRun(model, tasks, "generate", values, new GenerateOptions { Seed = 7 }))
+            using (var prompt = new Document(context, Prompt)) AssertDraws(run, prompt, new GenerateOptions { Seed = 7 });
+        }
+
+        /// <summary>There guidance by pictures is not to be had.</summary>
+        [Test]
+        public void APictureMayStandBeforeATaskEnds()
+        {
+            const string Templates = "{\"tasks\": {\"mine\": [{\"image\": \"like\"}, \"break\", {\"image\": \"image\", " +
+                                     "\"answer\": true}, \"break\", {\"text\": \"{caption}\"}]}}";
+            string path = Path.GetTempFileName();
+            File.WriteAllText(path, Templates);
+            using (var tasks = new Tasks(context, path))
+            using (var like = Draw(new GenerateOptions { Seed = 7 }))
+            {
+                TaskForm form;
+                var values = new[] { new TaskValue("like", like), new TaskValue("caption", Prompt) };
+                using (var run = new TaskRun(model, tasks, "mine", values, new GenerateOptions { Seed = 7 }))
+                using (var prompt = tasks.Prompt("mine", values, out form))
+                    AssertDraws(run, prompt, new GenerateOptions { Seed = 7 });
+            }
+            File.Delete(path);
+        }
+
+        [Test]
+        public void InfillWantsNoCaption()
+        {
+            var box = new[] { new Box(0.5f, 0.5f, 0.3f, 0.3f) };
+            using (var tasks = new Tasks(context))
+            using (var picture = Draw(new GenerateOptions { Seed = 7 }))
+            {
+                var values = new[] { new TaskValue("image", picture, box), new TaskValue("caption", "") };
+                foreach (string caption in new[] { null, "" })
+                {
+                    using (var run = TaskRun.Infill(model, tasks, picture, box, caption, 5))
+                    using (var prompt = tasks.PicturePrompt("infill-image", values))
+                        AssertDraws(run, prompt, new GenerateOptions { Seed = 5, GuidanceScale = 1 });
+                }
+            }
+        }
+
+        [Test]
+        public void ATaskIsCancelledBetweenItsSteps()
+        {
+            using (var tasks = new Tasks(context))
+            using (var picture = Draw(new GenerateOptions { Seed = 7 }))
+            using (var edit = TaskRun.Edit(model, tasks, picture, "remove the circle", 5))
+            {
+                WaitForTheSameWords(tasks, picture, "remove the circle");
+                edit.Cancel(); /* all has been said, and nothing is drawn before Next() */
+                while (!edit.Done) edit.Next(100000);
+                Assert.AreEqual(Status.Cancelled, edit.Status);
+                Assert.AreEqual(Status.Cancelled, StatusOf(edit.ThrowIfFailed));
+                Assert.AreEqual(Status.Cancelled, StatusOf(edit.Wait));
+            }
+        }
+
+        [Test]
+        public void ATaskThatDrawsNothingIsRefused()
+        {
+            using (var tasks = new Tasks(context))
+            using (var picture = Draw(new GenerateOptions { Seed = 7 }))
+            using (var run = new TaskRun(model, tasks, "caption", new[] { new TaskValue("image", picture) },
+                                         new GenerateOptions { Seed = 5 }))
+            {
+                Assert.AreEqual(Status.Unsupported, StatusOf(run.Wait));
+                Assert.IsTrue(run.Done);
+                Assert.AreEqual(Status.Unsupported, run.Status);
+                Assert.IsTrue(run.Message.Contains("caption"), run.Message);
+            }
+        }
+
+        /// <summary>A request that was started before with the same prompt has computed when this one has.</summary>
+        private void WaitForTheSameWords(Tasks tasks, Picture picture, string instruction)
+        {
+            TaskForm form;
+            var values = new[] { new TaskValue("source", picture), new TaskValue("instruction", instruction) };
+            var options = new GenerateOptions(Modality.Text) { Temperature = 0, MaxTokens = model.Info.ContextLength / 4 };
+            using (var prompt = tasks.Prompt("edit", values, out form))
+            using (var request = model.Start(prompt, options)) request.Wait();
         }
 
         private static string NewBankPath()
