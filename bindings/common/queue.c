@@ -26,7 +26,6 @@ static cm3_status take_text(cm3_queue *queue, const cm3_event *event) {
         .kind = CM3_PLAYER_TEXT, .candidate = event->candidate, .text = malloc(event->text_size + 1)};
     if (!text.text) return CM3_ERROR_NO_MEMORY;
     memcpy(text.text, event->text, event->text_size + 1);
-    text.text_size = event->text_size;
     cm3_status status = append(queue, &text);
     if (status != CM3_OK) free(text.text);
     return status;

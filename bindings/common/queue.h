@@ -26,7 +26,6 @@ typedef struct cm3_player_event {
     const char *message; /**< not the event's */
     cm3_image *image;    /**< a hold of the event's */
     char *text;          /**< the event's, by malloc() */
-    size_t text_size;
 } cm3_player_event;
 
 typedef struct cm3_queue {

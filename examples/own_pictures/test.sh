@@ -1,15 +1,4 @@
 own_pictures mine
-# The shipped model may have no encoder: one of a few steps goes into it, which finds what is word for word the same.
-parts=$("$cm3" info --json "$model" | grep -oE '"parts": *[0-9]+' | grep -oE '[0-9]+')
-if [ $((parts & 8)) -eq 0 ]; then # CM3_PART_ENCODER
-    for i in 0 1 2; do
-        printf '{"key": "%d", "text": "%s", "image": "mine/%04d.jpg"}\n' $i "$(cat mine/000$i.txt)" $i
-    done >records.jsonl
-    "$cm3" train encoder -q --data records.jsonl --run run --tokenizer "$model" --steps 4 --batch-size 3 --warmup 1 \
-        --config "$root/examples/toybox/encoder.json" -o encoder.cm3
-    "$cm3" convert "$model" eyed.cm3 --encoder encoder.cm3
-    model=eyed.cm3
-fi
 "$program" "$model" mine "a small blue star at the top left on a night background" star.png | tee said
 is_picture star.png
 [ -f mine.bank ] || fail "there is no bank"

@@ -11,8 +11,8 @@
  *
  * A result is to be asked whether it holds a value before `*` or `->`. With CM3_CPP_EXCEPTIONS defined before this
  * header is included results also have value(), which throws cm3::exception, and what a callback throws comes out of
- * the call that ran it. Without it a callback must not throw. Strings and vectors are the C++ library's, from operator
- * new.
+ * the call that ran it (not what a sampler's rule throws). Without it a callback must not throw. Strings and vectors
+ * are the C++ library's, from operator new.
  *
  * Handles move and do not copy; one that was moved from holds nothing, and calls on it give INVALID_ARGUMENT. Whatever
  * is made of a context keeps it alive. Threads: as the C headers say of each object.
@@ -49,9 +49,9 @@ inline namespace plain {
 
 /** Why a call failed: its status, and the library's message, which may be empty. */
 struct error {
-    /** cm3_status_name(). */
+    /** What the call returned. */
     cm3_status status = CM3_OK;
-    /** cm3_status_name(). */
+    /** cm3_context_message() or cm3_request_message() after it; empty where there was none. */
     std::string message;
     /** The message, or the status's name where there is none. */
     std::string text() const { return message.empty() ? std::string(cm3_status_name(status)) : message; }
@@ -74,11 +74,11 @@ class exception : public std::exception {
 /** A value, or why there is none; the shape of C++23's std::expected. */
 template <class T> class [[nodiscard]] result {
   public:
-    /** What it holds. */
+    /** The type of the value. */
     using value_type = T;
-    /** Of a value, or of an error. */
+    /** Of a value. */
     result(T value) : held_(std::in_place_index<0>, std::move(value)) {}
-    /** Of a value, or of an error. */
+    /** Of an error. */
     result(cm3::error why) : held_(std::in_place_index<1>, std::move(why)) {}
     /** Whether there is a value. */
     bool has_value() const noexcept { return held_.index() == 0; }
@@ -86,9 +86,9 @@ template <class T> class [[nodiscard]] result {
     explicit operator bool() const noexcept { return has_value(); }
     /** The value; there must be one. */
     T &operator*() &noexcept { return *std::get_if<0>(&held_); }
-    /** What it holds. */
+    /** Likewise. */
     const T &operator*() const &noexcept { return *std::get_if<0>(&held_); }
-    /** What it holds. */
+    /** Likewise, to be moved from. */
     T &&operator*() &&noexcept { return std::move(*std::get_if<0>(&held_)); }
     /** Likewise, its members. */
     T *operator->() noexcept { return std::get_if<0>(&held_); }
@@ -127,14 +127,14 @@ template <class T> class [[nodiscard]] result {
 /** Success, or why not. */
 template <> class [[nodiscard]] result<void> {
   public:
-    /** What it holds. */
+    /** There is no value. */
     using value_type = void;
     result() = default;
-    /** Of a value, or of an error. */
+    /** Of an error. */
     result(cm3::error why) : error_(std::move(why)) {}
-    /** Whether there is a value. */
+    /** Whether it is a success. */
     bool has_value() const noexcept { return error_.status == CM3_OK; }
-    /** Whether there is one. */
+    /** Likewise. */
     explicit operator bool() const noexcept { return has_value(); }
     /** Its status is CM3_OK where there was none. */
     const cm3::error &error() const noexcept { return error_; }
@@ -245,6 +245,16 @@ using train_encoder_options = detail::options<cm3_train_encoder_options, cm3_tra
 
 namespace detail {
 
+/** A failure, in the words of a context; NULL: without. */
+inline cm3::error failed(cm3_context *context, cm3_status status) {
+    return {status, context ? cm3_context_message(context) : ""};
+}
+/** An object, or why there is none; by reference, for it is looked at only when the call is through. */
+template <class Made, class C> result<Made> adopted(cm3_context *context, cm3_status status, C *const &object) {
+    if (status != CM3_OK) return failed(context, status);
+    return Made::adopt(context, object);
+}
+
 /** A C object that is owned, and the context that its failures are told by. */
 template <class T, void (*Destroy)(T *)> class handle {
   public:
@@ -256,17 +266,18 @@ template <class T, void (*Destroy)(T *)> class handle {
 
   protected:
     handle(cm3_context *context, T *object) noexcept : context_(context), object_(object) {}
-    cm3::error fail(cm3_status status) const { return {status, cm3_context_message(context_)}; }
+    /** Who tells of failures: nobody once it was moved from, when the context may be gone. */
+    cm3_context *teller() const noexcept { return object_ ? context_ : nullptr; }
+    cm3::error fail(cm3_status status) const { return failed(teller(), status); }
     result<void> done(cm3_status status) const {
         if (status != CM3_OK) return fail(status);
         return {};
     }
-    /** An object, or why there is none; by reference, for it is looked at only when the call is through. */
+    /** An object that was made of this one. */
     template <class Made, class C> result<Made> made(cm3_status status, C *const &object) const {
-        if (status != CM3_OK) return fail(status);
-        return Made::adopt(context_, object);
+        return adopted<Made>(teller(), status, object);
     }
-    /** What a call wrote, likewise. */
+    /** What a call wrote; by reference, likewise. */
     template <class V> result<std::decay_t<V>> value(cm3_status status, V &&got) const {
         if (status != CM3_OK) return fail(status);
         return result<std::decay_t<V>>(std::forward<V>(got));
@@ -325,11 +336,11 @@ class context : public detail::handle<cm3_context, cm3_context_destroy> {
         auto stats = detail::sized<cm3_memory_stats>();
         return value(cm3_context_memory(get(), &stats), stats);
     }
-    /** cm3_context_compute(). */
+    /** What computes. */
     struct compute_info {
-        /** cm3_context_compute(). */
+        /** In the team; 0 where the host computes. */
         int threads;
-        /** cm3_context_compute(). */
+        /** Those in use, such as "avx512"; static. */
         std::string_view kernels;
     };
     /** cm3_context_compute(). */
@@ -346,16 +357,17 @@ class context : public detail::handle<cm3_context, cm3_context_destroy> {
 
 /* --- pictures ----------------------------------------------------------------------------------------------------- */
 
-/** Bytes that the library owns. */
+/** Bytes that the library owns; given back at its end, which must come before that of the context and all made of it.
+ */
 class buffer {
   public:
     /** Over bytes of the library's. */
     buffer(cm3_context *context, std::uint8_t *data, std::size_t size) noexcept
         : context_(context), data_(data), size_(size) {}
-    /** Over bytes of the library's. */
+    /** Takes over what the other has. */
     buffer(buffer &&other) noexcept
         : context_(other.context_), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
-    /** Takes over what the other has. */
+    /** Likewise; the other has what was here. */
     buffer &operator=(buffer &&other) noexcept {
         std::swap(context_, other.context_);
         std::swap(data_, other.data_);
@@ -380,7 +392,7 @@ class image : public detail::handle<cm3_image, cm3_image_destroy> {
     /** cm3_image_create(). */
     static result<image> create(const context &c, std::int32_t width, std::int32_t height) {
         cm3_image *made = nullptr;
-        return of(c, cm3_image_create(c.get(), width, height, &made), made);
+        return detail::adopted<image>(c.get(), cm3_image_create(c.get(), width, height, &made), made);
     }
     /** RGB bytes, copied; `stride` 0: rows lie side by side. INVALID_ARGUMENT where there are too few of them. */
     static result<image> from_pixels(const context &c, span<const std::uint8_t> pixels, std::int32_t width,
@@ -391,17 +403,18 @@ class image : public detail::handle<cm3_image, cm3_image_destroy> {
             return cm3::error{CM3_ERROR_INVALID_ARGUMENT, "there are too few pixels for a picture of that size"};
         }
         cm3_image *made = nullptr;
-        return of(c, cm3_image_from_pixels(c.get(), pixels.data(), width, height, stride, &made), made);
+        return detail::adopted<image>(
+            c.get(), cm3_image_from_pixels(c.get(), pixels.data(), width, height, stride, &made), made);
     }
     /** cm3_image_load(). */
     static result<image> load(const context &c, const std::string &path) {
         cm3_image *made = nullptr;
-        return of(c, cm3_image_load(c.get(), path.c_str(), &made), made);
+        return detail::adopted<image>(c.get(), cm3_image_load(c.get(), path.c_str(), &made), made);
     }
     /** cm3_image_load_memory(). */
     static result<image> load_memory(const context &c, span<const std::uint8_t> data) {
         cm3_image *made = nullptr;
-        return of(c, cm3_image_load_memory(c.get(), data.data(), data.size(), &made), made);
+        return detail::adopted<image>(c.get(), cm3_image_load_memory(c.get(), data.data(), data.size(), &made), made);
     }
     /** cm3_image_contact_sheet(). */
     static result<image> contact_sheet(const context &c, span<const image> images, std::int32_t columns = 0,
@@ -409,7 +422,8 @@ class image : public detail::handle<cm3_image, cm3_image_destroy> {
         std::vector<const cm3_image *> raw;
         for (const image &one : images) raw.push_back(one.get());
         cm3_image *made = nullptr;
-        return of(c, cm3_image_contact_sheet(c.get(), raw.data(), raw.size(), columns, gap, &made), made);
+        return detail::adopted<image>(
+            c.get(), cm3_image_contact_sheet(c.get(), raw.data(), raw.size(), columns, gap, &made), made);
     }
     /** Takes over what C code made: it is destroyed here. */
     static image adopt(cm3_context *context, cm3_image *made) noexcept { return image(context, made); }
@@ -447,10 +461,6 @@ class image : public detail::handle<cm3_image, cm3_image_destroy> {
   private:
     friend class document;
     image(cm3_context *context, cm3_image *made) noexcept : handle(context, made) {}
-    static result<image> of(const context &c, cm3_status status, cm3_image *const &made) {
-        if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
-        return image(c.get(), made);
-    }
 };
 
 /* --- tokenizers --------------------------------------------------------------------------------------------------- */
@@ -461,9 +471,7 @@ class tokenizer : public detail::handle<cm3_tokenizer, cm3_tokenizer_destroy> {
     /** cm3_tokenizer_load(). */
     static result<tokenizer> load(const context &c, const std::string &path) {
         cm3_tokenizer *made = nullptr;
-        const cm3_status status = cm3_tokenizer_load(c.get(), path.c_str(), &made);
-        if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
-        return adopt(c.get(), made);
+        return detail::adopted<tokenizer>(c.get(), cm3_tokenizer_load(c.get(), path.c_str(), &made), made);
     }
     /** Takes over what C code made: it is destroyed here. */
     static tokenizer adopt(cm3_context *context, cm3_tokenizer *made) noexcept { return tokenizer(context, made); }
@@ -536,13 +544,14 @@ class model : public detail::handle<cm3_model, cm3_model_destroy> {
     /** cm3_model_load(). */
     static result<model> load(const context &c, const std::string &path, const load_options &options = {}) {
         cm3_model *made = nullptr;
-        return of(c, cm3_model_load(c.get(), path.c_str(), &options, &made), made);
+        return detail::adopted<model>(c.get(), cm3_model_load(c.get(), path.c_str(), &options, &made), made);
     }
     /** From memory, which must stay as it is until the last hold on the model is given up. */
     static result<model> load_memory(const context &c, span<const std::uint8_t> data,
                                      const load_options &options = {}) {
         cm3_model *made = nullptr;
-        return of(c, cm3_model_load_memory(c.get(), data.data(), data.size(), &options, &made), made);
+        return detail::adopted<model>(c.get(),
+                                      cm3_model_load_memory(c.get(), data.data(), data.size(), &options, &made), made);
     }
     /** Through bool read(offset, span of bytes to fill), of `size` bytes in all. */
     template <class F>
@@ -558,7 +567,7 @@ class model : public detail::handle<cm3_model, cm3_model_destroy> {
         cm3_model *made = nullptr;
         const cm3_status status = cm3_model_load_io(c.get(), &io, &options, &made);
         call.rethrow();
-        return of(c, status, made);
+        return detail::adopted<model>(c.get(), status, made);
     }
     /** Takes over what C code made: it is destroyed here. */
     static model adopt(cm3_context *context, cm3_model *made) noexcept { return model(context, made); }
@@ -566,7 +575,7 @@ class model : public detail::handle<cm3_model, cm3_model_destroy> {
     static result<void> convert(const context &c, const std::string &from, const std::string &to,
                                 const convert_options &options = {}) {
         const cm3_status status = cm3_model_convert(c.get(), from.c_str(), to.c_str(), &options);
-        if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
+        if (status != CM3_OK) return detail::failed(c.get(), status);
         return {};
     }
     /** Another hold on the same model. */
@@ -629,10 +638,6 @@ class model : public detail::handle<cm3_model, cm3_model_destroy> {
     friend result<cm3_memory_estimate> estimate(const model &m, const generate_options &options,
                                                 std::uint64_t prompt_tokens);
     model(cm3_context *context, cm3_model *made) noexcept : handle(context, made) {}
-    static result<model> of(const context &c, cm3_status status, cm3_model *const &made) {
-        if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
-        return model(c.get(), made);
-    }
     template <class F> result<std::vector<float>> embed(std::size_t count, F &&call) const {
         const auto i = info();
         if (!i) return i.error();
@@ -651,9 +656,7 @@ class document : public detail::handle<cm3_document, cm3_document_destroy> {
     /** cm3_document_create(). */
     static result<document> create(const context &c) {
         cm3_document *made = nullptr;
-        const cm3_status status = cm3_document_create(c.get(), &made);
-        if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
-        return adopt(c.get(), made);
+        return detail::adopted<document>(c.get(), cm3_document_create(c.get(), &made), made);
     }
     /** A document of one text. */
     static result<document> of_text(const context &c, std::string_view text) {
@@ -746,9 +749,7 @@ class sampler : public detail::handle<cm3_sampler, cm3_sampler_destroy> {
     /** cm3_sampler_create(). */
     static result<sampler> create(const context &c) {
         cm3_sampler *made = nullptr;
-        const cm3_status status = cm3_sampler_create(c.get(), &made);
-        if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
-        return adopt(c.get(), made);
+        return detail::adopted<sampler>(c.get(), cm3_sampler_create(c.get(), &made), made);
     }
     /** Takes over what C code made: it is destroyed here. */
     static sampler adopt(cm3_context *context, cm3_sampler *made) noexcept { return sampler(context, made); }
@@ -797,7 +798,7 @@ class event {
     event(cm3_context *context, const cm3_event &raw) noexcept : context_(context), raw_(raw) {}
     /** All fields: event->done, event->row ... */
     const cm3_event *operator->() const noexcept { return &raw_; }
-    /** What it holds. */
+    /** Likewise. */
     const cm3_event &operator*() const noexcept { return raw_; }
     /** Which of the fields are set. */
     cm3_event_kind kind() const noexcept { return raw_.kind; }
@@ -883,7 +884,7 @@ inline result<cm3_memory_estimate> estimate_file(const context &c, const std::st
                                                  const load_options &load = {}) {
     auto e = detail::sized<cm3_memory_estimate>();
     const cm3_status status = cm3_estimate_file(c.get(), path.c_str(), &load, &options, prompt_tokens, &e);
-    if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
+    if (status != CM3_OK) return detail::failed(c.get(), status);
     return e;
 }
 
@@ -893,13 +894,12 @@ class request : public detail::handle<cm3_request, cm3_request_destroy> {
     /** cm3_request_start(). */
     static result<request> start(const model &m, const document &prompt, const generate_options &options = {}) {
         cm3_request *made = nullptr;
-        const cm3_status status = cm3_request_start(m.get(), prompt.get(), &options, &made);
-        if (status != CM3_OK) return m.fail(status);
-        return adopt(m.context_, made);
+        return detail::adopted<request>(m.teller(), cm3_request_start(m.get(), prompt.get(), &options, &made), made);
     }
     /** Takes over what C code made: it is destroyed here. */
     static request adopt(cm3_context *context, cm3_request *made) noexcept { return request(context, made); }
-    /** Tells what happened, waiting at most `budget_us` for something. True: it has ended, and all was told. */
+    /** Tells what happened, waiting (without threads: computing) at most `budget_us` for something. True: it has ended,
+     * and all was told. */
     template <class F = no_events> result<bool> poll(std::uint64_t budget_us, F &&on_event = F{}) {
         detail::listener<std::remove_reference_t<F>> listener{context_, {on_event}};
         int ended = 0;
@@ -977,7 +977,7 @@ class tasks : public detail::handle<cm3_tasks, cm3_tasks_destroy> {
     }
     /** A prompt of a task. */
     struct prompt {
-        /** What was made. */
+        /** All of the task but what is asked for. */
         cm3::document document;
         cm3_task_form form; /**< its names are valid as long as the tasks */
     };
@@ -1000,9 +1000,7 @@ class tasks : public detail::handle<cm3_tasks, cm3_tasks_destroy> {
     tasks(cm3_context *context, cm3_tasks *made) noexcept : handle(context, made) {}
     static result<tasks> from(const context &c, const char *path) {
         cm3_tasks *made = nullptr;
-        const cm3_status status = cm3_tasks_load(c.get(), path, &made);
-        if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
-        return adopt(c.get(), made);
+        return detail::adopted<tasks>(c.get(), cm3_tasks_load(c.get(), path, &made), made);
     }
 };
 
@@ -1030,9 +1028,9 @@ template <class Owner, void (*GiveBack)(const Owner *, cm3_bank_record *)> class
   public:
     /** Over one of the library's. */
     record(const Owner *owner, cm3_bank_record *raw) noexcept : owner_(owner), raw_(raw) {}
-    /** Over one of the library's. */
-    record(record &&other) noexcept : owner_(other.owner_), raw_(std::exchange(other.raw_, nullptr)) {}
     /** Takes over what the other has. */
+    record(record &&other) noexcept : owner_(other.owner_), raw_(std::exchange(other.raw_, nullptr)) {}
+    /** Likewise; the other has what was here. */
     record &operator=(record &&other) noexcept {
         std::swap(owner_, other.owner_);
         std::swap(raw_, other.raw_);
@@ -1041,9 +1039,9 @@ template <class Owner, void (*GiveBack)(const Owner *, cm3_bank_record *)> class
     ~record() {
         if (raw_) GiveBack(owner_, raw_);
     }
-    /** Likewise, its members. */
+    /** All fields: record->id, record->vector ... */
     const cm3_bank_record *operator->() const noexcept { return raw_; }
-    /** What it holds. */
+    /** Likewise. */
     const cm3_bank_record &operator*() const noexcept { return *raw_; }
     /** Its name; empty without. */
     std::string_view key() const noexcept { return raw_->key ? raw_->key : ""; }
@@ -1060,29 +1058,33 @@ template <class Owner, void (*GiveBack)(const Owner *, cm3_bank_record *)> class
 /** A memory bank: records of text and picture under vectors, in one file. */
 class bank : public detail::handle<cm3_bank, cm3_bank_destroy> {
   public:
-    /** cm3_bank_create(). */
+    /** One of its records: cm3_bank_get(). */
     using record = cm3::record<cm3_bank, cm3_bank_record_destroy>;
     /** cm3_bank_create(). */
     static result<bank> create(const context &c, const std::string &path, const bank_options &options = {}) {
         cm3_bank *made = nullptr;
-        return of(c, cm3_bank_create(c.get(), path.c_str(), &options, &made), made);
+        return detail::adopted<bank>(c.get(), cm3_bank_create(c.get(), path.c_str(), &options, &made), made);
     }
     /** cm3_bank_open(). */
     static result<bank> open(const context &c, const std::string &path, cm3_bank_mode mode = CM3_BANK_READ) {
         cm3_bank *made = nullptr;
-        return of(c, cm3_bank_open(c.get(), path.c_str(), mode, &made), made);
+        return detail::adopted<bank>(c.get(), cm3_bank_open(c.get(), path.c_str(), mode, &made), made);
     }
     /** Takes over what C code made: it is destroyed here. */
     static bank adopt(cm3_context *context, cm3_bank *made) noexcept { return bank(context, made); }
     /** Reads all of a file; void on_fault(const char *) is told of each thing that is wrong. */
     template <class F> static result<void> verify(const context &c, const std::string &path, F &&on_fault) {
-        bank_work_options options;
-        options.user = &on_fault;
-        options.on_fault = [](void *user, const char *what) {
-            (*static_cast<std::remove_reference_t<F> *>(user))(what);
+        auto tell = [&on_fault](const char *what) {
+            on_fault(what);
+            return true;
         };
+        detail::callback<decltype(tell)> call{tell};
+        bank_work_options options;
+        options.user = &call;
+        options.on_fault = [](void *user, const char *what) { (*static_cast<decltype(call) *>(user))(what); };
         const cm3_status status = cm3_bank_verify(c.get(), path.c_str(), &options);
-        if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
+        call.rethrow();
+        if (status != CM3_OK) return detail::failed(c.get(), status);
         return {};
     }
     /** Another hold on the same bank. */
@@ -1098,7 +1100,7 @@ class bank : public detail::handle<cm3_bank, cm3_bank_destroy> {
     }
     /** cm3_bank_refresh(). */
     result<void> refresh() { return done(cm3_bank_refresh(get())); }
-    /** Appends records; CM3_NO_RECORD for those that were there already. */
+    /** Appends records; CM3_NO_RECORD for those that were refused as duplicates. */
     result<std::vector<std::uint64_t>> add(span<const cm3_bank_record> records, const bank_add_options &options = {}) {
         std::vector<std::uint64_t> ids(records.size());
         const cm3_status status = cm3_bank_add(get(), records.data(), records.size(), &options, ids.data());
@@ -1148,10 +1150,6 @@ class bank : public detail::handle<cm3_bank, cm3_bank_destroy> {
 
   private:
     bank(cm3_context *context, cm3_bank *made) noexcept : handle(context, made) {}
-    static result<bank> of(const context &c, cm3_status status, cm3_bank *const &made) {
-        if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
-        return bank(c.get(), made);
-    }
 };
 
 /* --- retrievers --------------------------------------------------------------------------------------------------- */
@@ -1168,21 +1166,17 @@ inline cm3_retrieval_item item(const char *text, const image *picture = nullptr,
 /** An encoder, a store of records, and the rules by which a few of them are chosen for a prompt. */
 class retriever : public detail::handle<cm3_retriever, cm3_retriever_destroy> {
   public:
-    /** cm3_retriever_create(). */
+    /** One of its records: cm3_retriever_fetch(). */
     using record = cm3::record<cm3_retriever, cm3_retriever_release>;
     /** Over a bank; holds both. */
     static result<retriever> create(const model &m, const bank &b) {
         cm3_retriever *made = nullptr;
-        const cm3_status status = cm3_retriever_create(m.get(), b.get(), &made);
-        if (status != CM3_OK) return m.fail(status);
-        return adopt(m.context_, made);
+        return detail::adopted<retriever>(m.teller(), cm3_retriever_create(m.get(), b.get(), &made), made);
     }
     /** Over an engine of one's own, whose destroy() is called in any case. */
     static result<retriever> create_with(const model &m, const cm3_retrieval_engine &engine) {
         cm3_retriever *made = nullptr;
-        const cm3_status status = cm3_retriever_create_with(m.get(), &engine, &made);
-        if (status != CM3_OK) return m.fail(status);
-        return adopt(m.context_, made);
+        return detail::adopted<retriever>(m.teller(), cm3_retriever_create_with(m.get(), &engine, &made), made);
     }
     /** Takes over what C code made: it is destroyed here. */
     static retriever adopt(cm3_context *context, cm3_retriever *made) noexcept { return retriever(context, made); }
@@ -1193,7 +1187,7 @@ class retriever : public detail::handle<cm3_retriever, cm3_retriever_destroy> {
         vectors.pop_back();
         return value(status, std::move(vectors));
     }
-    /** Keeps items; CM3_NO_RECORD for those that were there already. */
+    /** Keeps items; CM3_NO_RECORD for those that were refused as duplicates. */
     result<std::vector<std::uint64_t>> add(span<const cm3_retrieval_item> items) {
         std::vector<std::uint64_t> ids(items.size());
         const cm3_status status = cm3_retriever_add(get(), items.data(), items.size(), ids.data());
@@ -1208,7 +1202,7 @@ class retriever : public detail::handle<cm3_retriever, cm3_retriever_destroy> {
         std::uint64_t added = 0;
         return value(cm3_retriever_import(get(), raw.data(), raw.size(), nullptr, nullptr, &added), added);
     }
-    /** The documents for one query, the best first. */
+    /** The documents for one query, a text or a picture: the best first, whole ones before others. */
     result<std::vector<cm3_hit>> search(const cm3_retrieval_item &query, const retrieve_options &options = {}) const {
         std::vector<cm3_hit> hits(options.k > 0 ? static_cast<std::size_t>(options.k) : 0);
         std::size_t found = 0;
@@ -1216,7 +1210,7 @@ class retriever : public detail::handle<cm3_retriever, cm3_retriever_destroy> {
         hits.resize(status == CM3_OK ? found : 0);
         return value(status, std::move(hits));
     }
-    /** Puts them into a document, before the prompt's own text. */
+    /** Puts them into a document, which must hold nothing but such so far: the prompt's own text comes behind. */
     result<std::vector<cm3_hit>> retrieve(const cm3_retrieval_item &query, document &into,
                                           const retrieve_options &options = {}, std::int32_t room = 0) const {
         std::vector<cm3_hit> hits(options.k > 0 ? static_cast<std::size_t>(options.k) : 0);
@@ -1251,18 +1245,18 @@ class trainer : public detail::handle<cm3_trainer, cm3_trainer_destroy> {
     /** cm3_trainer_create_vq(). */
     static result<trainer> create_vq(const context &c, const train_options &options, const train_vq_options &vq) {
         cm3_trainer *made = nullptr;
-        return of(c, cm3_trainer_create_vq(c.get(), &options, &vq, &made), made);
+        return detail::adopted<trainer>(c.get(), cm3_trainer_create_vq(c.get(), &options, &vq, &made), made);
     }
     /** cm3_trainer_create_lm(). */
     static result<trainer> create_lm(const context &c, const train_options &options, const train_lm_options &lm) {
         cm3_trainer *made = nullptr;
-        return of(c, cm3_trainer_create_lm(c.get(), &options, &lm, &made), made);
+        return detail::adopted<trainer>(c.get(), cm3_trainer_create_lm(c.get(), &options, &lm, &made), made);
     }
     /** cm3_trainer_create_encoder(). */
     static result<trainer> create_encoder(const context &c, const train_options &options,
                                           const train_encoder_options &encoder) {
         cm3_trainer *made = nullptr;
-        return of(c, cm3_trainer_create_encoder(c.get(), &options, &encoder, &made), made);
+        return detail::adopted<trainer>(c.get(), cm3_trainer_create_encoder(c.get(), &options, &encoder, &made), made);
     }
     /** Takes over what C code made: it is destroyed here. */
     static trainer adopt(cm3_context *context, cm3_trainer *made) noexcept { return trainer(context, made); }
@@ -1276,9 +1270,9 @@ class trainer : public detail::handle<cm3_trainer, cm3_trainer_destroy> {
         auto r = detail::sized<cm3_train_report>();
         return value(cm3_trainer_validate(get(), &r), r);
     }
-    /** cm3_trainer_progress(). */
+    /** How far it is. */
     struct progress_info {
-        /** cm3_trainer_progress(). */
+        /** Steps done. */
         std::int64_t step;
         /** Of the whole run. */
         std::int64_t steps;
@@ -1299,10 +1293,6 @@ class trainer : public detail::handle<cm3_trainer, cm3_trainer_destroy> {
 
   private:
     trainer(cm3_context *context, cm3_trainer *made) noexcept : handle(context, made) {}
-    static result<trainer> of(const context &c, cm3_status status, cm3_trainer *const &made) {
-        if (status != CM3_OK) return cm3::error{status, cm3_context_message(c.get())};
-        return trainer(c.get(), made);
-    }
 };
 
 } // namespace throwing or plain

@@ -51,6 +51,11 @@ static std::string in_folder(const char *name) {
     return std::string(folder) + "/" + name;
 }
 
+static std::vector<char> read_file(const std::string &path) {
+    std::ifstream file(path, std::ios::binary);
+    return std::vector<char>((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+}
+
 static void test_spans() {
     int array[] = {1, 2, 3};
     std::vector<int> vector{4, 5};
@@ -85,6 +90,15 @@ static void test_results(const cm3::context &c) {
     auto other = std::move(document);
     CHECK(!document && document.size() == 0 && document.add_text("x").error().status == CM3_ERROR_INVALID_ARGUMENT);
     CHECK(other && other.add_text("x"));
+    /* Nor is it where its context is gone: it has nobody to tell of its failures. */
+    std::optional<cm3::image> left;
+    {
+        const auto own = MUST(cm3::context::create());
+        left = MUST(cm3::image::create(own, 4, 2));
+        const auto taken = std::move(*left);
+        CHECK(taken && !taken.crop(0, 0, 0, 0).error().message.empty());
+    }
+    CHECK(left->crop(0, 0, 1, 1).error().status == CM3_ERROR_INVALID_ARGUMENT && left->view().error().message.empty());
 }
 
 static void test_images(const cm3::context &c) {
@@ -238,8 +252,7 @@ static void test_loading(const cm3::context &c, const char *path) {
     const auto memory = MUST(cm3::estimate_file(c, path, {}, 20));
     CHECK(memory.weights > 0 && memory.cache > 0 && memory.scratch > 0);
     CHECK(cm3::estimate_file(c, "nowhere.cm3", {}, 20).error().status == CM3_ERROR_NOT_FOUND);
-    std::ifstream file(path, std::ios::binary);
-    const std::vector<char> bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const auto bytes = read_file(path);
     const auto *begin = reinterpret_cast<const std::uint8_t *>(bytes.data());
     const auto in_memory = MUST(cm3::model::load_memory(c, {begin, bytes.size()}));
     int reads = 0;
@@ -287,6 +300,22 @@ static void test_bank(const cm3::context &c) {
     bank = MUST(cm3::bank::create(c, in_folder("second.bank"), options));
     CHECK(MUST(bank.merge(MUST(cm3::bank::open(c, in_folder("own.bank"))))) == 2);
     CHECK(cm3::bank::verify(c, in_folder("own.bank"), [](const char *) {}));
+    auto bytes = read_file(in_folder("own.bank"));
+    bytes[bytes.size() / 2] ^= 1;
+    std::ofstream(in_folder("wrong.bank"), std::ios::binary)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    int faults = 0;
+    const auto wrong = cm3::bank::verify(c, in_folder("wrong.bank"), [&](const char *) { faults++; });
+    CHECK(wrong.error().status == CM3_ERROR_CHECKSUM && faults > 0);
+#ifdef CM3_CPP_EXCEPTIONS
+    bool caught = false;
+    try {
+        (void)cm3::bank::verify(c, in_folder("wrong.bank"), [](const char *what) { throw std::string(what); });
+    } catch (const std::string &what) {
+        caught = !what.empty();
+    }
+    CHECK(caught);
+#endif
 }
 
 static void test_retriever(const cm3::context &c, const char *encoder) {

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +36,14 @@ def same_picture(image: cm3leon.Image, path: Path) -> bool:
 def model() -> Iterator[cm3leon.Model]:
     with cm3leon.demo_model(threads=1) as model:  # other tests run beside these
         yield model
+
+
+@pytest.fixture(scope="session")
+def bare() -> Iterator[cm3leon.Model]:
+    """A model without an encoder."""
+    with cm3leon.Model.load(SOURCE / "tests/data/parity/chameleon", threads=1) as bare:
+        assert bare.info.embedding_size == 0
+        yield bare
 
 
 @pytest.fixture(scope="session")
@@ -84,42 +91,3 @@ def one_core() -> Iterator[None]:
     os.sched_setaffinity(0, {min(before)})
     yield
     os.sched_setaffinity(0, before)
-
-
-@pytest.fixture(scope="session")
-def finder(model: cm3leon.Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[cm3leon.Model]:
-    """A model with an encoder: the demo's where it has one, else that with one which has just begun to learn."""
-    if model.info.embedding_size:
-        yield model
-        return
-    from cm3leon import train
-
-    folder = tmp_path_factory.mktemp("finder")
-    things = ["red circle", "blue star", "green square", "yellow heart"]
-    with open(folder / "records.jsonl", "w") as file:
-        for number, thing in enumerate(things):
-            colour = [(255, 0, 0), (0, 0, 255), (0, 255, 0), (255, 255, 0)][number]
-            cm3leon.Image.from_pixels(bytes(colour) * 64 * 64, 64, 64).save(folder / f"{number}.png")
-            file.write(f'{{"text": ["a {thing}", "one {thing}"], "image": "{number}.png"}}\n')
-    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = {"projection_dim": 32, "text_config": {**tower, "max_position_embeddings": 64},
-              "vision_config": {**tower, "image_size": 32, "patch_size": 16},
-              "preprocessing": {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3,
-                                "size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}}
-    demo = SOURCE / "models/toybox.cm3"
-    try:
-        trainer = train.Trainer.encoder(folder / "run", [folder / "records.jsonl"], config_json=config, tokenizer=demo,
-                                        steps=2, batch_size=4, lr=1e-3, seed=3)
-    except cm3leon.UnsupportedError:
-        pytest.skip("neither an encoder nor training is there")
-    with trainer:
-        assert [report.step for report in trainer.run()] == [1, 2]
-        assert trainer.progress == (2, 2)
-        trainer.export(folder / "encoder.cm3")
-    told: List[int] = []
-    cm3leon.convert(demo, folder / "both.cm3", encoder=folder / "encoder.cm3",
-                    on_progress=lambda done, total: told.append(done))
-    assert told
-    with cm3leon.Model.load(folder / "both.cm3", threads=1) as both:
-        yield both
-    shutil.rmtree(folder, ignore_errors=True)

@@ -47,8 +47,8 @@ def site_packages(python: Path) -> Path:
 
 def install_sources(python: Path, library: Path) -> None:
     """The package without its C part, and in its folder, as the wheel has it, the library of a build and the model."""
-    pip(python, "install", "--no-deps", "--no-build-isolation", "--force-reinstall", "-Cwheel.cmake=false",
-        str(PACKAGE))
+    pip(python, "install", "--no-deps", "--no-build-isolation", "--force-reinstall",
+        "--config-settings=wheel.cmake=false", str(PACKAGE))
     folder = site_packages(python) / "cm3leon"
     for stale in folder.glob("libcm3leon.so*"):
         stale.unlink()
@@ -65,7 +65,7 @@ def install_wheel(builder: Path, python: Path, work: Path) -> None:
     shutil.rmtree(work / "dist", ignore_errors=True)
     shutil.rmtree(work / "build-wheel", ignore_errors=True)
     pip(builder, "wheel", "--no-deps", "--no-build-isolation", "-w", str(work / "dist"),
-        f"-Cbuild-dir={work / 'build-wheel'}", str(PACKAGE))
+        f"--config-settings=build-dir={work / 'build-wheel'}", str(PACKAGE))
     wheels = list((work / "dist").glob("*.whl"))
     assert len(wheels) == 1 and wheels[0].name.endswith("-py3-none-linux_x86_64.whl"), wheels
     print(f"{wheels[0].name}: {wheels[0].stat().st_size / 1e6:.1f} MB", file=sys.stderr)

@@ -255,10 +255,10 @@ func without_threads():
 	yield(self, "idle_frame")
 
 
-# A model with an encoder, and a bank: what was looked up changes the picture.
+# With a bank: what was looked up changes the picture.
 func looking_up():
 	var cm3 = listen(Cm3.new())
-	check(cm3.load_model(work + "/look.cm3", {"threads": 1, "bank": work + "/my.bank"}), cm3.message)
+	check(cm3.load_model(model, {"threads": 1, "bank": work + "/my.bank"}), cm3.message)
 	yield(wait_for("loaded", cm3), "completed")
 	check(log_of.has("loaded"), message)
 	var seen = []

@@ -53,6 +53,8 @@ class Modality(IntEnum):
 
 
 class EventKind(IntEnum):
+    """What an event tells."""
+
     NONE = _capi.CM3_EVENT_NONE
     TEXT = _capi.CM3_EVENT_TEXT
     TOKEN = _capi.CM3_EVENT_TOKEN
@@ -158,6 +160,8 @@ class Preprocessing(IntEnum):
 
 
 class ImageFormat(IntEnum):
+    """What pictures are written as."""
+
     JPEG = _capi.CM3_IMAGE_JPEG
     PNG = _capi.CM3_IMAGE_PNG
 
@@ -178,11 +182,15 @@ class VectorType(IntEnum):
 
 
 class BankMode(IntEnum):
+    """Whether a bank is only read, or may be changed: by one process at a time."""
+
     READ = _capi.CM3_BANK_READ
     WRITE = _capi.CM3_BANK_WRITE
 
 
 class LogLevel(IntEnum):
+    """How grave a line of log is."""
+
     ERROR = _capi.CM3_LOG_ERROR
     WARNING = _capi.CM3_LOG_WARNING
     INFO = _capi.CM3_LOG_INFO

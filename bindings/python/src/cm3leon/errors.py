@@ -31,6 +31,8 @@ class InvalidArgumentError(Cm3leonError, ValueError):
 
 
 class OutOfMemoryError(Cm3leonError, MemoryError):
+    """There is not so much memory, or a limit that was set forbids it."""
+
     status = Status.NO_MEMORY
 
 

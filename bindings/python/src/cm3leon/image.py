@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 from ctypes import POINTER, byref
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
@@ -211,16 +210,11 @@ def contact_sheet(images: Sequence[ImageLike], *, columns: int = 0, gap: int = 2
     """Pictures in a grid of `columns` (0: as square as possible) with a gap of so many white pixels."""
     held: List[Image] = [Image.of(image) for image in images]
     context, pointer = pixel_context(), POINTER(_capi.cm3_image)()
-    array = (POINTER(_capi.cm3_image) * max(1, len(held)))(*(image.ptr for image in held))
-    context._check(_capi.cm3_image_contact_sheet(context.ptr, array, len(held), columns, gap, byref(pointer)))
+    context._check(_capi.cm3_image_contact_sheet(context.ptr, image_array(held), len(held), columns, gap,
+                                                 byref(pointer)))
     return Image._of_pointer(pointer, context._context)
 
 
 def image_array(images: Sequence[Image]) -> Any:
     """Pointers for functions that take several."""
     return (POINTER(_capi.cm3_image) * max(1, len(images)))(*(image.ptr for image in images))
-
-
-def near_square(count: int) -> int:
-    """Columns of a grid."""
-    return max(1, math.ceil(math.sqrt(count)))

@@ -19,7 +19,6 @@ from ._lib import PACKAGE, callback, filled
 from ._progress import run as run_told
 from .document import Document, Prompt, c_text, ids_array, prompt_of
 from .enums import Compute, LoadMode, ModelParts, WeightType, choose
-from .errors import UnsupportedError
 from .generation import OnEvent, OnProgress, Result, Run, Stream, wait, wait_async
 from .image import Image, ImageLike, image_array
 from .options import Options, options_of
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelInfo:
+    """What a model has and how large it is."""
+
     parts: ModelParts
     vocab_size: int
     hidden_size: int
@@ -61,11 +62,11 @@ class MemoryEstimate:
     weights: int  #: as stored: in the mapped file, or held since loading
     cache: int
     scratch: int
-    load: int = 0  #: what the model itself holds beside its file
+    load: int  #: what the model itself holds beside its file
 
     @classmethod
     def _of(cls, c: Any) -> MemoryEstimate:
-        return cls(c.weights, c.cache, c.scratch, getattr(c, "load", 0))
+        return cls(c.weights, c.cache, c.scratch, c.load)
 
 
 # --- loading through a file object ------------------------------------------------------------------------------------
@@ -128,10 +129,7 @@ class Model(Handle, TaskMethods):
         options.verify_checksum, options.check_weights = verify_checksum, check_weights
         options.vqgan = None if vqgan is None else os.fsencode(vqgan)
         options.head_rows = None if head_rows is None else os.fsencode(head_rows)
-        if max_bytes:
-            if not hasattr(_capi.cm3_load_options, "max_bytes"):
-                raise UnsupportedError("this version of the library knows no max_bytes")
-            setattr(options, "max_bytes", max_bytes)
+        options.max_bytes = max_bytes
         pointer = POINTER(_capi.cm3_model)()
         keep: Tuple[Any, ...] = ()
         if isinstance(source, (str, os.PathLike)):
@@ -317,13 +315,10 @@ def demo_model(*, threads: Optional[int] = None, context: Optional[Context] = No
 def estimate_file(path: Union[str, os.PathLike[str]], *, prompt_tokens: int = 128, options: Optional[Options] = None,
                   context: Optional[Context] = None, **given: Unpack[OptionArgs]) -> MemoryEstimate:
     """Model.estimate() of a model that is not loaded."""
-    function = getattr(_capi, "cm3_estimate_file", None)
-    if function is None:
-        raise UnsupportedError("this version of the library can estimate loaded models only")
     context = context or Context(threads=1)
     c, _held = options_of(options, given).fill(None)
     made = _capi.cm3_memory_estimate(struct_size=ctypes.sizeof(_capi.cm3_memory_estimate))
-    context._check(function(context.ptr, os.fsencode(path), None, byref(c), prompt_tokens, byref(made)))
+    context._check(_capi.cm3_estimate_file(context.ptr, os.fsencode(path), None, byref(c), prompt_tokens, byref(made)))
     return MemoryEstimate._of(made)
 
 

@@ -70,6 +70,8 @@ class Hit:
 
 @dataclass(frozen=True)
 class BankInfo:
+    """What a bank is and holds."""
+
     records: int  #: that can be found
     deleted: int  #: that still take room
     end: int  #: one above the largest id

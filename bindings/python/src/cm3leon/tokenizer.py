@@ -17,6 +17,8 @@ from .image import Image, ImageLike
 
 @dataclass(frozen=True)
 class TokenizerInfo:
+    """How large vocabulary, codebook and pictures are."""
+
     vocab_size: int  #: ids are 0..vocab_size-1
     sentinels: int
     image_codes: int  #: codebook size; 0: no pictures

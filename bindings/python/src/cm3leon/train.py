@@ -51,6 +51,9 @@ class Report:
     recall: float
     query_recall: float
     scale: float
+    comm_seconds: float  #: of this step, spent waiting for other processes
+    reduce_seconds: float  #: of this step, in all-reduces of gradients, hidden behind the backward pass or not
+    skipped: int  #: steps left out in a row, up to this one; 0: this one was learned
 
 
 def _paths(paths: Paths) -> Any:

@@ -5,7 +5,8 @@ namespace Cm3leon
 {
     /// <summary>
     /// A task on its way, asked for events like a request. What its template wants said before a picture (of an edit: what
-    /// will be seen) is generated first, as the likeliest text, by a request of its own. One thread at a time.
+    /// will be seen) is generated first, as the likeliest text, by a request of its own. One thread at a time; any may call
+    /// Cancel().
     /// </summary>
     public sealed class TaskRun : IDisposable
     {
@@ -14,8 +15,13 @@ namespace Cm3leon
         private readonly string task;
         private readonly List<TaskValue> values;
         private readonly GenerateOptions options;
+        private readonly bool guided; /* by its pictures alone, where there are any, beside the whole prompt */
+        private readonly bool alone;  /* its pictures alone are the prompt */
+        private readonly object gate = new object(); /* one request takes another's place, or is cancelled */
         private Request request;
+        private volatile bool cancelled;
         private string saying; /* the name of the text that is said first; null: the answer itself */
+        private Cm3Exception between; /* why it ended with a text and no answer; null: it did not */
 
         /// <summary>All is answered, and Next() has handed over all events.</summary>
         public bool Done { get; private set; }
@@ -43,25 +49,39 @@ namespace Cm3leon
         /// <summary>Each thing in the colour of its class.</summary>
         public static TaskRun Segment(Model model, Tasks tasks, Picture picture, ulong seed = 0)
         {
-            return new TaskRun(model, tasks, "segment", new[] { new TaskValue("image", picture) }, Drawing(seed));
+            var options = new GenerateOptions { Seed = seed };
+            return new TaskRun(model, tasks, "segment", new[] { new TaskValue("image", picture) }, options, false, false);
         }
 
-        /// <summary>What the boxes hide is drawn anew, as the caption says.</summary>
-        public static TaskRun Infill(Model model, Tasks tasks, Picture picture, Box[] boxes, string caption, ulong seed = 0)
+        /// <summary>What the boxes hide is drawn anew, as the caption says of the whole; without one (null or "") the picture
+        /// alone tells.</summary>
+        public static TaskRun Infill(Model model, Tasks tasks, Picture picture, Box[] boxes, string caption = null,
+                                     ulong seed = 0)
         {
-            var values = new[] { new TaskValue("image", picture, boxes), new TaskValue("caption", caption) };
-            return new TaskRun(model, tasks, "infill-image", values, Drawing(seed));
+            var values = new[] { new TaskValue("image", picture, boxes), new TaskValue("caption", caption ?? "") };
+            bool alone = string.IsNullOrEmpty(caption);
+            var options = alone ? new GenerateOptions { Seed = seed, GuidanceScale = 1 } : Drawing(seed);
+            return new TaskRun(model, tasks, "infill-image", values, options, !alone, alone);
         }
 
-        /// <summary>Any task by its name. options.Modality says what is wanted in the end: Text or Image.</summary>
+        /// <summary>Any task by its name. options.Modality says what is wanted in the end: Text or Image. Where one of the
+        /// values is a picture and the task ends with one, options.PicturePrompt, unless it is given, is the task's.</summary>
         public TaskRun(Model model, Tasks tasks, string task, IList<TaskValue> values, GenerateOptions options)
+            : this(model, tasks, task, values, options, true, false)
+        {
+        }
+
+        private TaskRun(Model model, Tasks tasks, string task, IList<TaskValue> values, GenerateOptions options,
+                        bool guided, bool alone)
         {
             this.model = model;
             this.tasks = tasks;
             this.task = task;
             this.values = new List<TaskValue>(values);
             this.options = options;
-            Start();
+            this.guided = guided;
+            this.alone = alone;
+            request = Start();
         }
 
         /// <summary>What was said before the picture, by name.</summary>
@@ -76,12 +96,7 @@ namespace Cm3leon
                 if (told != null && (saying == null || told.Kind == EventKind.Progress)) return told;
                 if (told != null) continue;
                 if (!request.Done) return null;
-                if (saying == null || request.Status != Status.Ok)
-                {
-                    Done = true;
-                    return null;
-                }
-                GoOn();
+                Done = saying == null || request.Status != Status.Ok || !GoOn();
                 microseconds = 0;
             }
             return null;
@@ -94,28 +109,33 @@ namespace Cm3leon
                 var told = Next(100000);
                 if (told != null && told.Picture != null) told.Picture.Dispose();
             }
-            request.ThrowIfFailed();
+            ThrowIfFailed();
         }
 
+        /// <summary>Asks it to stop, from any thread, whatever it is at.</summary>
         public void Cancel()
         {
-            request.Cancel();
+            lock (gate)
+            {
+                cancelled = true;
+                request.Cancel();
+            }
         }
 
         /// <summary>How it ended, once Done.</summary>
         public Status Status
         {
-            get { return request.Status; }
+            get { return between != null ? between.Status : request.Status; }
         }
 
         public string Message
         {
-            get { return request.Message; }
+            get { return between != null ? between.Message : request.Message; }
         }
 
         public void ThrowIfFailed()
         {
-            if (Done) request.ThrowIfFailed();
+            if (Done && Status != Status.Ok) throw new Cm3Exception(Status, Message);
         }
 
         /// <summary>The answer's document, once Done.</summary>
@@ -139,19 +159,23 @@ namespace Cm3leon
             return new GenerateOptions { Seed = seed, ImageGuidanceScale = 1.5f };
         }
 
-        private void Start()
+        private Request Start()
         {
+            if (alone)
+            {
+                using (var pictures = tasks.PicturePrompt(task, values)) return model.Start(pictures, options);
+            }
             TaskForm form;
             using (var prompt = tasks.Prompt(task, values, out form))
             {
                 bool first = options.Modality == Modality.Image && form.Answer == SegmentKind.Text;
-                if (first && form.TextName == null)
+                if (first && (form.TextName == null || Said.ContainsKey(form.TextName)))
                 {
-                    throw new Cm3Exception(Status.Unsupported,
-                                           "the task '" + task + "' wants a text before its picture that is no one value");
+                    throw new Cm3Exception(Status.Unsupported, "the task '" + task + "' draws nothing, or wants a text " +
+                                                                   "before its picture that is no one value");
                 }
                 saying = first ? form.TextName : null;
-                request = first ? model.Start(prompt, SayingOptions()) : StartAnswer(prompt);
+                return first ? model.Start(prompt, SayingOptions()) : StartAnswer(prompt);
             }
         }
 
@@ -166,8 +190,8 @@ namespace Cm3leon
 
         private Request StartAnswer(Document prompt)
         {
-            if (options.Modality != Modality.Image) return model.Start(prompt, options);
-            using (var pictures = tasks.PicturePrompt(task, values))
+            if (options.PicturePrompt != null) return model.Start(prompt, options);
+            using (var pictures = PicturePrompt())
             {
                 options.PicturePrompt = pictures;
                 try
@@ -181,23 +205,55 @@ namespace Cm3leon
             }
         }
 
-        private void GoOn()
+        /// <summary>Null where it would know no more than nothing: it costs a third of all that is computed.</summary>
+        private Document PicturePrompt()
+        {
+            if (!guided || options.Modality != Modality.Image || !values.Exists(value => value.Picture != null)) return null;
+            try
+            {
+                return tasks.PicturePrompt(task, values);
+            }
+            catch (Cm3Exception error) when (error.Status == Status.Unsupported)
+            {
+                return null; /* the picture is not what the task ends with */
+            }
+        }
+
+        /// <summary>From what was said to what comes next. False: it was cancelled.</summary>
+        private bool GoOn()
+        {
+            if (cancelled)
+            {
+                between = new Cm3Exception(Status.Cancelled, null);
+                return false;
+            }
+            var before = request;
+            try
+            {
+                KeepSaid();
+                var next = Start();
+                lock (gate)
+                {
+                    request = next;
+                    if (cancelled) next.Cancel();
+                }
+            }
+            catch (Exception error)
+            {
+                between = error as Cm3Exception ?? new Cm3Exception(Status.Internal, error.Message);
+                Done = true;
+                throw;
+            }
+            before.Dispose();
+            return true;
+        }
+
+        private void KeepSaid()
         {
             string text;
             using (var said = request.Result()) text = said.Texts()[0];
             Said[saying] = text;
             values.Add(new TaskValue(saying, text));
-            var before = request;
-            try
-            {
-                Start();
-            }
-            catch
-            {
-                Done = true;
-                throw;
-            }
-            before.Dispose();
         }
     }
 }

@@ -7,8 +7,9 @@ using NUnit.Framework;
 namespace Cm3leon.Tests
 {
     /// <summary>
-    /// The layer below the engine, against the real library. The variable CM3LEON_MODEL names a model that draws;
-    /// CM3LEON_EXPECTED a PNG that `cm3 generate -p "a red circle at the top left" --seed 7 --threads 1` drew with it.
+    /// The layer below the engine, against the real library. The variable CM3LEON_MODEL names the shipped model;
+    /// CM3LEON_BARE_MODEL one without an encoder; CM3LEON_EXPECTED a PNG that the former drew by
+    /// `cm3 generate -p "a red circle at the top left" --seed 7 --threads 1`.
     /// </summary>
     public sealed class LayerTests
     {
@@ -16,10 +17,10 @@ namespace Cm3leon.Tests
         private Context context;
         private Model model;
 
-        internal static string ModelPath()
+        internal static string ModelPath(string variable = "CM3LEON_MODEL")
         {
-            string path = Environment.GetEnvironmentVariable("CM3LEON_MODEL");
-            if (string.IsNullOrEmpty(path)) Assert.Ignore("CM3LEON_MODEL names no model");
+            string path = Environment.GetEnvironmentVariable(variable);
+            if (string.IsNullOrEmpty(path)) Assert.Ignore(variable + " names no model");
             return path;
         }
 
@@ -43,6 +44,11 @@ namespace Cm3leon.Tests
         }
 
         private Picture Draw(GenerateOptions options, string prompt = Prompt)
+        {
+            using (var document = new Document(context, prompt)) return Draw(document, options);
+        }
+
+        private Picture Draw(Document prompt, GenerateOptions options)
         {
             using (var request = model.Start(prompt, options))
             {
@@ -359,18 +365,158 @@ namespace Cm3leon.Tests
             }
         }
 
-        /// <summary>With a model that has an encoder; others are refused with their reason.</summary>
+        /// <summary>The run's picture is the one that is drawn for this prompt in so many words.</summary>
+        private void AssertDraws(TaskRun run, Document prompt, GenerateOptions options)
+        {
+            run.Wait();
+            using (var result = run.Result())
+            using (var picture = result.Pictures()[0])
+            using (var expected = Draw(prompt, options)) CollectionAssert.AreEqual(expected.Pixels(), picture.Pixels());
+        }
+
+        /// <summary>The most memory that a run takes in a context of its own: in it one stream of guidance more is seen.</summary>
+        private static ulong PeakOf(Func<Model, Tasks, Picture, TaskRun> start)
+        {
+            using (var own = new Context(1))
+            using (var there = Model.Load(own, ModelPath()))
+            using (var tasks = new Tasks(own))
+            using (var picture = Picture.FromPixels(own, new byte[3 * 96 * 96], 96, 96))
+            using (var run = start(there, tasks, picture))
+            {
+                run.Wait();
+                return own.Memory.PeakBytes;
+            }
+        }
+
+        [Test]
+        public void OnlyWhatFollowsPicturesPaysForThem()
+        {
+            const ulong Stream = 200000; /* bytes; one of them takes much more */
+            Func<Model, Tasks, Picture, Document, TaskRun> generate = (there, tasks, picture, pictures) => new TaskRun(
+                there, tasks, "generate", new[] { new TaskValue("caption", Prompt) }, new GenerateOptions {
+                    Seed = 5, PicturePrompt = pictures });
+            ulong without = PeakOf((there, tasks, picture) => generate(there, tasks, picture, null));
+            ulong with = PeakOf((there, tasks, picture) => {
+                using (var pictures = tasks.PicturePrompt("generate", new[] { new TaskValue("caption", Prompt) }))
+                    return generate(there, tasks, picture, pictures);
+            });
+            Assert.IsTrue(without + Stream < with, "generate: " + without + " and " + with);
+            ulong segment = PeakOf((there, tasks, picture) => TaskRun.Segment(there, tasks, picture, 5));
+            ulong any = PeakOf((there, tasks, picture) => new TaskRun(there, tasks, "segment", new[] {
+                new TaskValue("image", picture) }, new GenerateOptions { Seed = 5 }));
+            Assert.IsTrue(segment + Stream < any, "segment: " + segment + " and " + any);
+        }
+
+        [Test]
+        public void ATaskWithoutAPictureIsDrawnAsItsText()
+        {
+            var values = new[] { new TaskValue("caption", Prompt) };
+            using (var tasks = new Tasks(context))
+            using (var run = new TaskRun(model, tasks, "generate", values, new GenerateOptions { Seed = 7 }))
+            using (var prompt = new Document(context, Prompt)) AssertDraws(run, prompt, new GenerateOptions { Seed = 7 });
+        }
+
+        /// <summary>There guidance by pictures is not to be had.</summary>
+        [Test]
+        public void APictureMayStandBeforeATaskEnds()
+        {
+            const string Templates = "{\"tasks\": {\"mine\": [{\"image\": \"like\"}, \"break\", {\"image\": \"image\", " +
+                                     "\"answer\": true}, \"break\", {\"text\": \"{caption}\"}]}}";
+            string path = Path.GetTempFileName();
+            File.WriteAllText(path, Templates);
+            using (var tasks = new Tasks(context, path))
+            using (var like = Draw(new GenerateOptions { Seed = 7 }))
+            {
+                TaskForm form;
+                var values = new[] { new TaskValue("like", like), new TaskValue("caption", Prompt) };
+                using (var run = new TaskRun(model, tasks, "mine", values, new GenerateOptions { Seed = 7 }))
+                using (var prompt = tasks.Prompt("mine", values, out form))
+                    AssertDraws(run, prompt, new GenerateOptions { Seed = 7 });
+            }
+            File.Delete(path);
+        }
+
+        [Test]
+        public void InfillWantsNoCaption()
+        {
+            var box = new[] { new Box(0.5f, 0.5f, 0.3f, 0.3f) };
+            using (var tasks = new Tasks(context))
+            using (var picture = Draw(new GenerateOptions { Seed = 7 }))
+            {
+                var values = new[] { new TaskValue("image", picture, box), new TaskValue("caption", "") };
+                foreach (string caption in new[] { null, "" })
+                {
+                    using (var run = TaskRun.Infill(model, tasks, picture, box, caption, 5))
+                    using (var prompt = tasks.PicturePrompt("infill-image", values))
+                        AssertDraws(run, prompt, new GenerateOptions { Seed = 5, GuidanceScale = 1 });
+                }
+            }
+        }
+
+        [Test]
+        public void ATaskIsCancelledBetweenItsSteps()
+        {
+            using (var tasks = new Tasks(context))
+            using (var picture = Draw(new GenerateOptions { Seed = 7 }))
+            using (var edit = TaskRun.Edit(model, tasks, picture, "remove the circle", 5))
+            {
+                WaitForTheSameWords(tasks, picture, "remove the circle");
+                edit.Cancel(); /* all has been said, and nothing is drawn before Next() */
+                while (!edit.Done) edit.Next(100000);
+                Assert.AreEqual(Status.Cancelled, edit.Status);
+                Assert.AreEqual(Status.Cancelled, StatusOf(edit.ThrowIfFailed));
+                Assert.AreEqual(Status.Cancelled, StatusOf(edit.Wait));
+            }
+        }
+
+        [Test]
+        public void ATaskThatDrawsNothingIsRefused()
+        {
+            using (var tasks = new Tasks(context))
+            using (var picture = Draw(new GenerateOptions { Seed = 7 }))
+            using (var run = new TaskRun(model, tasks, "caption", new[] { new TaskValue("image", picture) },
+                                         new GenerateOptions { Seed = 5 }))
+            {
+                Assert.AreEqual(Status.Unsupported, StatusOf(run.Wait));
+                Assert.IsTrue(run.Done);
+                Assert.AreEqual(Status.Unsupported, run.Status);
+                Assert.IsTrue(run.Message.Contains("caption"), run.Message);
+            }
+        }
+
+        /// <summary>A request that was started before with the same prompt has computed when this one has.</summary>
+        private void WaitForTheSameWords(Tasks tasks, Picture picture, string instruction)
+        {
+            TaskForm form;
+            var values = new[] { new TaskValue("source", picture), new TaskValue("instruction", instruction) };
+            var options = new GenerateOptions(Modality.Text) { Temperature = 0, MaxTokens = model.Info.ContextLength / 4 };
+            using (var prompt = tasks.Prompt("edit", values, out form))
+            using (var request = model.Start(prompt, options)) request.Wait();
+        }
+
+        private static string NewBankPath()
+        {
+            return Path.Combine(Path.GetTempPath(), "cm3leon-" + Guid.NewGuid() + ".bank");
+        }
+
+        [Test]
+        public void ABankWantsAnEncoder()
+        {
+            string path = NewBankPath();
+            using (var bare = Model.Load(context, ModelPath("CM3LEON_BARE_MODEL")))
+            {
+                Assert.AreEqual(0, bare.Info.EmbeddingSize);
+                var refused = Assert.Throws<Cm3Exception>(() => Bank.Create(context, path, bare));
+                Assert.AreEqual(Status.InvalidArgument, refused.Status);
+                Assert.IsTrue(refused.Message.Contains("encoder"), refused.Message);
+            }
+            Assert.IsFalse(File.Exists(path));
+        }
+
         [Test]
         public void RecordsAreLookedUp()
         {
-            string path = Path.Combine(Path.GetTempPath(), "cm3leon-" + Guid.NewGuid() + ".bank");
-            if (model.Info.EmbeddingSize == 0)
-            {
-                var refused = Assert.Throws<Cm3Exception>(() => Bank.Create(context, path, model));
-                Assert.AreEqual(Status.InvalidArgument, refused.Status);
-                Assert.IsTrue(refused.Message.Contains("encoder"), refused.Message);
-                return;
-            }
+            string path = NewBankPath();
             using (var bank = Bank.Create(context, path, model))
             using (var retriever = new Retriever(model, bank))
             using (var picture = Draw(new GenerateOptions { Seed = 7 }))

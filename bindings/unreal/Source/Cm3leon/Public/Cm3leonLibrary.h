@@ -13,7 +13,6 @@
 // Every function that the plugin calls.
 #define CM3LEON_FUNCTIONS(X)                                                                                           \
     X(cm3_status_name)                                                                                                 \
-    X(cm3_version)                                                                                                     \
     X(cm3_api_version)                                                                                                 \
     X(cm3_context_options_init)                                                                                        \
     X(cm3_context_create)                                                                                              \
