@@ -50,9 +50,20 @@ holds "a line of answers a line" count 3 "$cm3" bank search a.bank -m "$model" -
 expect 0 "" "$cm3" bank index a.bank -q
 holds "through a graph as well" same "$first" top a.bank -m "$model" -p "the emblem of $first" --way graph
 
+expect 1 "nowhere.jsonl: the file cannot be read" "$cm3" bank search a.bank -m "$model" --batch nowhere.jsonl
+holds "which is said once" test "$(wc -l <err)" -eq 1
+mkfifo pipe
+sleep 60 >pipe &
+sleeper=$!
+"$cm3" bank search a.bank -m "$model" --batch - -q <pipe 2>err &
+interrupted "a search that waits for lines"
+kill $sleeper
+
 # --- exported; what an export says makes the same bank again
 "$cm3" bank export a.bank --json -m "$model" --pictures pictures >exported.jsonl 2>/dev/null
 holds "all are exported" test "$(wc -l <exported.jsonl)" -eq 20
+expect 1 "nowhere/v.npy: the file could not be written" "$cm3" bank export a.bank --vectors nowhere/v.npy
+holds "which is said once" test "$(wc -l <err)" -eq 1
 expect 0 "" "$cm3" bank create b.bank -m "$model" --vectors int8
 expect 0 "" "$cm3" bank add b.bank -m "$model" exported.jsonl -q
 holds "and found again" same "$first" top b.bank -m "$model" -p "the emblem of $first"

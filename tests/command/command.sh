@@ -271,14 +271,6 @@ expect 1 "standard output" to /dev/full "$cm3" info "$model"
 expect 1 "standard output" to /dev/full "$cm3" --help
 
 # --- signals
-interrupted() { # DESCRIPTION: the last background process is sent SIGINT, and must end with 130
-    local pid=$! status=0
-    total=$((total + 1))
-    sleep 1
-    kill -INT $pid
-    wait $pid || status=$?
-    [ $status -eq 130 ] || { failed=$((failed + 1)); echo "FAILED: $1: exit code $status, expected 130"; }
-}
 for _ in {1..20000}; do echo "\"$prompt\""; done >many.jsonl
 "$cm3" generate -m "$model" --batch many.jsonl --out-dir many -q 2>err &
 interrupted "a batch that is interrupted"

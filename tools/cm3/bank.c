@@ -475,9 +475,9 @@ static int run_part(const bank_part *part, const bank_arguments *a) {
         code = part->run_to_end(&run);
     } else {
         cm3_status status = part->run(&run);
-        code = status == CM3_OK                ? CM3_EXIT_DONE
-               : status == CM3_ERROR_CANCELLED ? cm3_ended_early()
-                                               : cm3_failed(run.context, status);
+        code = status == CM3_OK      ? CM3_EXIT_DONE
+               : status == BANK_TOLD ? cm3_ended_early()
+                                     : cm3_failed(run.context, status);
     }
     if (code == CM3_EXIT_DONE && cm3_interrupted()) code = cm3_ended_early();
     if (!run.retriever) cm3_database_close(run.store);

@@ -112,7 +112,7 @@ cm3_status cm3_bank_run_export(bank_run *run) {
         row++;
     }
     if (status == CM3_OK && vectors && !cm3_write_npy(a->vectors, vectors, 2, (const size_t[]){row, d})) {
-        status = CM3_ERROR_IO;
+        status = BANK_TOLD;
     }
     free(vectors);
     return status;

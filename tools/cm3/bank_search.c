@@ -88,7 +88,7 @@ static cm3_status print_line(const bank_run *run, size_t index, const cm3_hit *h
 static cm3_status search_batch(const bank_run *run, cm3_hit *hits) {
     size_t count = 0;
     char **lines = cm3_lines_read(run->a->batch, NULL, NULL, &count);
-    if (!lines) return CM3_ERROR_INVALID_ARGUMENT;
+    if (!lines) return BANK_TOLD;
     cm3_status status = CM3_OK;
     cm3_progress progress;
     cm3_progress_begin(&progress, "searching", run->a->quiet);
