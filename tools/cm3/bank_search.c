@@ -122,7 +122,6 @@ cm3_status cm3_bank_run_search(bank_run *run) {
     cm3_hit *hits = calloc((size_t)run->a->k, sizeof *hits);
     if (status == CM3_OK && !hits) status = CM3_ERROR_NO_MEMORY;
     if (status == CM3_OK) status = run->a->batch ? search_batch(run, hits) : search_one(run, hits);
-    if (status == CM3_OK && run->store) cm3_database_warn();
     free(hits);
     return status;
 }

@@ -142,14 +142,12 @@ bool cm3_is_database(const char *bank);
  * by cm3_failed(). *store is NULL on failure. */
 cm3_status cm3_database_open(const char *bank, const cm3_model *model, const char *model_name,
                              const cm3_database_making *making, struct cm3_pgvector **store);
-/** A retriever over it, which closes the store. */
+/** A retriever over it, which closes the store, and whose searches warn where some shard did not answer. */
 cm3_status cm3_database_retriever(const char *bank, cm3_model *model, const char *model_name,
                                   struct cm3_pgvector **store, cm3_retriever **retriever);
 cm3_status cm3_database_index(struct cm3_pgvector *store);
 cm3_status cm3_database_print_info(struct cm3_pgvector *store, bool json);
 void cm3_database_close(struct cm3_pgvector *store);
-/** Says so, where the last search had no answer of some shard. */
-void cm3_database_warn(void);
 /** What went wrong outside of any context; "" where nothing did. */
 const char *cm3_database_failure(void);
 
