@@ -62,6 +62,9 @@ kill $sleeper
 # --- exported; what an export says makes the same bank again
 "$cm3" bank export a.bank --json -m "$model" --pictures pictures >exported.jsonl 2>/dev/null
 holds "all are exported" test "$(wc -l <exported.jsonl)" -eq 20
+holds "without a score, for nothing was asked" sh -c "! grep -q score exported.jsonl"
+"$cm3" bank export a.bank >exported.txt 2>/dev/null
+holds "nor has it one as text" test "$(head -1 exported.txt | cut -d: -f1)" = "$first"
 expect 1 "nowhere/v.npy: the file could not be written" "$cm3" bank export a.bank --vectors nowhere/v.npy
 holds "which is said once" test "$(wc -l <err)" -eq 1
 expect 0 "" "$cm3" bank create b.bank -m "$model" --vectors int8

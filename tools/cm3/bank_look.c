@@ -20,7 +20,8 @@ cm3_image *cm3_bank_picture(const bank_run *run, const cm3_bank_record *record) 
 
 void cm3_bank_print_record(const cm3_bank_record *record, double score, bool json) {
     if (!json) {
-        printf("%.4f  %s%s%s\n", score, record->key, *record->key ? ": " : "", record->text ? record->text : "");
+        if (score > -2) printf("%.4f  ", score);
+        printf("%s%s%s\n", record->key, *record->key ? ": " : "", record->text ? record->text : "");
         return;
     }
     printf("{\"id\": %llu, ", (unsigned long long)record->id);
@@ -99,7 +100,7 @@ cm3_status cm3_bank_run_export(bank_run *run) {
         cm3_bank_record *record;
         status = cm3_bank_get(run->bank, id, &record);
         if (status != CM3_OK) break;
-        cm3_bank_print_record(record, a->json ? -2 : 1, a->json);
+        cm3_bank_print_record(record, -2, a->json);
         if (vectors) memcpy(vectors + row * d, record->vector, d * sizeof *vectors);
         cm3_image *image = a->pictures ? cm3_bank_picture(run, record) : NULL;
         if (image) {
