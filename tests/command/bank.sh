@@ -63,6 +63,8 @@ kill $sleeper
 "$cm3" bank export a.bank --json -m "$model" --pictures pictures >exported.jsonl 2>/dev/null
 holds "all are exported" test "$(wc -l <exported.jsonl)" -eq 20
 holds "without a score, for nothing was asked" sh -c "! grep -q score exported.jsonl"
+expect 1 "nowhere/pictures: the directory could not be made" "$cm3" bank export a.bank -m "$model" --pictures nowhere/pictures
+holds "and nothing is exported" test ! -s out
 "$cm3" bank export a.bank >exported.txt 2>/dev/null
 holds "nor has it one as text" test "$(head -1 exported.txt | cut -d: -f1)" = "$first"
 expect 1 "nowhere/v.npy: the file could not be written" "$cm3" bank export a.bank --vectors nowhere/v.npy

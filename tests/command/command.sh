@@ -130,6 +130,12 @@ expect 0 "" "$cm3" generate -m "$model" --batch two.jsonl --out-dir batch --seed
 expect 0 "one.jpg" "$cm3" generate -m "$model" -p "two small stars on a grey background" --seed 6 -q -o one.jpg
 holds "pictures are numbered from 0000" bash -c '[ "$(ls batch | tr "\n" " ")" = "0000.jpg 0001.jpg " ]'
 holds "there is a sheet" [ -s sheet.png ]
+for words in "generate --batch two.jsonl --out-dir" "generate -p x --preview" "edit --batch two.jsonl --out-dir" "reconstruct one.jpg --out-dir"; do
+    for folder in nowhere/made one.jpg; do # one.jpg is a file
+        # shellcheck disable=SC2086
+        expect 1 "$folder: the directory could not be made" "$cm3" $words $folder -m "$model"
+    done
+done
 printf '"a"\n{"words": "a"}\n' >bad.jsonl
 expect 1 "bad.jsonl:2" "$cm3" generate -m "$model" --batch bad.jsonl --out-dir batch -q
 long=$(printf 'large %.0s' {1..600})

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "bank.h"
 
@@ -91,10 +90,10 @@ cm3_status cm3_bank_run_export(bank_run *run) {
     cm3_bank_info info = {.struct_size = sizeof info};
     if (status == CM3_OK) status = cm3_bank_get_info(run->bank, &info);
     if (status != CM3_OK) return status;
+    if (a->pictures && !cm3_make_dir(a->pictures)) return BANK_TOLD;
     const size_t d = (size_t)info.dimension;
     float *vectors = a->vectors ? calloc((size_t)info.records + 1, d * sizeof *vectors) : NULL;
     if (a->vectors && !vectors) return CM3_ERROR_NO_MEMORY;
-    if (a->pictures) mkdir(a->pictures, 0777);
     size_t row = 0;
     for (uint64_t id = 0; status == CM3_OK && !cm3_interrupted() && cm3_bank_next(run->bank, &id) == CM3_OK; id++) {
         cm3_bank_record *record;

@@ -113,6 +113,8 @@ cm3_status cm3_open_model_with(cm3_context *context, const char *path, const cha
 char **cm3_lines_read(const char *path, const char *key, char ***others, size_t *count);
 /** Whether a picture can be written to a file of that name: found out before it is drawn, not after. */
 bool cm3_is_picture(const char *path);
+/** Makes a directory where there is none. False after saying why. */
+bool cm3_make_dir(const char *path);
 /** `name` beside the file `beside`, unless it is absolute; freed by free(). NULL: out of memory. */
 char *cm3_path_beside(const char *beside, const char *name);
 void cm3_lines_free(char **lines, size_t count);

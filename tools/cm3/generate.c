@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 
 #include "generate.h"
 
@@ -109,12 +108,6 @@ static int save_image(cm3_generation *g, const cm3_image *image, const char *pat
     options.jpeg_quality = (int32_t)g->arguments->quality;
     cm3_status status = cm3_image_save(image, path, &options);
     return status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(g->context, status);
-}
-
-static bool make_dir(const char *path) {
-    if (mkdir(path, 0777) == 0 || errno == EEXIST) return true;
-    cm3_say("%s: the directory could not be made: %s", path, strerror(errno));
-    return false;
 }
 
 /** Where picture `number` of line `line` goes: DIR/0007.jpg, DIR/0007-2.jpg, FILE.jpg, FILE-2.jpg, cm3-SEED.jpg.
@@ -516,6 +509,6 @@ int cm3_command_generate(int argc, char **argv) {
     if (!cm3_options_parse(argc, argv, options, NULL)) return CM3_EXIT_USAGE;
     a.model = cm3_model_asked_for(a.model);
     if (!check(&a)) return CM3_EXIT_USAGE;
-    if ((a.batch && !make_dir(a.out_dir)) || (a.preview && !make_dir(a.preview))) return CM3_EXIT_FAILED;
+    if ((a.batch && !cm3_make_dir(a.out_dir)) || (a.preview && !cm3_make_dir(a.preview))) return CM3_EXIT_FAILED;
     return run(&a);
 }

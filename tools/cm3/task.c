@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "command.h"
 
@@ -458,11 +457,8 @@ static int answer_all(task_run *run) {
 static int run_task(const task_kind *kind, const task_arguments *a) {
     task_run run = {.kind = kind, .arguments = a};
     int code = CM3_EXIT_FAILED;
-    if (a->batch && kind->draws && mkdir(a->out_dir, 0777) && errno != EEXIST) {
-        cm3_say("%s: the directory could not be made: %s", a->out_dir, strerror(errno));
-    } else if (a->batch ? read_batch(&run) : read_words(&run)) {
-        run.context = cm3_open_context(a->threads);
-    }
+    bool ready = !a->batch || !kind->draws || cm3_make_dir(a->out_dir);
+    if (ready && (a->batch ? read_batch(&run) : read_words(&run))) run.context = cm3_open_context(a->threads);
     if (run.context) {
         cm3_status status = cm3_open_model(run.context, a->model, NULL, &run.model);
         if (status == CM3_OK) status = cm3_tasks_load(run.context, a->tasks, &run.tasks);
