@@ -130,6 +130,9 @@ expect 0 "" "$cm3" generate -m "$model" --batch two.jsonl --out-dir batch --seed
 expect 0 "one.jpg" "$cm3" generate -m "$model" -p "two small stars on a grey background" --seed 6 -q -o one.jpg
 holds "pictures are numbered from 0000" bash -c '[ "$(ls batch | tr "\n" " ")" = "0000.jpg 0001.jpg " ]'
 holds "there is a sheet" [ -s sheet.png ]
+printf '"a large"\n"two small"\n' >begun.jsonl
+expect 0 "" "$cm3" generate -m "$model" --batch begun.jsonl --modality text --min-tokens 2 --n-tokens 3 --seed 5 -q
+holds "texts of a batch need no directory" test "$(wc -l <out)" -eq 2
 for words in "generate --batch two.jsonl --out-dir" "generate -p x --preview" "edit --batch two.jsonl --out-dir" "reconstruct one.jpg --out-dir"; do
     for folder in nowhere/made one.jpg; do # one.jpg is a file
         # shellcheck disable=SC2086
@@ -174,7 +177,7 @@ expect 1 '"box": [x, y, w, h]' "$cm3" infill -m "$model" --batch half.jsonl --ou
 expect 1 "nowhere.png" "$cm3" caption -m "$model" nowhere.png
 expect 0 "" env CM3_MODEL="$model" "$cm3" caption scene.png --beams 3 -n 2
 holds "two captions" test "$(wc -l <out)" -eq 2
-expect 2 "--beams is for texts" "$cm3" segment -m "$model" scene.png --beams 3 -o seen.png
+expect 2 "--beams is not for this, but for: caption" "$cm3" segment -m "$model" scene.png --beams 3 -o seen.png
 expect 1 "at most so many candidates" "$cm3" caption -m "$model" scene.png --beams 3 -n 4
 
 # --- pictures of any size, shape and depth; words that fit nothing
@@ -213,7 +216,7 @@ expect 1 "finite" "$cm3" infill -m "$model" scene.png --box nan,0.5,0.1,0.2 -o f
 
 # --- layouts, and the best of several
 expect 0 "laid.png" "$cm3" generate -m "$model" -p "$prompt" --layout scene.png -o laid.png --seed 1
-expect 2 "--layout goes with -p" "$cm3" generate -m "$model" --batch requests.jsonl --out-dir laid --layout scene.png
+expect 2 "--layout is not for this, but for: -p" "$cm3" generate -m "$model" --batch requests.jsonl --out-dir laid --layout scene.png
 expect 2 "--layout goes without" "$cm3" generate -m "$model" -p "$prompt" --layout scene.png --modality text
 expect 1 "nowhere.png" "$cm3" generate -m "$model" -p "$prompt" --layout nowhere.png
 mkdir -p below
@@ -226,7 +229,7 @@ expect 0 "best-1.png" "$cm3" generate -m "$model" -p "$prompt" -n 4 --best 2 -o 
 holds "two of four" test -s best-0.png -a ! -e best-2.png
 expect 0 "fit.png" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 1 --encoder "$parity/clip" -o fit.png --seed 1
 expect 1 "text and an image tower" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 1 --encoder "$parity/chameleon"
-expect 2 "--encoder goes with --best" "$cm3" generate -m "$model" -p "$prompt" --encoder "$parity/clip"
+expect 2 "--encoder is not for this, but for: --best" "$cm3" generate -m "$model" -p "$prompt" --encoder "$parity/clip"
 expect 2 "--best is of the answers" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 3
 printf '{"image": "scene.png", "text": "make the circle blue"}\n\n{"image": "none.png", "text": "x"}\n{"image": "scene.png", "text": "remove it"}\n' >edits.jsonl
 expect 1 "request 2 failed" "$cm3" edit -m "$model" --batch edits.jsonl --out-dir edits

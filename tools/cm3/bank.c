@@ -524,8 +524,10 @@ int cm3_command_bank(int argc, char **argv) {
     }
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (strcmp(argv[0], parts[i].name) != 0) continue;
+        char call[64];
+        snprintf(call, sizeof call, "cm3 bank %s", parts[i].name);
         if (!cm3_options_parse(argc - 1, argv + 1, options, &a.words) ||
-            !cm3_options_fit(argc - 1, argv + 1, options, uses, "bank", parts[i].name) || !is_complete(&parts[i], &a)) {
+            !cm3_options_fit(argc - 1, argv + 1, options, uses, call, parts[i].name) || !is_complete(&parts[i], &a)) {
             return CM3_EXIT_USAGE;
         }
         return run_part(&parts[i], &a);

@@ -43,18 +43,19 @@ typedef struct cm3_option {
  */
 bool cm3_options_parse(int argc, char **argv, const cm3_option *options, cm3_list *words);
 
-/** Which of a command's parts an option is for, their names with a space between. */
+/** What an option is for, words with a space between: a command's parts, or options that it goes with. */
 typedef struct cm3_option_use {
-    const char *name; /**< as in cm3_option */
+    const char *name; /**< as in cm3_option; several lines of one name must all be met */
     const char *parts;
 } cm3_option_use;
 
 /**
- * Whether all options among the words are for that part of the command; says which is not. One that `uses` does not
- * name is for every part. `uses` ends with a NULL name.
+ * Whether all options among the words have a use in the call, which is for `parts` (words with a space between); says
+ * which has none, so that none is ignored. One that `uses` does not name has always. `uses` ends with a NULL name;
+ * `call` is what is said to be called: "cm3 bank add".
  */
-bool cm3_options_fit(int argc, char **argv, const cm3_option *options, const cm3_option_use *uses, const char *command,
-                     const char *part);
+bool cm3_options_fit(int argc, char **argv, const cm3_option *options, const cm3_option_use *uses, const char *call,
+                     const char *parts);
 /** True where --help or -h is among the words, and is not what one of `options` (may be NULL) is given: -p -h. */
 bool cm3_wants_help(int argc, char **argv, const cm3_option *options);
 

@@ -70,7 +70,7 @@ static const char help_text[] =
     "--ids FILE is a prompt of token ids, taken as they are; printed are the ids that follow, with --json as\n"
     "{\"tokens\": [...]}. Without --modality only image codes are barred, as Hugging Face bars them; guidance and "
     "penalties\n"
-    "are off unless asked for.\n";
+    "are off unless asked for. An option that has no use in what is asked for is refused.\n";
 
 /** One sentence on its way. */
 typedef struct cm3_job {
@@ -375,24 +375,18 @@ static bool check(const cm3_generate_arguments *a) {
                           : !a->prompt && !a->batch && !a->ids ? "-p TEXT is missing (or --batch FILE, or --ids FILE)"
                           : !!a->prompt + !!a->batch + !!a->ids > 1 ? "-p, --batch and --ids exclude each other"
                           : a->images.count > 64                    ? "at most 64 pictures can be in a prompt"
-                          : a->ids && a->images.count               ? "--image goes with -p"
-                          : a->layout && !a->prompt                 ? "--layout goes with -p; --batch has its own"
-                          : a->lookup.bank && (a->ids || a->layout) ? "--bank goes without --ids and --layout"
-                          : !a->lookup.bank && a->lookup.show       ? "--show-retrieved goes with --bank"
+                          : a->lookup.bank && a->layout             ? "--bank goes without --layout"
                           : a->layout && (a->images.count || a->modality)
                               ? "--layout goes without --image and --modality"
-                          : a->best > a->count                      ? "--best is of the answers that -n asks for"
-                          : a->encoder && !a->best                  ? "--encoder goes with --best"
-                          : a->ids && a->count > 1                  ? "--ids goes with one answer"
-                          : a->batch && !a->out_dir                 ? "--batch wants --out-dir DIR"
-                          : a->batch && a->output                   ? "--batch wants --out-dir, not -o"
-                          : !a->batch && a->out_dir                 ? "--out-dir goes with --batch"
-                          : too_long(a->output)                     ? "-o FILE is too long"
-                          : too_long(a->out_dir)                    ? "--out-dir DIR is too long"
-                          : too_long(a->preview)                    ? "--preview DIR is too long"
-                          : a->output && !cm3_is_picture(a->output) ? "-o FILE must end in .jpg, .jpeg or .png"
-                          : a->sheet && !cm3_is_picture(a->sheet)   ? "--sheet FILE must end in .jpg, .jpeg or .png"
-                                                                    : NULL;
+                          : a->best > a->count ? "--best is of the answers that -n asks for"
+                          : a->batch && !a->out_dir && cm3_generate_draws(a) ? "--batch wants --out-dir DIR"
+                          : a->batch && a->output                            ? "--batch wants --out-dir, not -o"
+                          : too_long(a->output)                              ? "-o FILE is too long"
+                          : too_long(a->out_dir)                             ? "--out-dir DIR is too long"
+                          : too_long(a->preview)                             ? "--preview DIR is too long"
+                          : a->output && !cm3_is_picture(a->output)          ? "-o FILE must end in .jpg, .jpeg or .png"
+                          : a->sheet && !cm3_is_picture(a->sheet) ? "--sheet FILE must end in .jpg, .jpeg or .png"
+                                                                  : NULL;
     if (missing) cm3_say("%s; 'cm3 generate --help' tells more", missing);
     return !missing;
 }
@@ -508,7 +502,7 @@ int cm3_command_generate(int argc, char **argv) {
     }
     if (!cm3_options_parse(argc, argv, options, NULL)) return CM3_EXIT_USAGE;
     a.model = cm3_model_asked_for(a.model);
-    if (!check(&a)) return CM3_EXIT_USAGE;
-    if ((a.batch && !cm3_make_dir(a.out_dir)) || (a.preview && !cm3_make_dir(a.preview))) return CM3_EXIT_FAILED;
+    if (!check(&a) || !cm3_generate_fits(&a, argc, argv, options)) return CM3_EXIT_USAGE;
+    if ((a.out_dir && !cm3_make_dir(a.out_dir)) || (a.preview && !cm3_make_dir(a.preview))) return CM3_EXIT_FAILED;
     return run(&a);
 }

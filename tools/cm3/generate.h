@@ -21,6 +21,10 @@ typedef struct cm3_generate_arguments {
 int cm3_generate_from_ids(cm3_context *context, cm3_model *model, const cm3_generate_arguments *a,
                           const cm3_generate_options *options);
 
+/** Whether pictures are asked for, alone or between texts. */
+bool cm3_generate_draws(const cm3_generate_arguments *a);
+/** Whether each option among the words has a use in what is asked for. False after saying which has none. */
+bool cm3_generate_fits(const cm3_generate_arguments *a, int argc, char **argv, const cm3_option *options);
 /** The options that the arguments ask for, over the model's own. False after saying what is wrong. */
 bool cm3_generate_read_options(const cm3_model *model, const cm3_generate_arguments *a, cm3_generate_options *options,
                                int32_t *stops);
