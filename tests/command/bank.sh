@@ -40,6 +40,11 @@ expect 1 "nowhere.png" "$cm3" bank add a.bank -m "$model" wrong.jsonl
 # --- searched: a name by its letters, a picture by itself
 top() { "$cm3" bank search "$@" -k 1 --json 2>/dev/null | python3 -c 'import json,sys; print(json.load(sys.stdin)["key"])'; }
 holds "a name is found" same "$first" top a.bank -m "$model" -p "the emblem of $first"
+holds "-p may be left out" same "$first" top a.bank "the emblem of $first" -m "$model"
+expect 2 "a text goes in quotes" "$cm3" bank search a.bank -m "$model" the emblem
+expect 2 "one of them, is expected" "$cm3" bank search a.bank "the emblem" -m "$model" --batch new/requests.jsonl
+expect 2 "one of them, is expected" "$cm3" bank search a.bank "the emblem" -m "$model" --image new/wanted/0001.png
+expect 2 "words too many" "$cm3" bank search a.bank "the emblem" -m "$model" -p "the emblem"
 holds "a picture is found" same "$second" top a.bank -m "$model" --image new/wanted/0001.png
 expect 0 "$first" "$cm3" bank search a.bank -m "$model" -p "the emblem of $first" -k 3 -o sheet.jpg
 holds "a sheet of what was found" test -s sheet.jpg

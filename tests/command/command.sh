@@ -29,6 +29,11 @@ expect 2 "must end in" "$cm3" generate -m "$model" -p x -o picture.gif
 expect 2 "must end in" "$cm3" generate -m "$model" -p x --sheet sheet
 expect 2 "too long" "$cm3" generate -m "$model" -p x -o "$(printf 'd/%.0s' {1..2100})a.jpg"
 expect 2 "exclude each other" "$cm3" generate -m "$model" -p x --batch b.jsonl --out-dir d
+expect 2 "exclude each other" "$cm3" generate -m "$model" x --batch b.jsonl --out-dir d
+expect 2 "exclude each other" "$cm3" generate -m "$model" x --ids b.json
+expect 2 "'red' is one word too many: a sentence goes in quotes" "$cm3" generate a red circle -m "$model"
+expect 2 "'red' is one word too many: a sentence goes in quotes" "$cm3" generate -m "$model" -p a red circle
+expect 2 "TEXT is missing" "$cm3" generate -m "$model"
 
 # --- models
 : >empty.cm3
@@ -39,6 +44,8 @@ expect 0 "image tokenizer" "$cm3" info "$model"
 
 # --- pictures
 expect 0 "a.jpg" "$cm3" generate -m "$model" -p "$prompt" --seed 18446744073709551615 -q -o a.jpg
+expect 0 "bare.jpg" "$cm3" generate "$prompt" -m "$model" --seed 18446744073709551615 -q -o bare.jpg
+holds "-p may be left out" cmp a.jpg bare.jpg
 expect 0 "again.jpg" "$cm3" generate -m "$model" -p "$prompt" --seed 18446744073709551615 -q -o again.jpg --preview previews
 holds "the preview's last but one row" test -s previews/preview-010.png
 holds "the same seed draws the same picture" cmp a.jpg again.jpg

@@ -8,7 +8,7 @@
 #include "generate.h"
 
 static const char help_text[] =
-    "Usage: cm3 generate -m MODEL -p TEXT [-o FILE] [OPTION]...\n"
+    "Usage: cm3 generate -m MODEL TEXT [-o FILE] [OPTION]...\n"
     "       cm3 generate -m MODEL --batch FILE.jsonl --out-dir DIR [OPTION]...\n"
     "       cm3 generate -m MODEL --ids FILE.json [OPTION]...\n"
     "\n"
@@ -21,7 +21,7 @@ static const char help_text[] =
     "                        CM3_MODEL\n"
     "      --vqgan FILE      an image decoder for a folder that holds none\n"
     "      --head-rows FILE  rows of the output head (.safetensors), laid over the model's\n"
-    "  -p, --prompt TEXT     the sentence; each <image> in it stands for a picture of --image\n"
+    "  -p, --prompt TEXT     the sentence, as TEXT alone is; each <image> in it stands for a picture of --image\n"
     "      --image FILE...   pictures of the prompt\n"
     "      --layout FILE     a picture of where things are, for models of the demo's tasks: a segmentation, or an "
     "outline\n"
@@ -370,10 +370,23 @@ static bool too_long(const char *path) {
     return path && strlen(path) > 3900;
 }
 
+/** A word that is no option is the sentence. More of them are, as a rule, one that lost its quotes. */
+static bool take_words(cm3_generate_arguments *a) {
+    const size_t most = a->prompt ? 0 : 1;
+    if (a->words.count > most) {
+        cm3_say(
+            "'%s' is one word too many: a sentence goes in quotes, \"a red circle\"; 'cm3 generate --help' tells more",
+            a->words.items[most]);
+        return false;
+    }
+    if (a->words.count) a->prompt = a->words.items[0];
+    return true;
+}
+
 static bool check(const cm3_generate_arguments *a) {
-    const char *missing = !a->model                            ? "-m MODEL is missing"
-                          : !a->prompt && !a->batch && !a->ids ? "-p TEXT is missing (or --batch FILE, or --ids FILE)"
-                          : !!a->prompt + !!a->batch + !!a->ids > 1 ? "-p, --batch and --ids exclude each other"
+    const char *missing = !a->model                                 ? "-m MODEL is missing"
+                          : !a->prompt && !a->batch && !a->ids      ? "TEXT is missing (or --batch FILE, or --ids FILE)"
+                          : !!a->prompt + !!a->batch + !!a->ids > 1 ? "TEXT (-p), --batch and --ids exclude each other"
                           : a->images.count > 64                    ? "at most 64 pictures can be in a prompt"
                           : a->lookup.bank && a->layout             ? "--bank goes without --layout"
                           : a->layout && (a->images.count || a->modality)
@@ -500,7 +513,7 @@ int cm3_command_generate(int argc, char **argv) {
         fputs(help_text, stdout);
         return CM3_EXIT_DONE;
     }
-    if (!cm3_options_parse(argc, argv, options, NULL)) return CM3_EXIT_USAGE;
+    if (!cm3_options_parse(argc, argv, options, &a.words) || !take_words(&a)) return CM3_EXIT_USAGE;
     a.model = cm3_model_asked_for(a.model);
     if (!check(&a) || !cm3_generate_fits(&a, argc, argv, options)) return CM3_EXIT_USAGE;
     if ((a.out_dir && !cm3_make_dir(a.out_dir)) || (a.preview && !cm3_make_dir(a.preview))) return CM3_EXIT_FAILED;

@@ -8,7 +8,7 @@ typedef struct cm3_generate_arguments {
     const char *model, *vqgan, *head_rows, *prompt, *output, *batch, *out_dir, *compute, *kv, *preview, *sheet, *ids,
         *modality, *layout, *encoder;
     cm3_lookup_arguments lookup;
-    cm3_list images, stops;
+    cm3_list images, stops, words;
     uint64_t seed;
     int64_t count, best, beams, top_k, threads, parallel, quality, n_tokens, min_tokens;
     double guidance, image_guidance, temperature, top_p, repetition; /**< below 0: the model's own */
