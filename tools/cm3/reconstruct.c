@@ -17,6 +17,7 @@ static const char help_text[] =
     "  -m, --model MODEL    a .cm3 file or a folder\n"
     "      --vqgan FILE     an image decoder for a folder that holds none (.ckpt, .safetensors)\n"
     "  -o, --output FILE    .png or .jpg\n"
+    "      --out-dir DIR    for several pictures\n"
     "  --json               {\"file\", \"psnr\"} a line\n"
     "  --threads N          (one a core)\n";
 

@@ -33,6 +33,7 @@ static const task_kind kinds[] = {
 static const char options_text[] =
     "\n"
     "  -m, --model MODEL    a .cm3 file or a folder; without it that of the variable CM3_MODEL\n"
+    "  -o, --output FILE    of pictures: .jpg, .jpeg or .png; of several FILE-0, FILE-1 ...\n"
     "  -n, --count N        answers, 1 to 64 (1)\n"
     "  --seed N             (1)\n"
     "  --best N             keep the N likeliest of them, the likeliest first\n"
@@ -45,6 +46,7 @@ static const char options_text[] =
     "  --batch FILE         a line a request: {\"image\": path, \"text\": ..., \"box\": [x, y, w, h]}; paths relative "
     "to the\n"
     "                       file\n"
+    "  --prompts FILE       the same as --batch\n"
     "  --out-dir DIR        for --batch of pictures: 0000.png, 0001.png ...; line i is drawn with seed SEED + i\n"
     "  --bank FILE          of caption: pictures like this one, with their texts, are looked up there\n"
     "  --retrieve K         so many (2)\n"
