@@ -23,7 +23,8 @@ what is looked up only where the model has an encoder.
   curves                   guidance (five scales; COUNT prompts of the three kinds together), contrast (ways of decoding by
                            candidates; COUNT placed prompts)
 
-What follows the tasks goes to cm3: --seed 2 --guidance 2. Requests, answers, failures and contact sheets stay in
+What follows the tasks goes to cm3, which refuses what a task has no use for: --seed 2, or --task edit --guidance 2.
+Requests, answers, failures and contact sheets stay in
 \$CM3_EVALUATION_DIR (a new folder in /tmp). The bank is \$CM3_BANK, or else models/toybox.bank.
 EOF
 }

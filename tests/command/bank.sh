@@ -40,6 +40,11 @@ expect 1 "nowhere.png" "$cm3" bank add a.bank -m "$model" wrong.jsonl
 # --- searched: a name by its letters, a picture by itself
 top() { "$cm3" bank search "$@" -k 1 --json 2>/dev/null | python3 -c 'import json,sys; print(json.load(sys.stdin)["key"])'; }
 holds "a name is found" same "$first" top a.bank -m "$model" -p "the emblem of $first"
+holds "-p may be left out" same "$first" top a.bank "the emblem of $first" -m "$model"
+expect 2 "a text goes in quotes" "$cm3" bank search a.bank -m "$model" the emblem
+expect 2 "one of them, is expected" "$cm3" bank search a.bank "the emblem" -m "$model" --batch new/requests.jsonl
+expect 2 "one of them, is expected" "$cm3" bank search a.bank "the emblem" -m "$model" --image new/wanted/0001.png
+expect 2 "words too many" "$cm3" bank search a.bank "the emblem" -m "$model" -p "the emblem"
 holds "a picture is found" same "$second" top a.bank -m "$model" --image new/wanted/0001.png
 expect 0 "$first" "$cm3" bank search a.bank -m "$model" -p "the emblem of $first" -k 3 -o sheet.jpg
 holds "a sheet of what was found" test -s sheet.jpg
@@ -50,9 +55,25 @@ holds "a line of answers a line" count 3 "$cm3" bank search a.bank -m "$model" -
 expect 0 "" "$cm3" bank index a.bank -q
 holds "through a graph as well" same "$first" top a.bank -m "$model" -p "the emblem of $first" --way graph
 
+expect 1 "nowhere.jsonl: the file cannot be read" "$cm3" bank search a.bank -m "$model" --batch nowhere.jsonl
+holds "which is said once" test "$(wc -l <err)" -eq 1
+mkfifo pipe
+sleep 60 >pipe &
+sleeper=$!
+"$cm3" bank search a.bank -m "$model" --batch - -q <pipe 2>err &
+interrupted "a search that waits for lines"
+kill $sleeper
+
 # --- exported; what an export says makes the same bank again
 "$cm3" bank export a.bank --json -m "$model" --pictures pictures >exported.jsonl 2>/dev/null
 holds "all are exported" test "$(wc -l <exported.jsonl)" -eq 20
+holds "without a score, for nothing was asked" sh -c "! grep -q score exported.jsonl"
+expect 1 "nowhere/pictures: the directory could not be made" "$cm3" bank export a.bank -m "$model" --pictures nowhere/pictures
+holds "and nothing is exported" test ! -s out
+"$cm3" bank export a.bank >exported.txt 2>/dev/null
+holds "nor has it one as text" test "$(head -1 exported.txt | cut -d: -f1)" = "$first"
+expect 1 "nowhere/v.npy: the file could not be written" "$cm3" bank export a.bank --vectors nowhere/v.npy
+holds "which is said once" test "$(wc -l <err)" -eq 1
 expect 0 "" "$cm3" bank create b.bank -m "$model" --vectors int8
 expect 0 "" "$cm3" bank add b.bank -m "$model" exported.jsonl -q
 holds "and found again" same "$first" top b.bank -m "$model" -p "the emblem of $first"

@@ -29,6 +29,11 @@ expect 2 "must end in" "$cm3" generate -m "$model" -p x -o picture.gif
 expect 2 "must end in" "$cm3" generate -m "$model" -p x --sheet sheet
 expect 2 "too long" "$cm3" generate -m "$model" -p x -o "$(printf 'd/%.0s' {1..2100})a.jpg"
 expect 2 "exclude each other" "$cm3" generate -m "$model" -p x --batch b.jsonl --out-dir d
+expect 2 "exclude each other" "$cm3" generate -m "$model" x --batch b.jsonl --out-dir d
+expect 2 "exclude each other" "$cm3" generate -m "$model" x --ids b.json
+expect 2 "'red' is one word too many: a sentence goes in quotes" "$cm3" generate a red circle -m "$model"
+expect 2 "'red' is one word too many: a sentence goes in quotes" "$cm3" generate -m "$model" -p a red circle
+expect 2 "TEXT is missing" "$cm3" generate -m "$model"
 
 # --- models
 : >empty.cm3
@@ -39,6 +44,8 @@ expect 0 "image tokenizer" "$cm3" info "$model"
 
 # --- pictures
 expect 0 "a.jpg" "$cm3" generate -m "$model" -p "$prompt" --seed 18446744073709551615 -q -o a.jpg
+expect 0 "bare.jpg" "$cm3" generate "$prompt" -m "$model" --seed 18446744073709551615 -q -o bare.jpg
+holds "-p may be left out" cmp a.jpg bare.jpg
 expect 0 "again.jpg" "$cm3" generate -m "$model" -p "$prompt" --seed 18446744073709551615 -q -o again.jpg --preview previews
 holds "the preview's last but one row" test -s previews/preview-010.png
 holds "the same seed draws the same picture" cmp a.jpg again.jpg
@@ -130,6 +137,15 @@ expect 0 "" "$cm3" generate -m "$model" --batch two.jsonl --out-dir batch --seed
 expect 0 "one.jpg" "$cm3" generate -m "$model" -p "two small stars on a grey background" --seed 6 -q -o one.jpg
 holds "pictures are numbered from 0000" bash -c '[ "$(ls batch | tr "\n" " ")" = "0000.jpg 0001.jpg " ]'
 holds "there is a sheet" [ -s sheet.png ]
+printf '"a large"\n"two small"\n' >begun.jsonl
+expect 0 "" "$cm3" generate -m "$model" --batch begun.jsonl --modality text --min-tokens 2 --n-tokens 3 --seed 5 -q
+holds "texts of a batch need no directory" test "$(wc -l <out)" -eq 2
+for words in "generate --batch two.jsonl --out-dir" "generate -p x --preview" "edit --batch two.jsonl --out-dir" "reconstruct one.jpg --out-dir"; do
+    for folder in nowhere/made one.jpg; do # one.jpg is a file
+        # shellcheck disable=SC2086
+        expect 1 "$folder: the directory could not be made" "$cm3" $words $folder -m "$model"
+    done
+done
 printf '"a"\n{"words": "a"}\n' >bad.jsonl
 expect 1 "bad.jsonl:2" "$cm3" generate -m "$model" --batch bad.jsonl --out-dir batch -q
 long=$(printf 'large %.0s' {1..600})
@@ -168,7 +184,7 @@ expect 1 '"box": [x, y, w, h]' "$cm3" infill -m "$model" --batch half.jsonl --ou
 expect 1 "nowhere.png" "$cm3" caption -m "$model" nowhere.png
 expect 0 "" env CM3_MODEL="$model" "$cm3" caption scene.png --beams 3 -n 2
 holds "two captions" test "$(wc -l <out)" -eq 2
-expect 2 "--beams is for texts" "$cm3" segment -m "$model" scene.png --beams 3 -o seen.png
+expect 2 "--beams is not for this, but for: caption" "$cm3" segment -m "$model" scene.png --beams 3 -o seen.png
 expect 1 "at most so many candidates" "$cm3" caption -m "$model" scene.png --beams 3 -n 4
 
 # --- pictures of any size, shape and depth; words that fit nothing
@@ -207,7 +223,7 @@ expect 1 "finite" "$cm3" infill -m "$model" scene.png --box nan,0.5,0.1,0.2 -o f
 
 # --- layouts, and the best of several
 expect 0 "laid.png" "$cm3" generate -m "$model" -p "$prompt" --layout scene.png -o laid.png --seed 1
-expect 2 "--layout goes with -p" "$cm3" generate -m "$model" --batch requests.jsonl --out-dir laid --layout scene.png
+expect 2 "--layout is not for this, but for: -p" "$cm3" generate -m "$model" --batch requests.jsonl --out-dir laid --layout scene.png
 expect 2 "--layout goes without" "$cm3" generate -m "$model" -p "$prompt" --layout scene.png --modality text
 expect 1 "nowhere.png" "$cm3" generate -m "$model" -p "$prompt" --layout nowhere.png
 mkdir -p below
@@ -220,7 +236,7 @@ expect 0 "best-1.png" "$cm3" generate -m "$model" -p "$prompt" -n 4 --best 2 -o 
 holds "two of four" test -s best-0.png -a ! -e best-2.png
 expect 0 "fit.png" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 1 --encoder "$parity/clip" -o fit.png --seed 1
 expect 1 "text and an image tower" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 1 --encoder "$parity/chameleon"
-expect 2 "--encoder goes with --best" "$cm3" generate -m "$model" -p "$prompt" --encoder "$parity/clip"
+expect 2 "--encoder is not for this, but for: --best" "$cm3" generate -m "$model" -p "$prompt" --encoder "$parity/clip"
 expect 2 "--best is of the answers" "$cm3" generate -m "$model" -p "$prompt" -n 2 --best 3
 printf '{"image": "scene.png", "text": "make the circle blue"}\n\n{"image": "none.png", "text": "x"}\n{"image": "scene.png", "text": "remove it"}\n' >edits.jsonl
 expect 1 "request 2 failed" "$cm3" edit -m "$model" --batch edits.jsonl --out-dir edits
@@ -271,14 +287,6 @@ expect 1 "standard output" to /dev/full "$cm3" info "$model"
 expect 1 "standard output" to /dev/full "$cm3" --help
 
 # --- signals
-interrupted() { # DESCRIPTION: the last background process is sent SIGINT, and must end with 130
-    local pid=$! status=0
-    total=$((total + 1))
-    sleep 1
-    kill -INT $pid
-    wait $pid || status=$?
-    [ $status -eq 130 ] || { failed=$((failed + 1)); echo "FAILED: $1: exit code $status, expected 130"; }
-}
 for _ in {1..20000}; do echo "\"$prompt\""; done >many.jsonl
 "$cm3" generate -m "$model" --batch many.jsonl --out-dir many -q 2>err &
 interrupted "a batch that is interrupted"

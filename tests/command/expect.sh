@@ -26,6 +26,15 @@ holds() { # DESCRIPTION COMMAND...
     "$@" >/dev/null 2>&1 || { failed=$((failed + 1)); echo "FAILED: $what"; }
 }
 
+interrupted() { # DESCRIPTION: the last background process is sent SIGINT, and must end with 130
+    local pid=$! status=0
+    total=$((total + 1))
+    sleep 1
+    kill -INT $pid
+    wait $pid || status=$?
+    [ $status -eq 130 ] || { failed=$((failed + 1)); echo "FAILED: $1: exit code $status, expected 130"; }
+}
+
 summary() { # the last line: fails where something was wrong
     echo "$((total - failed)) of $total right"
     [ $failed -eq 0 ]

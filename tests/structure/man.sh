@@ -16,7 +16,7 @@ for file in docs/cm3.1 tools/completion/cm3.bash tools/completion/_cm3 tools/com
 done
 
 sed 's/\\-/-/g; s/\\&//g' "$root/docs/cm3.1" >"$work/page"
-mapfile -t commands < <("$build/cm3" --help | sed -n 's/^  cm3 \([a-z-]*\)  .*/\1/p')
+mapfile -t commands < <("$build/cm3" --help | sed -n '/To begin with/q; s/^  cm3 \([a-z-]*\) .*/\1/p')
 [ ${#commands[@]} -ge 10 ] || { echo "cm3 --help lists no commands"; exit 1; }
 : >"$work/all"
 for command in "${commands[@]}"; do
@@ -36,6 +36,38 @@ done
 
 for option in $(grep -ohE '\{"-[-a-zA-Z0-9]+", (NULL|"-[a-zA-Z]"), CM3_OPTION' "$root"/tools/cm3/*.c | grep -oE -e '"-[-a-zA-Z0-9]+"' | tr -d '"' | sort -u); do
     grep -qx -e "$option" "$work/all" || { echo "$option is an option, but no --help tells of it"; failed=1; }
+done
+
+# Behind an option stands its value, where it takes one; else options again. Which it is the command itself says.
+known() { # COMMAND: the spellings that its sources know
+    local first
+    first=$(grep -lE "^int cm3_command_${1//-/_}\(" "$root"/tools/cm3/*.c)
+    grep -ohE '"-[-a-zA-Z0-9]+"( : NULL)?, (NULL|"-[a-zA-Z]"), CM3_OPTION' "${first%.c}"*.c | grep -oE -e '"-[-a-zA-Z0-9]+"' |
+        tr -d '"' | sort -u
+}
+. "$root/tools/completion/cm3.bash"
+offered() { # WORD...: the options that bash offers behind them
+    COMP_WORDS=(cm3 "$@" '') COMP_CWORD=$(($# + 1))
+    _cm3 || true
+    printf '%s\n' "${COMPREPLY[@]}" | grep -e '^-'
+}
+for command in "${commands[@]}"; do
+    words=("$command")
+    case $command in bank) words+=(create) ;; train) words+=(bpe) ;; esac
+    offered "${words[@]}" >"$work/completed" || { echo "nothing is completed behind cm3 ${words[*]}"; failed=1; }
+    grep -qx -e --help "$work/completed" || { echo "cm3 $command --help is not completed"; failed=1; }
+    for option in --help $(known "$command"); do
+        said=$(env -u CM3_MODEL "$build/cm3" "${words[@]}" "$option" 2>&1 </dev/null || true)
+        case $said in *'there is no option'*) continue ;; esac
+        grep -qx -e "$option" "$work/completed" || { echo "cm3 $command --help has no line of $option"; failed=1; continue; }
+        valued=no by_bash=no by_fish=no
+        case $said in *'wants a value'*) valued=yes ;; esac
+        offered "${words[@]}" "$option" >/dev/null || by_bash=yes
+        case $option in --*) spelt="-l ${option#--}" ;; *) spelt="-s ${option#-}" ;; esac
+        ! grep -qE -e "from $command' $spelt -r( |$)" "$root/tools/completion/cm3.fish" || by_fish=yes
+        [ "$valued $by_bash $by_fish" = "$valued $valued $valued" ] ||
+            { echo "cm3 $command $option takes a value: $valued; bash says $by_bash, fish $by_fish"; failed=1; }
+    done
 done
 
 # First words, and what is said of them where the shells are here.

@@ -11,7 +11,7 @@ static const char help_text[] =
     "       cm3 bank add     BANK -m MODEL RECORDS.jsonl... [OPTION]...\n"
     "       cm3 bank import  BANK -m MODEL SHARD.tar... [OPTION]...\n"
     "       cm3 bank index   BANK [--m N] [--ef-construction N]\n"
-    "       cm3 bank search  BANK -m MODEL -p TEXT|--image FILE|--batch FILE [OPTION]...\n"
+    "       cm3 bank search  BANK -m MODEL TEXT|--image FILE|--batch FILE [OPTION]...\n"
     "       cm3 bank delete  BANK KEY...\n"
     "       cm3 bank info    BANK [--json]\n"
     "       cm3 bank verify  BANK\n"
@@ -30,7 +30,7 @@ static const char help_text[] =
     "  create      makes an empty one\n"
     "  add         adds records, a line each, of which text or image may be missing:\n"
     "              {\"key\": NAME, \"text\": TEXT, \"image\": PATH beside the file};\n"
-    "              or lines of export. What is there already is left out\n"
+    "              or lines of export --json. What is there already is left out\n"
     "  import      the same of shards in WebDataset form, as training reads them\n"
     "  index       builds a graph over the records that have none, by which more than\n"
     "              200,000 are searched fast; add, import and compact end so where\n"
@@ -66,7 +66,7 @@ static const char help_text[] =
     "                       4 to 4096 (100)\n"
     "\n"
     "Options of search:\n"
-    "  -p, --prompt TEXT    what is looked for\n"
+    "  -p, --prompt TEXT    what is looked for, as TEXT alone is\n"
     "      --image FILE     or a picture\n"
     "      --batch FILE     or each line's text; a line {\"index\": N, \"hits\": [...]} of each\n"
     "  -k N                 records to be found, 1 to 1000 (10)\n"
@@ -425,13 +425,21 @@ static const cm3_option_use uses[] = {{"--model", "create add import search neig
                                       {"--json", "search info export"},
                                       {NULL, NULL}};
 
+/** A word behind the bank that is searched is what is looked for. */
+static void take_text(const bank_part *part, bank_arguments *a) {
+    if (part->run != cm3_bank_run_search || a->words.count != 2 || a->prompt) return;
+    a->prompt = a->words.items[1];
+    a->words.count = 1;
+}
+
 static bool is_complete(const bank_part *part, const bank_arguments *a) {
     const char *wrong = NULL;
     const bool made = !strcmp(part->name, "create"), database = a->words.count && cm3_is_database(a->words.items[0]);
     if (a->words.count < part->least)
         wrong = a->words.count ? "nothing is named that it should do it with" : "the bank is missing";
     else if (a->words.count > part->most)
-        wrong = "there are words too many";
+        wrong = part->run == cm3_bank_run_search ? "there are words too many; a text goes in quotes, \"a red circle\""
+                                                 : "there are words too many";
     else if (part->model && !cm3_model_asked_for(a->model))
         wrong = "-m is missing";
     else if (made && !a->dimension && !cm3_model_asked_for(a->model))
@@ -450,7 +458,7 @@ static bool is_complete(const bank_part *part, const bank_arguments *a) {
              strcmp(a->vectors, "int8"))
         wrong = "--vectors must be f32, bf16 or int8";
     else if (!strcmp(part->name, "search") && (a->prompt != NULL) + (a->image != NULL) + (a->batch != NULL) != 1)
-        wrong = "-p, --image or --batch, one of them, is expected";
+        wrong = "TEXT (-p), --image or --batch, one of them, is expected";
     else if (a->batch && a->output)
         wrong = "--batch is without -o";
     else if (a->way && strcmp(a->way, "exact") && strcmp(a->way, "graph"))
@@ -475,9 +483,9 @@ static int run_part(const bank_part *part, const bank_arguments *a) {
         code = part->run_to_end(&run);
     } else {
         cm3_status status = part->run(&run);
-        code = status == CM3_OK                ? CM3_EXIT_DONE
-               : status == CM3_ERROR_CANCELLED ? cm3_ended_early()
-                                               : cm3_failed(run.context, status);
+        code = status == CM3_OK      ? CM3_EXIT_DONE
+               : status == BANK_TOLD ? cm3_ended_early()
+                                     : cm3_failed(run.context, status);
     }
     if (code == CM3_EXIT_DONE && cm3_interrupted()) code = cm3_ended_early();
     if (!run.retriever) cm3_database_close(run.store);
@@ -524,8 +532,11 @@ int cm3_command_bank(int argc, char **argv) {
     }
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (strcmp(argv[0], parts[i].name) != 0) continue;
-        if (!cm3_options_parse(argc - 1, argv + 1, options, &a.words) ||
-            !cm3_options_fit(argc - 1, argv + 1, options, uses, "bank", parts[i].name) || !is_complete(&parts[i], &a)) {
+        char call[64];
+        snprintf(call, sizeof call, "cm3 bank %s", parts[i].name);
+        if (!cm3_options_parse(argc - 1, argv + 1, options, &a.words)) return CM3_EXIT_USAGE;
+        take_text(&parts[i], &a);
+        if (!cm3_options_fit(argc - 1, argv + 1, options, uses, call, parts[i].name) || !is_complete(&parts[i], &a)) {
             return CM3_EXIT_USAGE;
         }
         return run_part(&parts[i], &a);

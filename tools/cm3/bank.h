@@ -21,6 +21,9 @@ typedef struct bank_run {
     cm3_retriever *retriever;   /**< closes the store */
 } bank_run;
 
+/** What a part returns where the reason was told already, or a signal came: run_part() adds no words to it. */
+#define BANK_TOLD CM3_ERROR_CANCELLED
+
 bool cm3_bank_run_is_database(const bank_run *run);
 
 /** Opens the bank; and the model that is asked for, with the retriever of both. */

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "bank.h"
 
@@ -20,7 +19,8 @@ cm3_image *cm3_bank_picture(const bank_run *run, const cm3_bank_record *record) 
 
 void cm3_bank_print_record(const cm3_bank_record *record, double score, bool json) {
     if (!json) {
-        printf("%.4f  %s%s%s\n", score, record->key, *record->key ? ": " : "", record->text ? record->text : "");
+        if (score > -2) printf("%.4f  ", score);
+        printf("%s%s%s\n", record->key, *record->key ? ": " : "", record->text ? record->text : "");
         return;
     }
     printf("{\"id\": %llu, ", (unsigned long long)record->id);
@@ -90,16 +90,16 @@ cm3_status cm3_bank_run_export(bank_run *run) {
     cm3_bank_info info = {.struct_size = sizeof info};
     if (status == CM3_OK) status = cm3_bank_get_info(run->bank, &info);
     if (status != CM3_OK) return status;
+    if (a->pictures && !cm3_make_dir(a->pictures)) return BANK_TOLD;
     const size_t d = (size_t)info.dimension;
     float *vectors = a->vectors ? calloc((size_t)info.records + 1, d * sizeof *vectors) : NULL;
     if (a->vectors && !vectors) return CM3_ERROR_NO_MEMORY;
-    if (a->pictures) mkdir(a->pictures, 0777);
     size_t row = 0;
     for (uint64_t id = 0; status == CM3_OK && !cm3_interrupted() && cm3_bank_next(run->bank, &id) == CM3_OK; id++) {
         cm3_bank_record *record;
         status = cm3_bank_get(run->bank, id, &record);
         if (status != CM3_OK) break;
-        cm3_bank_print_record(record, a->json ? -2 : 1, a->json);
+        cm3_bank_print_record(record, -2, a->json);
         if (vectors) memcpy(vectors + row * d, record->vector, d * sizeof *vectors);
         cm3_image *image = a->pictures ? cm3_bank_picture(run, record) : NULL;
         if (image) {
@@ -112,7 +112,7 @@ cm3_status cm3_bank_run_export(bank_run *run) {
         row++;
     }
     if (status == CM3_OK && vectors && !cm3_write_npy(a->vectors, vectors, 2, (const size_t[]){row, d})) {
-        status = CM3_ERROR_IO;
+        status = BANK_TOLD;
     }
     free(vectors);
     return status;

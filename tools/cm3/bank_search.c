@@ -88,7 +88,7 @@ static cm3_status print_line(const bank_run *run, size_t index, const cm3_hit *h
 static cm3_status search_batch(const bank_run *run, cm3_hit *hits) {
     size_t count = 0;
     char **lines = cm3_lines_read(run->a->batch, NULL, NULL, &count);
-    if (!lines) return CM3_ERROR_INVALID_ARGUMENT;
+    if (!lines) return BANK_TOLD;
     cm3_status status = CM3_OK;
     cm3_progress progress;
     cm3_progress_begin(&progress, "searching", run->a->quiet);
@@ -122,7 +122,6 @@ cm3_status cm3_bank_run_search(bank_run *run) {
     cm3_hit *hits = calloc((size_t)run->a->k, sizeof *hits);
     if (status == CM3_OK && !hits) status = CM3_ERROR_NO_MEMORY;
     if (status == CM3_OK) status = run->a->batch ? search_batch(run, hits) : search_one(run, hits);
-    if (status == CM3_OK && run->store) cm3_database_warn();
     free(hits);
     return status;
 }

@@ -43,18 +43,19 @@ typedef struct cm3_option {
  */
 bool cm3_options_parse(int argc, char **argv, const cm3_option *options, cm3_list *words);
 
-/** Which of a command's parts an option is for, their names with a space between. */
+/** What an option is for, words with a space between: a command's parts, or options that it goes with. */
 typedef struct cm3_option_use {
-    const char *name; /**< as in cm3_option */
+    const char *name; /**< as in cm3_option; several lines of one name must all be met */
     const char *parts;
 } cm3_option_use;
 
 /**
- * Whether all options among the words are for that part of the command; says which is not. One that `uses` does not
- * name is for every part. `uses` ends with a NULL name.
+ * Whether all options among the words have a use in the call, which is for `parts` (words with a space between); says
+ * which has none, so that none is ignored. One that `uses` does not name has always. `uses` ends with a NULL name;
+ * `call` is what is said to be called: "cm3 bank add".
  */
-bool cm3_options_fit(int argc, char **argv, const cm3_option *options, const cm3_option_use *uses, const char *command,
-                     const char *part);
+bool cm3_options_fit(int argc, char **argv, const cm3_option *options, const cm3_option_use *uses, const char *call,
+                     const char *parts);
 /** True where --help or -h is among the words, and is not what one of `options` (may be NULL) is given: -p -h. */
 bool cm3_wants_help(int argc, char **argv, const cm3_option *options);
 
@@ -113,6 +114,8 @@ cm3_status cm3_open_model_with(cm3_context *context, const char *path, const cha
 char **cm3_lines_read(const char *path, const char *key, char ***others, size_t *count);
 /** Whether a picture can be written to a file of that name: found out before it is drawn, not after. */
 bool cm3_is_picture(const char *path);
+/** Makes a directory where there is none. False after saying why. */
+bool cm3_make_dir(const char *path);
 /** `name` beside the file `beside`, unless it is absolute; freed by free(). NULL: out of memory. */
 char *cm3_path_beside(const char *beside, const char *name);
 void cm3_lines_free(char **lines, size_t count);
@@ -142,14 +145,12 @@ bool cm3_is_database(const char *bank);
  * by cm3_failed(). *store is NULL on failure. */
 cm3_status cm3_database_open(const char *bank, const cm3_model *model, const char *model_name,
                              const cm3_database_making *making, struct cm3_pgvector **store);
-/** A retriever over it, which closes the store. */
+/** A retriever over it, which closes the store, and whose searches warn where some shard did not answer. */
 cm3_status cm3_database_retriever(const char *bank, cm3_model *model, const char *model_name,
                                   struct cm3_pgvector **store, cm3_retriever **retriever);
 cm3_status cm3_database_index(struct cm3_pgvector *store);
 cm3_status cm3_database_print_info(struct cm3_pgvector *store, bool json);
 void cm3_database_close(struct cm3_pgvector *store);
-/** Says so, where the last search had no answer of some shard. */
-void cm3_database_warn(void);
 /** What went wrong outside of any context; "" where nothing did. */
 const char *cm3_database_failure(void);
 

@@ -91,11 +91,29 @@ cm3_status cm3_database_open(const char *bank, const cm3_model *model, const cha
     return status;
 }
 
+static cm3_status (*search_store)(void *user, const float *queries, size_t count, int32_t dimension, int32_t k,
+                                  cm3_hit *hits, size_t *found);
+
+/** A search as the store does it, which says so where no answer came of some shard: at once, for what is fetched
+ * afterwards may leave other words. */
+static cm3_status search_and_warn(void *user, const float *queries, size_t count, int32_t dimension, int32_t k,
+                                  cm3_hit *hits, size_t *found) {
+    cm3_pgvector_search_stats stats = {.struct_size = sizeof stats};
+    cm3_status status = search_store(user, queries, count, dimension, k, hits, found);
+    if (status != CM3_OK || !count || cm3_pgvector_last_search(&stats) != CM3_OK) return status;
+    if (stats.answered < stats.shards) cm3_say("warning: %s", cm3_pgvector_message());
+    return status;
+}
+
 cm3_status cm3_database_retriever(const char *bank, cm3_model *model, const char *model_name,
                                   struct cm3_pgvector **store, cm3_retriever **retriever) {
     cm3_retrieval_engine engine;
     cm3_status status = cm3_database_open(bank, model, model_name, NULL, store);
     if (status == CM3_OK) status = told(cm3_pgvector_engine(*store, &engine));
+    if (status == CM3_OK) {
+        search_store = engine.search;
+        engine.search = search_and_warn;
+    }
     if (status == CM3_OK) status = cm3_retriever_create_with(model, &engine, retriever);
     if (status != CM3_OK) *store = NULL; /* it was closed with the engine */
     return status;
@@ -130,13 +148,6 @@ cm3_status cm3_database_print_info(struct cm3_pgvector *store, bool json) {
 
 void cm3_database_close(struct cm3_pgvector *store) {
     cm3_pgvector_close(store);
-}
-
-void cm3_database_warn(void) {
-    cm3_pgvector_search_stats stats = {.struct_size = sizeof stats};
-    if (cm3_pgvector_last_search(&stats) == CM3_OK && stats.answered < stats.shards) {
-        cm3_say("warning: %s", cm3_pgvector_message());
-    }
 }
 
 #else
@@ -174,7 +185,5 @@ cm3_status cm3_database_print_info(struct cm3_pgvector *store, bool json) {
 void cm3_database_close(struct cm3_pgvector *store) {
     (void)store;
 }
-
-void cm3_database_warn(void) {}
 
 #endif

@@ -4,12 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 
 #include "generate.h"
 
 static const char help_text[] =
-    "Usage: cm3 generate -m MODEL -p TEXT [-o FILE] [OPTION]...\n"
+    "Usage: cm3 generate -m MODEL TEXT [-o FILE] [OPTION]...\n"
     "       cm3 generate -m MODEL --batch FILE.jsonl --out-dir DIR [OPTION]...\n"
     "       cm3 generate -m MODEL --ids FILE.json [OPTION]...\n"
     "\n"
@@ -22,7 +21,7 @@ static const char help_text[] =
     "                        CM3_MODEL\n"
     "      --vqgan FILE      an image decoder for a folder that holds none\n"
     "      --head-rows FILE  rows of the output head (.safetensors), laid over the model's\n"
-    "  -p, --prompt TEXT     the sentence; each <image> in it stands for a picture of --image\n"
+    "  -p, --prompt TEXT     the sentence, as TEXT alone is; each <image> in it stands for a picture of --image\n"
     "      --image FILE...   pictures of the prompt\n"
     "      --layout FILE     a picture of where things are, for models of the demo's tasks: a segmentation, or an "
     "outline\n"
@@ -35,22 +34,27 @@ static const char help_text[] =
     "  --encoder MODEL       a text-image encoder (CLIP) that judges which pictures fit the sentence best\n"
     "  --beams N             of text: beam search of that width in place of sampling (off)\n"
     "  --seed N              the same seed draws the same; without it one is picked and told\n"
-    "  --batch FILE          a line a sentence, a JSON string or {\"text\": ..., \"layout\": path beside FILE}; "
-    "--prompts is\n"
-    "                        the same. - is standard input\n"
-    "  --out-dir DIR         for --batch: 0000.jpg, 0001.jpg ...; line i is drawn with seed SEED + i\n"
+    "  --batch FILE          a line a sentence, a JSON string or {\"text\": ..., \"layout\": path beside FILE}; - is\n"
+    "                        standard input\n"
+    "  --prompts FILE        the same as --batch\n"
+    "  --out-dir DIR         of a batch's pictures: 0000.jpg, 0001.jpg ...; line i is drawn with seed SEED + i\n"
+    "  --ids FILE            a prompt of token ids\n"
     "  --parallel N          sentences of a batch that are drawn together (8)\n"
     "  --bank FILE           a memory bank (cm3 bank --help) in which documents like the sentence are looked up "
     "first;\n"
     "                        or postgresql://...\n"
     "  --retrieve K          of them, as many as the context leaves room for (2)\n"
     "  --show-retrieved      says what was found\n"
-    "  --guidance S          how closely the sentence is followed; 1 is off (1.5; Chameleon 3). Also --guidance-scale\n"
+    "  --guidance S          how closely the sentence is followed; 1 is off (1.5; Chameleon 3)\n"
+    "  --guidance-scale S    the same as --guidance\n"
     "  --image-guidance S    how closely pictures of the prompt are (Chameleon, and layouts; 1.2)\n"
     "  --contrast ALPHA      contrastive decoding in place of guidance: tokens at least ALPHA times as probable as "
     "the\n"
-    "                        --contrast-k K-th (1); --contrast-last N: the last N of -n only (all)\n"
-    "  --temperature T       0 takes the likeliest token (0.3; Chameleon 0.7). --greedy is the same as 0\n"
+    "                        K-th\n"
+    "  --contrast-k K        (1)\n"
+    "  --contrast-last N     of -n answers the last N only (all)\n"
+    "  --temperature T       0 takes the likeliest token (0.3; Chameleon 0.7)\n"
+    "  --greedy              the same as --temperature 0\n"
     "  --top-p P             keep the likeliest tokens that make up P (0.9)\n"
     "  --top-k K             keep the K likeliest tokens; 0 is off (0)\n"
     "  --repetition P        penalty of what was said before, 1 is off (1; Chameleon's text 1.2)\n"
@@ -68,10 +72,10 @@ static const char help_text[] =
     "  --json                results as JSON lines on standard output\n"
     "  -q, --quiet           no progress\n"
     "\n"
-    "--ids FILE is a prompt of token ids, taken as they are; printed are the ids that follow, with --json as\n"
+    "The ids of --ids are taken as they are; printed are the ids that follow, with --json as\n"
     "{\"tokens\": [...]}. Without --modality only image codes are barred, as Hugging Face bars them; guidance and "
     "penalties\n"
-    "are off unless asked for.\n";
+    "are off unless asked for. An option that has no use in what is asked for is refused.\n";
 
 /** One sentence on its way. */
 typedef struct cm3_job {
@@ -109,12 +113,6 @@ static int save_image(cm3_generation *g, const cm3_image *image, const char *pat
     options.jpeg_quality = (int32_t)g->arguments->quality;
     cm3_status status = cm3_image_save(image, path, &options);
     return status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(g->context, status);
-}
-
-static bool make_dir(const char *path) {
-    if (mkdir(path, 0777) == 0 || errno == EEXIST) return true;
-    cm3_say("%s: the directory could not be made: %s", path, strerror(errno));
-    return false;
 }
 
 /** Where picture `number` of line `line` goes: DIR/0007.jpg, DIR/0007-2.jpg, FILE.jpg, FILE-2.jpg, cm3-SEED.jpg.
@@ -377,29 +375,36 @@ static bool too_long(const char *path) {
     return path && strlen(path) > 3900;
 }
 
+/** A word that is no option is the sentence. More of them are, as a rule, one that lost its quotes. */
+static bool take_words(cm3_generate_arguments *a) {
+    const size_t most = a->prompt ? 0 : 1;
+    if (a->words.count > most) {
+        cm3_say(
+            "'%s' is one word too many: a sentence goes in quotes, \"a red circle\"; 'cm3 generate --help' tells more",
+            a->words.items[most]);
+        return false;
+    }
+    if (a->words.count) a->prompt = a->words.items[0];
+    return true;
+}
+
 static bool check(const cm3_generate_arguments *a) {
-    const char *missing = !a->model                            ? "-m MODEL is missing"
-                          : !a->prompt && !a->batch && !a->ids ? "-p TEXT is missing (or --batch FILE, or --ids FILE)"
-                          : !!a->prompt + !!a->batch + !!a->ids > 1 ? "-p, --batch and --ids exclude each other"
+    const char *missing = !a->model                                 ? "-m MODEL is missing"
+                          : !a->prompt && !a->batch && !a->ids      ? "TEXT is missing (or --batch FILE, or --ids FILE)"
+                          : !!a->prompt + !!a->batch + !!a->ids > 1 ? "TEXT (-p), --batch and --ids exclude each other"
                           : a->images.count > 64                    ? "at most 64 pictures can be in a prompt"
-                          : a->ids && a->images.count               ? "--image goes with -p"
-                          : a->layout && !a->prompt                 ? "--layout goes with -p; --batch has its own"
-                          : a->lookup.bank && (a->ids || a->layout) ? "--bank goes without --ids and --layout"
-                          : !a->lookup.bank && a->lookup.show       ? "--show-retrieved goes with --bank"
+                          : a->lookup.bank && a->layout             ? "--bank goes without --layout"
                           : a->layout && (a->images.count || a->modality)
                               ? "--layout goes without --image and --modality"
-                          : a->best > a->count                      ? "--best is of the answers that -n asks for"
-                          : a->encoder && !a->best                  ? "--encoder goes with --best"
-                          : a->ids && a->count > 1                  ? "--ids goes with one answer"
-                          : a->batch && !a->out_dir                 ? "--batch wants --out-dir DIR"
-                          : a->batch && a->output                   ? "--batch wants --out-dir, not -o"
-                          : !a->batch && a->out_dir                 ? "--out-dir goes with --batch"
-                          : too_long(a->output)                     ? "-o FILE is too long"
-                          : too_long(a->out_dir)                    ? "--out-dir DIR is too long"
-                          : too_long(a->preview)                    ? "--preview DIR is too long"
-                          : a->output && !cm3_is_picture(a->output) ? "-o FILE must end in .jpg, .jpeg or .png"
-                          : a->sheet && !cm3_is_picture(a->sheet)   ? "--sheet FILE must end in .jpg, .jpeg or .png"
-                                                                    : NULL;
+                          : a->best > a->count ? "--best is of the answers that -n asks for"
+                          : a->batch && !a->out_dir && cm3_generate_draws(a) ? "--batch wants --out-dir DIR"
+                          : a->batch && a->output                            ? "--batch wants --out-dir, not -o"
+                          : too_long(a->output)                              ? "-o FILE is too long"
+                          : too_long(a->out_dir)                             ? "--out-dir DIR is too long"
+                          : too_long(a->preview)                             ? "--preview DIR is too long"
+                          : a->output && !cm3_is_picture(a->output)          ? "-o FILE must end in .jpg, .jpeg or .png"
+                          : a->sheet && !cm3_is_picture(a->sheet) ? "--sheet FILE must end in .jpg, .jpeg or .png"
+                                                                  : NULL;
     if (missing) cm3_say("%s; 'cm3 generate --help' tells more", missing);
     return !missing;
 }
@@ -513,9 +518,9 @@ int cm3_command_generate(int argc, char **argv) {
         fputs(help_text, stdout);
         return CM3_EXIT_DONE;
     }
-    if (!cm3_options_parse(argc, argv, options, NULL)) return CM3_EXIT_USAGE;
+    if (!cm3_options_parse(argc, argv, options, &a.words) || !take_words(&a)) return CM3_EXIT_USAGE;
     a.model = cm3_model_asked_for(a.model);
-    if (!check(&a)) return CM3_EXIT_USAGE;
-    if ((a.batch && !make_dir(a.out_dir)) || (a.preview && !make_dir(a.preview))) return CM3_EXIT_FAILED;
+    if (!check(&a) || !cm3_generate_fits(&a, argc, argv, options)) return CM3_EXIT_USAGE;
+    if ((a.out_dir && !cm3_make_dir(a.out_dir)) || (a.preview && !cm3_make_dir(a.preview))) return CM3_EXIT_FAILED;
     return run(&a);
 }

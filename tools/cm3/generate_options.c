@@ -1,9 +1,80 @@
 /* cm3 generate: arguments become options. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "generate.h"
+
+static const cm3_option_use uses[] = {
+    {"--image", "-p --batch"},
+    {"--layout", "-p"},
+    {"--output", "-p"},
+    {"--output", "pictures"},
+    {"--out-dir", "--batch"},
+    {"--out-dir", "pictures"},
+    {"--parallel", "--batch"},
+    {"--count", "-p --batch"},
+    {"--best", "-p --batch"},
+    {"--encoder", "--best"},
+    {"--beams", "texts"},
+    {"--bank", "-p --batch"},
+    {"--retrieve", "--bank"},
+    {"--show-retrieved", "--bank"},
+    {"--guidance", "pictures"},
+    {"--guidance-scale", "pictures"},
+    {"--image-guidance", "pictures"},
+    {"--image-guidance", "--image --layout --bank --batch --ids --modality=interleaved"},
+    {"--contrast", "pictures"},
+    {"--contrast-k", "--contrast"},
+    {"--contrast-last", "--contrast"},
+    {"--temperature", "sampling"},
+    {"--greedy", "sampling"},
+    {"--top-p", "sampling"},
+    {"--top-k", "sampling"},
+    {"--repetition", "sampling"},
+    {"--n-tokens", "texts --ids"},
+    {"--min-tokens", "texts"},
+    {"--stop", "texts"},
+    {"--preview", "-p --batch"},
+    {"--preview", "pictures"},
+    {"--sheet", "-p --batch"},
+    {"--sheet", "pictures"},
+    {"--quality", "-p --batch"},
+    {"--quality", "pictures"},
+    {"--timings", "-p --batch"},
+    {NULL, NULL},
+};
+
+/** A modality that is none is told later: until then it may be anything. */
+static bool is_modality(const cm3_generate_arguments *a, const char *name) {
+    return a->modality && !strcmp(a->modality, name);
+}
+
+bool cm3_generate_draws(const cm3_generate_arguments *a) {
+    return a->modality ? !is_modality(a, "text") : !a->ids;
+}
+
+bool cm3_generate_fits(const cm3_generate_arguments *a, int argc, char **argv, const cm3_option *options) {
+    const bool writes = a->modality ? !is_modality(a, "image") : a->ids != NULL;
+    const struct {
+        bool is;
+        const char *part;
+    } all[] = {
+        {a->batch, "--batch"},      {a->ids, "--ids"},
+        {a->prompt, "-p"},          {cm3_generate_draws(a), "pictures"},
+        {writes, "texts"},          {is_modality(a, "interleaved"), "--modality=interleaved"},
+        {a->beams < 2, "sampling"}, {a->images.count, "--image"},
+        {a->layout, "--layout"},    {a->lookup.bank, "--bank"},
+        {a->best, "--best"},        {a->contrast > 0, "--contrast"},
+    };
+    char parts[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all && used < sizeof parts; i++) {
+        if (all[i].is) used += (size_t)snprintf(parts + used, sizeof parts - used, "%s ", all[i].part);
+    }
+    return cm3_options_fit(argc, argv, options, uses, "cm3 generate", parts);
+}
 
 /** Which of `names` (ended by NULL) the word is; -1 after saying what it may be. No word: `otherwise`. */
 static int choose(const char *option, const char *word, const char *const *names, int otherwise) {

@@ -1,9 +1,11 @@
 /* Lines of texts: a JSON string each, or an object with "text", and a path beside it. */
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "command.h"
 
@@ -29,6 +31,15 @@ void cm3_print_json(const char *text) {
 bool cm3_is_picture(const char *path) {
     const char *dot = strrchr(path, '.');
     return dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg") || !strcasecmp(dot, ".png"));
+}
+
+bool cm3_make_dir(const char *path) {
+    struct stat found;
+    if (mkdir(path, 0777) == 0) return true;
+    int why = errno;
+    if (why == EEXIST && stat(path, &found) == 0 && S_ISDIR(found.st_mode)) return true;
+    cm3_say("%s: the directory could not be made: %s", path, strerror(why));
+    return false;
 }
 
 char *cm3_path_beside(const char *beside, const char *name) {

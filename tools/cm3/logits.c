@@ -11,14 +11,16 @@ static const char help_text[] =
     "Runs the model over a JSON list of token ids (\"-\": standard input) and writes the logits of every position,\n"
     "float32 [T, vocab], as a .npy file. For comparing with other implementations.\n"
     "\n"
-    "  -m, --model MODEL       a .cm3 file or a folder\n"
-    "      --hidden            hidden states instead, [layers + 2, T, d]: embeddings, after each layer, after the\n"
-    "                          final norm\n"
-    "      --mask-image-tokens logits of image tokens become the least float32, as Hugging Face's Chameleon has them\n"
-    "      --compute f32|bf16  of matrix products (f32)\n"
-    "      --vqgan FILE        an image decoder for a folder that holds none\n"
-    "      --head-rows FILE    rows of the output head (.safetensors), laid over the model's\n"
-    "      --threads N         (one a core)\n";
+    "  -m, --model MODEL        a .cm3 file or a folder\n"
+    "      --ids FILE           the ids\n"
+    "  -o, --output FILE        the .npy file\n"
+    "      --hidden             hidden states instead, [layers + 2, T, d]: embeddings, after each layer, after the\n"
+    "                           final norm\n"
+    "      --mask-image-tokens  logits of image tokens become the least float32, as Hugging Face's Chameleon has them\n"
+    "      --compute f32|bf16   of matrix products (f32)\n"
+    "      --vqgan FILE         an image decoder for a folder that holds none\n"
+    "      --head-rows FILE     rows of the output head (.safetensors), laid over the model's\n"
+    "      --threads N          (one a core)\n";
 
 typedef struct cm3_logits_arguments {
     const char *model, *ids, *output, *compute, *vqgan, *head_rows;

@@ -69,7 +69,6 @@ cm3_status cm3_lookup_add(const cm3_lookup *lookup, const char *text, cm3_image 
     options.k = (int32_t)k;
     cm3_status status = cm3_retriever_retrieve(lookup->retriever, &query, &options, 0, document, hits, &found);
     if (seconds) *seconds = cm3_now() - started;
-    if (status == CM3_OK && cm3_is_database(lookup->arguments->bank)) cm3_database_warn();
     if (status == CM3_OK && lookup->arguments->show) show(lookup, hits, found);
     free(hits);
     return status;

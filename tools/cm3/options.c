@@ -101,24 +101,26 @@ bool cm3_options_parse(int argc, char **argv, const cm3_option *options, cm3_lis
     return true;
 }
 
-/** Whether a word is one of a list of words. */
-static bool is_among(const char *word, const char *list) {
-    const size_t length = strlen(word);
-    for (const char *at = list; (at = strstr(at, word)); at += length) {
-        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || !at[length])) return true;
+/** Whether two lists of words have one in common. */
+static bool have_common_word(const char *some, const char *others) {
+    for (const char *a = some; *(a += strspn(a, " ")); a += strcspn(a, " ")) {
+        const size_t length = strcspn(a, " ");
+        for (const char *b = others; *(b += strspn(b, " ")); b += strcspn(b, " ")) {
+            if (strcspn(b, " ") == length && !strncmp(a, b, length)) return true;
+        }
     }
     return false;
 }
 
-bool cm3_options_fit(int argc, char **argv, const cm3_option *options, const cm3_option_use *uses, const char *command,
-                     const char *part) {
+bool cm3_options_fit(int argc, char **argv, const cm3_option *options, const cm3_option_use *uses, const char *call,
+                     const char *parts) {
     for (int i = 0; i < argc; i++) {
         const char *equals = argv[i][0] == '-' && argv[i][1] == '-' ? strchr(argv[i], '=') : NULL;
         const cm3_option *o = find(options, argv[i], equals ? (size_t)(equals - argv[i]) : strlen(argv[i]));
         if (!o) continue;
         for (const cm3_option_use *use = uses; use->name; use++) {
-            if (strcmp(use->name, o->name) != 0 || is_among(part, use->parts)) continue;
-            cm3_say("cm3 %s %s: %s is not for this, but for: %s", command, part, o->name, use->parts);
+            if (strcmp(use->name, o->name) != 0 || have_common_word(use->parts, parts)) continue;
+            cm3_say("%s: %s is not for this, but for: %s", call, o->name, use->parts);
             return false;
         }
         if (o->kind != CM3_OPTION_FLAG && !equals) i++; /* its value; further ones of a list begin with no - */

@@ -1,10 +1,8 @@
 /* cm3 reconstruct: pictures through the image tokenizer and back. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "command.h"
 
@@ -19,6 +17,7 @@ static const char help_text[] =
     "  -m, --model MODEL    a .cm3 file or a folder\n"
     "      --vqgan FILE     an image decoder for a folder that holds none (.ckpt, .safetensors)\n"
     "  -o, --output FILE    .png or .jpg\n"
+    "      --out-dir DIR    for several pictures\n"
     "  --json               {\"file\", \"psnr\"} a line\n"
     "  --threads N          (one a core)\n";
 
@@ -133,8 +132,7 @@ int cm3_command_reconstruct(int argc, char **argv) {
         if (!a->model || !a->words.count || (a->words.count > 1 && !a->out_dir)) {
             cm3_say(
                 "-m MODEL and a picture are wanted, and --out-dir for several; 'cm3 reconstruct --help' tells more");
-        } else if (a->out_dir && mkdir(a->out_dir, 0777) && errno != EEXIST) {
-            cm3_say("%s: the directory could not be made: %s", a->out_dir, strerror(errno));
+        } else if (a->out_dir && !cm3_make_dir(a->out_dir)) {
             code = CM3_EXIT_FAILED;
         } else {
             cm3_context *context = cm3_open_context(a->threads);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "command.h"
 
@@ -34,6 +33,7 @@ static const task_kind kinds[] = {
 static const char options_text[] =
     "\n"
     "  -m, --model MODEL    a .cm3 file or a folder; without it that of the variable CM3_MODEL\n"
+    "  -o, --output FILE    of pictures: .jpg, .jpeg or .png; of several FILE-0, FILE-1 ...\n"
     "  -n, --count N        answers, 1 to 64 (1)\n"
     "  --seed N             (1)\n"
     "  --best N             keep the N likeliest of them, the likeliest first\n"
@@ -46,6 +46,7 @@ static const char options_text[] =
     "  --batch FILE         a line a request: {\"image\": path, \"text\": ..., \"box\": [x, y, w, h]}; paths relative "
     "to the\n"
     "                       file\n"
+    "  --prompts FILE       the same as --batch\n"
     "  --out-dir DIR        for --batch of pictures: 0000.png, 0001.png ...; line i is drawn with seed SEED + i\n"
     "  --bank FILE          of caption: pictures like this one, with their texts, are looked up there\n"
     "  --retrieve K         so many (2)\n"
@@ -53,7 +54,9 @@ static const char options_text[] =
     "  --tasks FILE         templates of documents (the library's own)\n"
     "  --threads N          (one a core)\n"
     "  --json               results as JSON lines\n"
-    "  -q, --quiet          no progress\n";
+    "  -q, --quiet          no progress\n"
+    "\n"
+    "An option that a command has no use for is refused.\n";
 
 typedef struct task_arguments {
     const char *model, *output, *batch, *out_dir, *tasks, *prompt;
@@ -458,11 +461,8 @@ static int answer_all(task_run *run) {
 static int run_task(const task_kind *kind, const task_arguments *a) {
     task_run run = {.kind = kind, .arguments = a};
     int code = CM3_EXIT_FAILED;
-    if (a->batch && kind->draws && mkdir(a->out_dir, 0777) && errno != EEXIST) {
-        cm3_say("%s: the directory could not be made: %s", a->out_dir, strerror(errno));
-    } else if (a->batch ? read_batch(&run) : read_words(&run)) {
-        run.context = cm3_open_context(a->threads);
-    }
+    bool ready = !a->batch || !kind->draws || cm3_make_dir(a->out_dir);
+    if (ready && (a->batch ? read_batch(&run) : read_words(&run))) run.context = cm3_open_context(a->threads);
     if (run.context) {
         cm3_status status = cm3_open_model(run.context, a->model, NULL, &run.model);
         if (status == CM3_OK) status = cm3_tasks_load(run.context, a->tasks, &run.tasks);
@@ -478,6 +478,36 @@ static int run_task(const task_kind *kind, const task_arguments *a) {
     return code;
 }
 
+#define DRAWING "edit segment infill"
+#define WRITING "caption ask infill-text"
+
+static const cm3_option_use uses[] = {
+    {"--output", DRAWING},
+    {"--out-dir", DRAWING},
+    {"--out-dir", "--batch"},
+    {"--prompt", "ask edit infill infill-text"},
+    {"--box", "infill"},
+    {"--bank", "caption"},
+    {"--retrieve", "caption"},
+    {"--retrieve", "--bank"},
+    {"--show-retrieved", "caption"},
+    {"--show-retrieved", "--bank"},
+    {"--beams", WRITING},
+    {"--temperature", "sampling"},
+    {"--guidance", DRAWING},
+    {"--image-guidance", DRAWING}, /* of segment as well: Chameleon follows the pictures before, unasked */
+    {NULL, NULL},
+};
+
+/** Whether each option has a use in this task. */
+static bool fits(const task_kind *kind, const task_arguments *a, int argc, char **argv, const cm3_option *options) {
+    char call[32], parts[64];
+    snprintf(call, sizeof call, "cm3 %s", kind->command);
+    snprintf(parts, sizeof parts, "%s%s%s%s", kind->command, a->batch ? " --batch" : "",
+             a->lookup.bank ? " --bank" : "", a->beams < 2 ? " sampling" : "");
+    return cm3_options_fit(argc, argv, options, uses, call, parts);
+}
+
 static bool check(const task_kind *kind, const task_arguments *a) {
     size_t words = 1 + (kind->text && !a->prompt);
     bool infill = !strcmp(kind->command, "infill");
@@ -486,22 +516,18 @@ static bool check(const task_kind *kind, const task_arguments *a) {
                         : a->batch && a->words.count ? "--batch takes no picture beside it"
                         : !a->batch && a->words.count != words
                             ? "a picture is wanted, and its text where one belongs to it"
-                        : a->prompt && (a->batch || !kind->text)  ? "-p goes with one picture whose task has a text"
+                        : a->prompt && a->batch                   ? "-p goes with one picture"
                         : infill && !a->batch && !a->boxes.count  ? "--box X,Y,W,H is missing"
-                        : a->boxes.count && (a->batch || !infill) ? "--box goes with one picture of infill"
+                        : a->boxes.count && a->batch              ? "--box goes with one picture"
                         : a->boxes.count > 16                     ? "at most 16 boxes"
                         : a->best > a->count                      ? "--best is of the answers that -n asks for"
-                        : a->lookup.bank && strcmp(kind->command, "caption") ? "--bank goes with caption alone"
-                        : a->lookup.show && !a->lookup.bank                  ? "--show-retrieved goes with --bank"
-                        : a->beams > 1 && kind->draws                        ? "--beams is for texts"
-                        : kind->draws && a->batch && !a->out_dir             ? "--batch wants --out-dir DIR"
-                        : kind->draws && !a->batch && !a->output             ? "-o FILE is missing"
-                        : a->output && !cm3_is_picture(a->output)            ? "-o FILE must end in .jpg, .jpeg or .png"
-                        : a->output && (a->batch || !kind->draws)            ? "-o goes with one picture that is drawn"
-                        : a->output && strlen(a->output) > 3900              ? "-o FILE is too long"
-                        : a->out_dir && (!a->batch || !kind->draws) ? "--out-dir goes with a --batch of pictures"
-                        : a->out_dir && strlen(a->out_dir) > 3900   ? "--out-dir DIR is too long"
-                                                                    : NULL;
+                        : kind->draws && a->batch && !a->out_dir  ? "--batch wants --out-dir DIR"
+                        : kind->draws && !a->batch && !a->output  ? "-o FILE is missing"
+                        : a->output && !cm3_is_picture(a->output) ? "-o FILE must end in .jpg, .jpeg or .png"
+                        : a->output && a->batch                   ? "--batch wants --out-dir, not -o"
+                        : a->output && strlen(a->output) > 3900   ? "-o FILE is too long"
+                        : a->out_dir && strlen(a->out_dir) > 3900 ? "--out-dir DIR is too long"
+                                                                  : NULL;
     if (wrong) cm3_say("%s; 'cm3 %s --help' tells more", wrong, kind->command);
     return !wrong;
 }
@@ -547,7 +573,7 @@ static int command(const char *name, int argc, char **argv) {
     }
     if (!cm3_options_parse(argc, argv, options, &a.words)) return CM3_EXIT_USAGE;
     a.model = cm3_model_asked_for(a.model);
-    if (!check(kind, &a)) return CM3_EXIT_USAGE;
+    if (!fits(kind, &a, argc, argv, options) || !check(kind, &a)) return CM3_EXIT_USAGE;
     return run_task(kind, &a);
 }
 

@@ -13,10 +13,12 @@ static const char help_text[] =
     "Reads a JSON string (or an object with \"text\") a line and writes a JSON list of token ids a line; --decode the "
     "other way round.\n"
     "\n"
-    "  --vqgan FILE     is loaded with a folder, as elsewhere\n"
-    "  --plain          text that spells a special token stays text\n"
-    "  --no-special     leave out what the tokenizer's post-processor adds\n"
-    "  --skip-special   leave special tokens out of decoded text\n";
+    "  -m, --model FILE     a tokenizer.json, or a model whose tokenizer is taken: a .cm3 file or a folder\n"
+    "      --vqgan FILE     is loaded with a folder, as elsewhere\n"
+    "      --plain          text that spells a special token stays text\n"
+    "      --no-special     leave out what the tokenizer's post-processor adds\n"
+    "      --decode         ids to texts\n"
+    "      --skip-special   leave special tokens out of decoded text\n";
 
 static cm3_status load(cm3_context *context, const char *path, const char *vqgan, cm3_tokenizer **tokenizer) {
     size_t length = strlen(path);

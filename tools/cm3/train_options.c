@@ -1,4 +1,6 @@
 /* The options of `cm3 train`, and which of its parts has a use for each. */
+#include <stdio.h>
+
 #include "train.h"
 
 #define RUNS "vq lm sft encoder"
@@ -172,6 +174,7 @@ bool cm3_train_parse(int argc, char **argv, const char *what, cm3_train_argument
         {"--quiet", "-q", CM3_OPTION_FLAG, &a->quiet, 0, 0},
         {NULL, NULL, CM3_OPTION_FLAG, NULL, 0, 0},
     };
-    return cm3_options_parse(argc, argv, options, &a->words) &&
-           cm3_options_fit(argc, argv, options, uses, "train", what);
+    char call[64];
+    snprintf(call, sizeof call, "cm3 train %s", what);
+    return cm3_options_parse(argc, argv, options, &a->words) && cm3_options_fit(argc, argv, options, uses, call, what);
 }
