@@ -4,6 +4,8 @@
  */
 #include "nn/onednn/pack.h"
 
+#include <string.h>
+
 #include "base/parallel.h"
 
 int32_t cm3_dnn_block(cm3_md_ref wanted, const cm3_conv_shape *s) {
@@ -31,20 +33,48 @@ typedef struct cm3_packing {
     int32_t block;
 } cm3_packing;
 
-/** One block of either channel, [block out][..][window] with `row` values between outs, as [window][in][out]. */
-static inline void pack_floats(float *to, const float *from, int64_t row, int64_t window, const int64_t block) {
-    for (int64_t o = 0; o < block; o++) {
-        for (int64_t i = 0; i < block; i++) {
-            for (int64_t k = 0; k < window; k++) to[(k * block + i) * block + o] = from[o * row + i * window + k];
-        }
+typedef float cm3_four __attribute__((vector_size(16)));
+typedef uint32_t cm3_four_bits __attribute__((vector_size(16)));
+typedef uint16_t cm3_four_halves __attribute__((vector_size(8)));
+
+static inline cm3_four load(const void *from, int64_t at, bool halves) {
+    cm3_four four;
+    if (halves) {
+        cm3_four_halves narrow;
+        memcpy(&narrow, (const uint16_t *)from + at, sizeof narrow);
+        const cm3_four_bits bits = __builtin_convertvector(narrow, cm3_four_bits) << 16;
+        memcpy(&four, &bits, sizeof four);
+    } else {
+        memcpy(&four, (const float *)from + at, sizeof four);
     }
+    return four;
 }
 
-static inline void pack_halves(float *to, const uint16_t *from, int64_t row, int64_t window, const int64_t block) {
-    for (int64_t o = 0; o < block; o++) {
-        for (int64_t i = 0; i < block; i++) {
-            for (int64_t k = 0; k < window; k++)
-                to[(k * block + i) * block + o] = cm3_bf16_to_f32(from[o * row + i * window + k]);
+/** Columns of four rows: [4][4] turned round. */
+static inline void turn(cm3_four rows[4]) {
+    const cm3_four a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+    const cm3_four b = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+    const cm3_four c = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+    const cm3_four d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+    rows[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+    rows[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+    rows[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+    rows[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+
+/** One block of either channel, [out][in][window] from `at` on, `row` values between outs, as [window][in][out]. */
+static inline void pack_block(float *to, const void *from, int64_t at, int64_t row, int64_t window, int64_t block,
+                              bool halves) {
+    for (int64_t out = 0; out < block; out += 4, at += 4 * row) {
+        int64_t in = 0, place = 0; /* of the column: block * window is divisible by four, window is not */
+        for (int64_t column = 0; column < block * window; column += 4) {
+            cm3_four four[4];
+            for (int i = 0; i < 4; i++) four[i] = load(from, at + i * row + column, halves);
+            turn(four);
+            for (int i = 0; i < 4; i++) {
+                memcpy(to + (place * block + in) * block + out, &four[i], sizeof four[i]);
+                if (++place == window) place = 0, in++;
+            }
         }
     }
 }
@@ -57,11 +87,7 @@ static void pack_rows(void *arg, int64_t begin, int64_t end, int member) {
     for (int64_t item = begin * (p->cin / block); item < end * (p->cin / block); item++) {
         const int64_t out = item / (p->cin / block), in = item % (p->cin / block);
         const int64_t at = out * block * row + in * block * p->window;
-        float *to = p->to + item * area;
-        if (p->dtype == CM3_F32 && block == 8) pack_floats(to, (const float *)p->from + at, row, p->window, 8);
-        if (p->dtype == CM3_F32 && block == 16) pack_floats(to, (const float *)p->from + at, row, p->window, 16);
-        if (p->dtype == CM3_BF16 && block == 8) pack_halves(to, (const uint16_t *)p->from + at, row, p->window, 8);
-        if (p->dtype == CM3_BF16 && block == 16) pack_halves(to, (const uint16_t *)p->from + at, row, p->window, 16);
+        pack_block(p->to + item * area, p->from, at, row, p->window, block, p->dtype == CM3_BF16);
     }
 }
 
