@@ -46,7 +46,7 @@ cm3_status cm3_vq_config_check(cm3_context *context, const cm3_vq_config *config
 typedef struct cm3_vq_parameter {
     char *name;
     cm3_tensor tensor; /**< convolutions OIHW */
-    bool present;      /**< false: a decoder tensor that the file does not hold */
+    bool present;      /**< false: a tensor of the decoder, or costs of codes, that the file does not hold */
 } cm3_vq_parameter;
 
 typedef struct cm3_vq {
@@ -57,7 +57,7 @@ typedef struct cm3_vq {
     struct cm3_vq_layers *layers; /**< which parameter is what; see vq.c */
     bool has_decoder;
     void *storage;         /**< data it owns, beside what lies in a mapped file */
-    float *codebook_norms; /**< [num_embeddings] |e|^2; NULL while training */
+    float *codebook_norms; /**< [num_embeddings] |e|^2, and what the code costs; NULL while training */
 } cm3_vq;
 
 /** Fresh f32 weights: convolutions as PyTorch draws them (kaiming uniform, a = sqrt 5), norms 1 and 0, codebook uniform
@@ -80,6 +80,14 @@ cm3_tensor *cm3_vq_find(const cm3_vq *vq, const char *name);
 int32_t cm3_vq_cell(const cm3_vq *vq);
 int32_t cm3_vq_grid(const cm3_vq *vq);
 int32_t cm3_vq_tokens(const cm3_vq *vq);
+/**
+ * The tensor of what codes cost, [num_embeddings] f32: -weight log p of a code's share p in training data, added to
+ * squared distances (entropy-constrained quantisation, Chou, Lookabaugh and Gray 1989). Of two codes for all but the
+ * same patch the usual one is taken, so that a picture that was compressed or drawn has the codes of a clean one.
+ * Published tokenizers have none.
+ */
+#define CM3_VQ_COST "quantize.cost"
+
 /** XXH3-64 of the codebook's f32 values: tells codes of one tokenizer from those of another. */
 uint64_t cm3_vq_fingerprint(const cm3_vq *vq);
 
@@ -93,8 +101,9 @@ cm3_tensor *cm3_vq_decode(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z);
 cm3_tensor *cm3_vq_decode_features(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *z);
 cm3_tensor *cm3_vq_decode_pixels(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *features);
 /**
- * The nearest row of the codebook for each of `count` latents [count, embed_dim]: |z|^2 + |e|^2 - 2 z e in f32, the
- * first on ties. `rows` (may be NULL, [count, embed_dim]) gets the rows.
+ * The nearest row of the codebook for each of `count` latents [count, embed_dim]: |z|^2 + |e|^2 - 2 z e in f32, and
+ * what the code costs where the tokenizer says (CM3_VQ_COST), the first on ties. `rows` (may be NULL, [count,
+ * embed_dim]) gets the rows.
  */
 cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, int32_t *codes,
                            float *rows);

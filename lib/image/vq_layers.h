@@ -38,6 +38,7 @@ typedef struct cm3_vq_layers {
     cm3_vq_half encoder, decoder;
     cm3_vq_pair quant_conv, post_quant_conv;
     cm3_tensor *codebook;
+    cm3_tensor *cost; /**< [num_embeddings] added to squared distances; its data NULL: nothing is */
 } cm3_vq_layers;
 
 #endif

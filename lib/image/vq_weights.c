@@ -139,10 +139,16 @@ static void declare_all(cm3_vq_declaration *d) {
         declare(d, "quantize.embedding", "weight", 2, (const int64_t[]){c->num_embeddings, c->embed_dim});
     layers->post_quant_conv = conv(d, c->embed_dim, c->latent_channels, 1, "post_quant_conv");
     declare_decoder(d, &layers->decoder);
+    /* Last, for what is drawn at random for a parameter depends on its number. */
+    layers->cost = declare(d, "quantize", "cost", 1, (const int64_t[]){c->num_embeddings});
 }
 
 static bool of_decoder(const char *name) {
     return strncmp(name, "decoder.", 8) == 0 || strncmp(name, "post_quant_conv.", 16) == 0;
+}
+
+static bool is_cost(const char *name) {
+    return strcmp(name, CM3_VQ_COST) == 0;
 }
 
 void cm3_vq_destroy(cm3_vq *vq) {
@@ -253,12 +259,15 @@ cm3_status cm3_vq_create_random(cm3_context *context, const cm3_vq_config *confi
     cm3_vq *vq;
     *out = NULL;
     CM3_TRY(create(context, config, &vq));
+    vq->parameters[vq->parameter_count - 1].present = false; /* costs are of codes that were counted */
     cm3_status status = allocate(vq);
     if (status != CM3_OK) {
         cm3_vq_destroy(vq);
         return status;
     }
-    for (size_t i = 0; i < vq->parameter_count; i++) draw(vq, i, seed);
+    for (size_t i = 0; i < vq->parameter_count; i++) {
+        if (vq->parameters[i].present) draw(vq, i, seed);
+    }
     *out = vq;
     return CM3_OK;
 }
@@ -275,7 +284,7 @@ static cm3_status attach(cm3_vq *vq, const cm3_weights *weights, const char *pre
         cm3_vq_parameter *p = &vq->parameters[i];
         snprintf(name, sizeof name, "%s%s", prefix, p->name);
         found[i] = cm3_weights_find(weights, name);
-        if (!found[i] && !vq->has_decoder && of_decoder(p->name)) {
+        if (!found[i] && (is_cost(p->name) || (!vq->has_decoder && of_decoder(p->name)))) {
             p->present = false;
             continue;
         }
@@ -295,7 +304,7 @@ static cm3_status norms_of_codebook(cm3_vq *vq) {
     for (int64_t i = 0; i < n; i++) {
         float sum = 0;
         for (int64_t k = 0; k < d; k++) sum += cm3_f32(codebook)[i * d + k] * cm3_f32(codebook)[i * d + k];
-        vq->codebook_norms[i] = sum;
+        vq->codebook_norms[i] = sum + (vq->layers->cost->data ? cm3_f32(vq->layers->cost)[i] : 0);
     }
     return CM3_OK;
 }

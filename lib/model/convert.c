@@ -33,6 +33,7 @@ void cm3_convert_options_init(cm3_convert_options *options) {
 typedef struct cm3_conversion {
     cm3_context *context;
     const cm3_convert_options *options;
+    const cm3_code_costs *costs; /**< to be put in; NULL: none */
     const cm3_weights *weights;
     const cm3_kernels *kernels;
     cm3_save_entry *entries;
@@ -299,13 +300,26 @@ static cm3_status add_encoder(cm3_conversion *job) {
     return CM3_OK;
 }
 
-/** Everything but the language model and the encoder: the image tokenizer, which stays as it is. */
+/** What the image tokenizer's codes cost from now on. */
+static cm3_status add_costs(cm3_conversion *job) {
+    CM3_TRY(cm3_grow(job->context, &job->entries, &job->capacity, job->count + 1, sizeof *job->entries, "file"));
+    job->entries[job->count++] = (cm3_save_entry){.name = "vq." CM3_VQ_COST,
+                                                  .dtype = CM3_F32,
+                                                  .source_dtype = CM3_F32,
+                                                  .rank = 1,
+                                                  .shape = {job->costs->count},
+                                                  .data = job->costs->values};
+    return CM3_OK;
+}
+
+/** Everything but the language model and the encoder: the image tokenizer, which stays as it is but for its costs. */
 static cm3_status add_others(cm3_conversion *job) {
     for (size_t i = 0; i < cm3_weights_count(job->weights); i++) {
         const cm3_weight *weight = cm3_weights_at(job->weights, i);
-        if (!has_prefix(weight, "lm.") && !has_prefix(weight, "encoder.")) CM3_TRY(add_copy(job, weight));
+        if (has_prefix(weight, "lm.") || has_prefix(weight, "encoder.")) continue;
+        if (!job->costs || strcmp(weight->name, "vq." CM3_VQ_COST) != 0) CM3_TRY(add_copy(job, weight));
     }
-    return CM3_OK;
+    return job->costs ? add_costs(job) : CM3_OK;
 }
 
 static cm3_status take_memory(cm3_conversion *job) {
@@ -333,10 +347,11 @@ static cm3_status write_all(cm3_conversion *job, const cm3_source *source, const
 
 /** `encoder`: where the encoder comes from, which may be the source itself. */
 static cm3_status convert(const cm3_source *source, const cm3_source *encoder, const cm3_convert_options *options,
-                          const char *path) {
+                          const cm3_code_costs *costs, const char *path) {
     cm3_context *context = source->context;
     cm3_conversion job = {.context = context,
                           .options = options,
+                          .costs = costs,
                           .weights = source->weights,
                           .kernels = cm3_kernels_get(cm3_context_cpu(context))};
     cm3_lm *lm = NULL;
@@ -436,11 +451,25 @@ cm3_status cm3_model_convert(cm3_context *context, const char *path, const char 
         cm3_source encoder = cm3_source_of(context, &load);
         status = cm3_source_read(&encoder, own.encoder);
         if (status == CM3_OK) status = take_encoder(&source, &encoder);
-        if (status == CM3_OK) status = convert(&source, &encoder, &own, to);
+        if (status == CM3_OK) status = convert(&source, &encoder, &own, NULL, to);
         cm3_source_clear(&encoder);
     } else if (status == CM3_OK) {
-        status = convert(&source, &source, &own, to);
+        status = convert(&source, &source, &own, NULL, to);
     }
+    cm3_source_clear(&source);
+    return status;
+}
+
+cm3_status cm3_model_set_costs(cm3_context *context, const char *path, const char *to, const cm3_code_costs *costs) {
+    cm3_load_options load;
+    cm3_load_options_init(&load);
+    cm3_source source = cm3_source_of(context, &load);
+    cm3_status status = cm3_source_read(&source, path);
+    if (status == CM3_OK && (!source.has_vq || source.vq.num_embeddings != costs->count)) {
+        status = cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "%s: costs of %lld codes for a codebook of %d", path,
+                          (long long)costs->count, source.has_vq ? source.vq.num_embeddings : 0);
+    }
+    if (status == CM3_OK) status = convert(&source, &source, &convert_defaults, costs, to);
     cm3_source_clear(&source);
     return status;
 }

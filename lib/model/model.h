@@ -65,6 +65,16 @@ typedef struct cm3_model_content {
 /** Writes it atomically: `lm.` and `vq.` tensors, config, tokenizer, checksum (design.md, Files). */
 cm3_status cm3_model_write(cm3_context *context, const char *path, const cm3_model_content *content);
 
+/** What each code of an image tokenizer costs: see CM3_VQ_COST. */
+typedef struct cm3_code_costs {
+    const float *values;
+    int64_t count;
+} cm3_code_costs;
+
+/** The model once more with other costs, all else as it is: as cm3_model_convert() does it, with its errors, and
+ * INVALID_ARGUMENT where the tokenizer has another number of codes. */
+cm3_status cm3_model_set_costs(cm3_context *context, const char *path, const char *to, const cm3_code_costs *costs);
+
 /** Version of the format that is written, and the only one that is read. */
 #define CM3_FILE_VERSION "1"
 

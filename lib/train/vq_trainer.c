@@ -328,7 +328,7 @@ static cm3_status add_parameters(cm3_trainer *trainer) {
     for (size_t i = 0; i < run->vq->parameter_count; i++) {
         cm3_vq_parameter *p = &run->vq->parameters[i];
         bool convolution = p->tensor.rank == 4, codebook = &p->tensor == run->vq->layers->codebook;
-        if (codebook && !run->options.learned_codebook) continue;
+        if (!p->present || (codebook && !run->options.learned_codebook)) continue;
         CM3_TRY(cm3_optimizer_add(&trainer->optimizer, p->name, &p->tensor, convolution,
                                   convolution ? CM3_READ_BF16 : CM3_READ_F32));
     }

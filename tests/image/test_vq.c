@@ -463,7 +463,7 @@ START_TEST(file_round_trip) {
     ck_assert_int_eq(cm3_vq_create_random(f.context, &tiny_config, 5, &vq), CM3_OK);
     cm3_save_entry entries[256];
     char names[256][96];
-    size_t count = vq->parameter_count;
+    size_t count = vq->parameter_count - 1; /* the last one, what codes cost, a fresh tokenizer has not */
     ck_assert_uint_le(count, 256);
     for (size_t i = 0; i < count; i++) {
         const cm3_tensor *t = &vq->parameters[i].tensor;
@@ -484,7 +484,8 @@ START_TEST(file_round_trip) {
             ck_assert_msg(test_says(&f, "vq.safetensors"), "%s", cm3_context_message(f.context));
             continue;
         }
-        for (size_t i = 0; i < again->parameter_count; i++) {
+        ck_assert(!again->parameters[again->parameter_count - 1].present);
+        for (size_t i = 0; i + 1 < again->parameter_count; i++) {
             const cm3_tensor *was = &vq->parameters[i].tensor, *is = &again->parameters[i].tensor;
             ck_assert_str_eq(again->parameters[i].name, vq->parameters[i].name);
             ck_assert(!copy || is->dtype == CM3_F32);
@@ -510,7 +511,7 @@ START_TEST(random_weights) {
     ck_assert_int_eq(cm3_vq_create_random(f.context, &tiny_config, 5, &b), CM3_OK);
     ck_assert_int_eq(cm3_vq_create_random(f.context, &tiny_config, 6, &other), CM3_OK);
     int differing = 0;
-    for (size_t i = 0; i < a->parameter_count; i++) {
+    for (size_t i = 0; i + 1 < a->parameter_count; i++) {
         const cm3_tensor *t = &a->parameters[i].tensor;
         ck_assert_mem_eq(t->data, b->parameters[i].tensor.data, (size_t)t->count * sizeof(float));
         differing += memcmp(t->data, other->parameters[i].tensor.data, (size_t)t->count * sizeof(float)) != 0;
@@ -554,6 +555,65 @@ START_TEST(quantise_ties) {
 }
 END_TEST
 
+/* A file with what codes cost: the nearest by distance and cost, against a double loop. */
+static void check_costs(vq_case *c) {
+    const cm3_tensor *book = cm3_vq_find(c->vq, "quantize.embedding.weight"), *cost = cm3_vq_find(c->vq, CM3_VQ_COST);
+    ck_assert_ptr_nonnull(cost);
+    const int64_t n = book->shape[0], d = book->shape[1];
+    cm3_random random = cm3_random_make(9, 9);
+    int turned = 0;
+    for (int i = 0; i < 200; i++) {
+        float z[16];
+        for (int64_t k = 0; k < d; k++) z[k] = ((float)cm3_random_uniform(&random) * 2 - 1) / (float)n;
+        double best = INFINITY, second = INFINITY, nearest = INFINITY;
+        int32_t wanted = -1, plain = -1, code;
+        for (int32_t j = 0; j < n; j++) {
+            double distance = 0;
+            for (int64_t k = 0; k < d; k++) distance += pow((double)z[k] - (double)cm3_f32(book)[j * d + k], 2);
+            double all = distance + (double)cm3_f32(cost)[j];
+            if (distance < nearest) nearest = distance, plain = j;
+            second = all < best ? best : all < second ? all : second;
+            if (all < best) best = all, wanted = j;
+        }
+        ck_assert_int_eq(cm3_vq_quantise(c->graph, c->vq, z, 1, &code, NULL), CM3_OK);
+        if (second - best > 1e-6) ck_assert_int_eq(code, wanted);
+        turned += plain != wanted;
+    }
+    ck_assert_int_gt(turned, 20);
+}
+
+START_TEST(costs_of_codes) {
+    vq_case c;
+    case_up(&c, 0);
+    cm3_vq *fresh;
+    ck_assert_int_eq(cm3_vq_create_random(c.context, &tiny_config, 1, &fresh), CM3_OK);
+    ck_assert_ptr_null(cm3_vq_find(fresh, CM3_VQ_COST));
+    float costs[16];
+    cm3_save_entry entries[256];
+    char names[256][96];
+    for (size_t i = 0; i < fresh->parameter_count; i++) {
+        const cm3_tensor *t = &fresh->parameters[i].tensor;
+        snprintf(names[i], sizeof names[i], "%s", fresh->parameters[i].name);
+        entries[i] = (cm3_save_entry){names[i], CM3_F32, CM3_F32, t->rank, {0}, t->data, NULL, NULL};
+        memcpy(entries[i].shape, t->shape, (size_t)t->rank * sizeof(int64_t));
+    }
+    const int64_t n = entries[fresh->parameter_count - 1].shape[0];
+    ck_assert_int_le(n, 16);
+    for (int64_t i = 0; i < n; i++) costs[i] = (float)(i % 3) * 0.05f / (float)n;
+    entries[fresh->parameter_count - 1].data = costs;
+    test_fixture f;
+    test_fixture_up(&f);
+    const char *path = test_path(&f, "costs.safetensors");
+    ck_assert_int_eq(cm3_safetensors_write(c.context, path, entries, fresh->parameter_count, NULL, NULL, 0), CM3_OK);
+    cm3_vq_destroy(fresh);
+    ck_assert_int_eq(cm3_weights_of(c.context, open_tensors(c.context, path), &c.weights), CM3_OK);
+    ck_assert_int_eq(cm3_vq_load(c.context, &tiny_config, c.weights, "", false, true, &c.vq), CM3_OK);
+    run_on_graph(&c, check_costs);
+    test_fixture_down(&f);
+    case_down(&c);
+}
+END_TEST
+
 static float input[2 * 8 * 8 * 3], target[2 * 8 * 8 * 3];
 
 static double tiny_loss(vq_case *c, bool backward) {
@@ -574,14 +634,14 @@ static void check_gradient(vq_case *c) {
         input[i] = (float)cm3_random_uniform(&random) * 2 - 1;
         target[i] = (float)cm3_random_normal(&random);
     }
-    for (size_t i = 0; i < c->vq->parameter_count; i++) {
+    for (size_t i = 0; i + 1 < c->vq->parameter_count; i++) {
         cm3_tensor *t = &c->vq->parameters[i].tensor;
         for (int64_t k = 0; k < t->count; k++) cm3_f32(t)[k] += 0.2f * (float)cm3_random_normal(&random);
         t->grad = calloc((size_t)t->count, sizeof(float));
         t->has_grad = t->wants_grad = true;
     }
     tiny_loss(c, true);
-    for (size_t i = 0; i < c->vq->parameter_count; i++) {
+    for (size_t i = 0; i + 1 < c->vq->parameter_count; i++) {
         cm3_tensor *t = &c->vq->parameters[i].tensor;
         double along = 0, norm = 0, difference = 0;
         float *kept = malloc((size_t)t->count * sizeof(float));
@@ -700,6 +760,7 @@ Suite *vq_suite(void) {
     tcase_add_loop_test(tcase, file_round_trip, 0, (int)(sizeof file_cases / sizeof *file_cases));
     tcase_add_test(tcase, random_weights);
     tcase_add_test(tcase, quantise_ties);
+    tcase_add_test(tcase, costs_of_codes);
     tcase_add_loop_test(tcase, gradient, 0, 4);
     tcase_add_loop_test(tcase, local_encoder, 0, 2);
     tcase_add_test(tcase, out_of_memory);

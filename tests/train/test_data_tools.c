@@ -243,6 +243,77 @@ START_TEST(codes_know_their_tokenizer) {
 }
 END_TEST
 
+/** The codes of picture 3 by a model's image tokenizer. */
+static size_t codes_by(const char *model_path, int32_t *codes) {
+    cm3_model *model;
+    cm3_tokenizer *tokenizer;
+    test_ok(&fixture, cm3_model_load(fixture.context, model_path, NULL, &model));
+    test_ok(&fixture, cm3_model_tokenizer(model, &tokenizer));
+    size_t size, count;
+    uint8_t *png = test_png(&fixture, 3, &size);
+    cm3_image *image;
+    test_ok(&fixture, cm3_image_load_memory(fixture.context, png, size, &image));
+    test_ok(&fixture, cm3_tokenizer_encode_image(tokenizer, image, codes, 64, &count));
+    cm3_image_destroy(image);
+    cm3_buffer_free(fixture.context, png, size);
+    cm3_tokenizer_destroy(tokenizer);
+    cm3_model_destroy(model);
+    return count;
+}
+
+/* With a price that nothing outweighs all is the most usual code; with none all is as it was. */
+START_TEST(code_costs) {
+    char path[3][160], shard[160], bare[160];
+    static const char *const names[] = {"a.cm3", "b.cm3", "costs.cm3"};
+    for (int i = 0; i < 3; i++) snprintf(path[i], sizeof path[i], "%s", test_path(&fixture, names[i]));
+    for (int i = 0; i < 2; i++) make_random_vq(path[i], 1 + (uint64_t)i);
+    const char *pictures = test_path(&fixture, "pictures.tar"), *out = test_path(&fixture, "out");
+    test_picture_shard(&fixture, pictures, 20);
+    test_ok(&fixture, cm3_train_encode_shards(fixture.context, path[0], &pictures, 1, out, NULL, NULL));
+    snprintf(shard, sizeof shard, "%s", test_path(&fixture, "out/pictures.tar"));
+    const char *data[] = {shard};
+    cm3_dataset *dataset;
+    int counts[8] = {0}, most = 0, calls[2] = {0, 1};
+    test_ok(&fixture, cm3_dataset_load(fixture.context, data, 1, 0, false, 0, &dataset));
+    for (size_t i = 0; i < dataset->count; i++) {
+        for (int k = 0; k < dataset->samples[i].code_count; k++) counts[dataset->samples[i].codes[k]]++;
+    }
+    cm3_dataset_destroy(dataset);
+    for (int i = 0; i < 8; i++) most = counts[i] > most ? counts[i] : most;
+
+    const char *twice[] = {shard, shard};
+    test_fails(&fixture, cm3_train_code_costs(fixture.context, path[0], twice, 2, 1, path[2], count_calls, calls),
+               CM3_ERROR_CANCELLED, "stopped");
+    ck_assert_int_ne(access(path[2], F_OK), 0);
+    test_ok(&fixture, cm3_train_code_costs(fixture.context, path[0], data, 1, 1e6f, path[2], NULL, NULL));
+    int32_t before[64], codes[64];
+    const size_t count = codes_by(path[0], before);
+    ck_assert_uint_eq(codes_by(path[2], codes), count);
+    for (size_t i = 0; i < count; i++) ck_assert_int_eq(counts[codes[i]], most);
+    ck_assert(memcmp(before, codes, count * sizeof *codes) != 0);
+    test_ok(&fixture, cm3_train_code_costs(fixture.context, path[2], data, 1, 0, path[2], NULL, NULL));
+    codes_by(path[2], codes);
+    ck_assert_mem_eq(before, codes, count * sizeof *codes);
+
+    test_fails(&fixture, cm3_train_code_costs(fixture.context, path[1], data, 1, 1, path[2], NULL, NULL),
+               CM3_ERROR_FORMAT, "another image tokenizer");
+    test_fails(&fixture, cm3_train_code_costs(fixture.context, path[0], data, 1, NAN, path[2], NULL, NULL),
+               CM3_ERROR_INVALID_ARGUMENT, "weight");
+    test_fails(&fixture, cm3_train_code_costs(fixture.context, path[0], data, 1, -1, path[2], NULL, NULL),
+               CM3_ERROR_INVALID_ARGUMENT, "weight");
+    test_fails(&fixture, cm3_train_code_costs(fixture.context, path[0], data, 0, 1, path[2], NULL, NULL),
+               CM3_ERROR_INVALID_ARGUMENT, "NULL");
+    snprintf(bare, sizeof bare, "%s", test_path(&fixture, "bare.tar"));
+    test_single_shard(&fixture, bare, "k.json", "{\"text\": \"x\"}");
+    data[0] = bare;
+    test_fails(&fixture, cm3_train_code_costs(fixture.context, path[0], data, 1, 1, path[2], NULL, NULL),
+               CM3_ERROR_NOT_FOUND, "bare.tar has codes");
+    test_single_shard(&fixture, bare, "k.json", "{\"text\": \"x\", \"codes\": [8]}");
+    test_fails(&fixture, cm3_train_code_costs(fixture.context, path[0], data, 1, 1, path[2], NULL, NULL),
+               CM3_ERROR_FORMAT, "code 8");
+}
+END_TEST
+
 START_TEST(encode_refused) {
     const char *model_path = test_path(&fixture, "vq.cm3"), *out = test_path(&fixture, "out");
     make_vq(model_path);
@@ -278,6 +349,7 @@ Suite *data_tools_suite(void) {
     tcase_add_test(tcase, encode_named_pictures);
     tcase_add_test(tcase, codes_know_their_tokenizer);
     tcase_add_test(tcase, encode_refused);
+    tcase_add_test(tcase, code_costs);
     suite_add_tcase(suite, tcase);
     return suite;
 }

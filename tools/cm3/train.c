@@ -14,6 +14,7 @@ static const char help_text[] =
     "Usage: cm3 train bpe    --data SHARD... -o tokenizer.json [OPTION]...\n"
     "       cm3 train vq     --data SHARD... --run DIR -o vq.cm3 --config JSON|FILE [OPTION]...\n"
     "       cm3 train encode --data SHARD... --vq vq.cm3 --out-dir DIR\n"
+    "       cm3 train costs  --data SHARD... --vq vq.cm3 -o costs.cm3 [--cost-weight X]\n"
     "       cm3 train lm     --data SHARD... --run DIR -o model.cm3 --tokenizer FILE [OPTION]...\n"
     "       cm3 train sft    --data SHARD... --run DIR -o tuned.cm3 --init model.cm3 [OPTION]...\n"
     "       cm3 train encoder --data SHARD... --run DIR -o encoder.cm3 --config JSON|FILE --tokenizer FILE "
@@ -26,6 +27,8 @@ static const char help_text[] =
     "  bpe     learns a byte-level BPE from the captions\n"
     "  vq      learns an image tokenizer (VQGAN)\n"
     "  encode  writes shards that hold codes instead of pictures, which 'lm' reads\n"
+    "  costs   counts such codes, and makes a model whose image tokenizer prefers the\n"
+    "          usual ones: pictures that were compressed or drawn get codes of clean ones\n"
     "  lm      learns a language model over text and image tokens\n"
     "  sft     goes on with one, on the tasks of the records' \"examples\"\n"
     "  encoder learns to find pictures by texts, and records by what is asked for\n"
@@ -46,6 +49,12 @@ static const char help_text[] =
     "Options of encode:\n"
     "      --vq FILE              the image tokenizer\n"
     "      --out-dir DIR          where the shards are written\n"
+    "\n"
+    "Options of costs:\n"
+    "      --vq FILE              a model with the image tokenizer\n"
+    "      --cost-weight X        squared distance by which a code must be nearer than one\n"
+    "                             that is 2.718 times as usual (0.0004); 0: costs nothing\n"
+    "  -o, --output FILE          the model with these costs, all else as it is\n"
     "\n"
     "Options of vq, lm, sft and encoder:\n"
     "      --run DIR              the run's state and log\n"
@@ -567,6 +576,24 @@ static int encode(const cm3_train_arguments *a, const glob_t *data) {
     return code;
 }
 
+static int set_costs(const cm3_train_arguments *a, const glob_t *data) {
+    if (!a->vq || !a->output) {
+        cm3_say(a->vq ? "-o FILE is missing" : "--vq is missing");
+        return CM3_EXIT_USAGE;
+    }
+    if (!is_first(a)) return CM3_EXIT_DONE;
+    cm3_context *context = cm3_open_context(a->threads);
+    if (!context) return CM3_EXIT_FAILED;
+    cm3_progress progress;
+    cm3_progress_begin(&progress, "counting", a->quiet);
+    cm3_status status = cm3_train_code_costs(context, a->vq, (const char *const *)data->gl_pathv, data->gl_pathc,
+                                             (float)a->cost_weight, a->output, cm3_progress_callback, &progress);
+    cm3_progress_end(&progress);
+    int code = status == CM3_OK ? CM3_EXIT_DONE : cm3_failed(context, status);
+    cm3_context_destroy(context);
+    return code;
+}
+
 /** The options are read: what is asked for is done. An exit code. */
 static int do_part(cm3_train_arguments *a, const char *what) {
     glob_t data = {0}, validation = {0};
@@ -577,6 +604,7 @@ static int do_part(cm3_train_arguments *a, const char *what) {
     } else if (expand(&a->data, &data) && (!a->validation.count || expand(&a->validation, &validation))) {
         code = !strcmp(what, "bpe")      ? train_bpe(a, &data)
                : !strcmp(what, "encode") ? encode(a, &data)
+               : !strcmp(what, "costs")  ? set_costs(a, &data)
                                          : train_model(a, what, &data, &validation);
     }
     globfree(&data);
@@ -590,10 +618,10 @@ int cm3_train_run(int argc, char **argv, const cm3_comm *comm, int64_t threads) 
         return argc ? CM3_EXIT_DONE : CM3_EXIT_USAGE;
     }
     const char *what = argv[0];
-    bool known = !strcmp(what, "bpe") || !strcmp(what, "vq") || !strcmp(what, "encode") || !strcmp(what, "lm") ||
-                 !strcmp(what, "sft") || !strcmp(what, "encoder");
+    bool known = !strcmp(what, "bpe") || !strcmp(what, "vq") || !strcmp(what, "encode") || !strcmp(what, "costs") ||
+                 !strcmp(what, "lm") || !strcmp(what, "sft") || !strcmp(what, "encoder");
     if (!known) {
-        cm3_say("cm3 train: '%s' is none of bpe, vq, encode, lm, sft, encoder", what);
+        cm3_say("cm3 train: '%s' is none of bpe, vq, encode, costs, lm, sft, encoder", what);
         return CM3_EXIT_USAGE;
     }
     cm3_train_arguments *a = calloc(1, sizeof *a);

@@ -15,7 +15,7 @@ typedef struct cm3_train_arguments {
     double lr, min_lr_ratio, beta1, beta2, weight_decay, clip, weight_average;
     double l1, l2, commitment, codebook_decay, revival, adversarial, caption_dropout, text_weight;
     int64_t chunk, together;
-    double initial_scale, query_weight;
+    double initial_scale, query_weight, cost_weight;
     const char *bank;
     int64_t most_retrieved;
     double retrieved_weight;

@@ -232,6 +232,7 @@ complete -c cm3 -n '__fish_seen_subcommand_from infill-text' -s q -d 'no progres
 complete -c cm3 -n '__fish_seen_subcommand_from train' -a bpe
 complete -c cm3 -n '__fish_seen_subcommand_from train' -a vq
 complete -c cm3 -n '__fish_seen_subcommand_from train' -a encode
+complete -c cm3 -n '__fish_seen_subcommand_from train' -a costs
 complete -c cm3 -n '__fish_seen_subcommand_from train' -a lm
 complete -c cm3 -n '__fish_seen_subcommand_from train' -a sft
 complete -c cm3 -n '__fish_seen_subcommand_from train' -a encoder
@@ -253,6 +254,7 @@ complete -c cm3 -n '__fish_seen_subcommand_from train' -l codebook-decay -r -d '
 complete -c cm3 -n '__fish_seen_subcommand_from train' -l commitment -r -d 'weight of the latents'\'' distance to their codes (0.25)'
 complete -c cm3 -n '__fish_seen_subcommand_from train' -l compute -r -d 'of matrix products (bf16 where the CPU has it)'
 complete -c cm3 -n '__fish_seen_subcommand_from train' -l config -r -d 'the model'\''s configuration'
+complete -c cm3 -n '__fish_seen_subcommand_from train' -l cost-weight -r -d 'squared distance by which a code must be nearer than one'
 complete -c cm3 -n '__fish_seen_subcommand_from train' -l data -r -d 'what is learned from'
 complete -c cm3 -n '__fish_seen_subcommand_from train' -l fresh -d 'do not go on from a checkpoint'
 complete -c cm3 -n '__fish_seen_subcommand_from train' -l help -d 'tells all of this'

@@ -1462,6 +1462,9 @@ cm3_train_find_neighbours = _bind("cm3_train_find_neighbours", cm3_status, [
 cm3_train_encode_shards = _bind("cm3_train_encode_shards", cm3_status, [
     POINTER(cm3_context), c_char_p, POINTER(c_char_p), c_size_t, c_char_p, cm3_progress_fn, c_void_p,
 ])
+cm3_train_code_costs = _bind("cm3_train_code_costs", cm3_status, [
+    POINTER(cm3_context), c_char_p, POINTER(c_char_p), c_size_t, c_float, c_char_p, cm3_progress_fn, c_void_p,
+])
 
 ENUMS: Dict[str, Tuple[str, ...]] = {
     "cm3_status": ("CM3_OK", "CM3_ERROR_INVALID_ARGUMENT", "CM3_ERROR_NO_MEMORY", "CM3_ERROR_BUSY",
@@ -1691,6 +1694,7 @@ FUNCTIONS: List[str] = [
     "cm3_train_neighbour_options_init",
     "cm3_train_find_neighbours",
     "cm3_train_encode_shards",
+    "cm3_train_code_costs",
 ]
 
 # Structs that the library fills with its defaults, its own size among them.
