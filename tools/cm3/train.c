@@ -53,7 +53,7 @@ static const char help_text[] =
     "Options of costs:\n"
     "      --vq FILE              a model with the image tokenizer\n"
     "      --cost-weight X        squared distance by which a code must be nearer than one\n"
-    "                             that is 2.718 times as usual (0.0004); 0: costs nothing\n"
+    "                             that is 2.718 times as usual (0.0006); 0: costs nothing\n"
     "  -o, --output FILE          the model with these costs, all else as it is\n"
     "\n"
     "Options of vq, lm, sft and encoder:\n"

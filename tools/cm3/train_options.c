@@ -108,7 +108,7 @@ bool cm3_train_parse(int argc, char **argv, const char *what, cm3_train_argument
         .initial_scale = 1 / 0.07,
         .query_weight = 1,
         .most_retrieved = 2,
-        .cost_weight = 0.0004,
+        .cost_weight = 0.0006,
         .retrieved_weight = 1,
     };
     const cm3_option options[] = {

@@ -59,6 +59,21 @@ def test_an_encoder_learns(records: Path, tmp_path: Path, model_path: Path) -> N
         assert both.info.embedding_size == 32 and both.embed("a red circle").shape == (32,)
 
 
+def test_codes_that_cost(records: Path, tmp_path: Path, model_path: Path) -> None:
+    try:
+        train.encode_shards(model_path, [records], tmp_path / "codes")
+    except cm3leon.UnsupportedError:
+        pytest.skip("this library was built without training")
+    train.code_costs(model_path, [tmp_path / "codes" / "records.tar"], tmp_path / "costs.cm3", weight=1e6)
+    usual: List[int] = []
+    for path in sorted(tmp_path.glob("*.png")):
+        with Model.load(tmp_path / "costs.cm3", threads=1) as model:
+            usual += model.encode_image(Image.open(path))
+    assert len(set(usual)) == 1  # nothing outweighs that price
+    with pytest.raises(ValueError, match="weight"):
+        train.code_costs(model_path, [records], tmp_path / "costs.cm3", weight=-1)
+
+
 def test_options_that_are_none(records: Path, tmp_path: Path, model_path: Path) -> None:
     with pytest.raises(TypeError, match="stepps"):
         encoder(tmp_path / "run", records, model_path, stepps=3)

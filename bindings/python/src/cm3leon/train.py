@@ -202,6 +202,16 @@ def encode_shards(image_tokenizer: Union[str, os.PathLike[str]], data: Paths, ou
         made.ptr, os.fsencode(image_tokenizer), shards, len(data), os.fsencode(out_dir), tell, number))))
 
 
+def code_costs(image_tokenizer: Union[str, os.PathLike[str]], data: Paths, out: Union[str, os.PathLike[str]], *,
+               weight: float = 0.0006, on_progress: Optional[OnProgress] = None,
+               context: Optional[Context] = None) -> None:
+    """Counts codes in shards that hold them, and writes the model once more with an image tokenizer that prefers the
+    usual ones, so that pictures that were compressed or drawn are read as clean ones are."""
+    made, shards = Context() if context is None else context, _paths(data)
+    made._check(run(on_progress, lambda tell, number: int(_capi.cm3_train_code_costs(
+        made.ptr, os.fsencode(image_tokenizer), shards, len(data), weight, os.fsencode(out), tell, number))))
+
+
 def find_neighbours(retriever: Retriever, data: Paths, out_dir: Union[str, os.PathLike[str]], *,
                     on_progress: Optional[OnProgress] = None, **options: Any) -> None:
     """Writes one shard for each into `out_dir` whose records name their nearest neighbours in the retriever's bank."""
