@@ -11,7 +11,7 @@ lookups="emblem emblem-seen emblem-new recall"
 
 usage() {
     cat <<EOF
-Usage: examples/toybox/evaluate.sh MODEL [COUNT] [--task TASK]... [OPTION OF cm3]...
+Usage: examples/toybox/evaluate.sh MODEL [COUNT] [--task TASK]... [--jpeg QUALITY] [OPTION OF cm3]...
 
 COUNT requests (300) of each task on held-out scenes; a line of figures for each. Without --task: all but curves, and
 what is looked up only where the model has an encoder.
@@ -23,8 +23,8 @@ what is looked up only where the model has an encoder.
   curves                   guidance (five scales; COUNT prompts of the three kinds together), contrast (ways of decoding by
                            candidates; COUNT placed prompts)
 
-What follows the tasks goes to cm3, which refuses what a task has no use for: --seed 2, or --task edit --guidance 2.
-Requests, answers, failures and contact sheets stay in
+--jpeg: pictures that are given are JPEG of that quality, 1 to 100. What follows goes to cm3, which refuses what a task
+has no use for: --seed 2, or --task edit --guidance 2. Requests, answers, failures and contact sheets stay in
 \$CM3_EVALUATION_DIR (a new folder in /tmp). The bank is \$CM3_BANK, or else models/toybox.bank.
 EOF
 }
@@ -33,7 +33,7 @@ case ${1-} in
 -h | --help) usage; exit 0 ;;
 "" | -*) usage >&2; exit 2 ;;
 esac
-model=$1 count=300 tasks="" extra=()
+model=$1 count=300 tasks="" extra=() jpeg=()
 shift
 if [[ ${1-} =~ ^[1-9][0-9]*$ ]]; then
     count=$1
@@ -43,6 +43,10 @@ while [ $# -gt 0 ]; do
     if [ "$1" = --task ]; then
         [[ " $kinds $quizzes $lookups guidance contrast " == *" ${2-} "* ]] || { usage >&2; exit 2; }
         tasks="$tasks $2"
+        shift 2
+    elif [ "$1" = --jpeg ]; then
+        [[ ${2-} =~ ^[1-9][0-9]*$ ]] || { usage >&2; exit 2; }
+        jpeg=(--jpeg "$2")
         shift 2
     else
         extra+=("$1")
@@ -77,7 +81,7 @@ measure() { # NAME KIND [--compositional]
 
 quiz() { # TASK
     local task=$1 dir=$out/$1 command=$1
-    "$judge" quiz --task "$task" --count "$count" --seed 77 "$dir"
+    "$judge" quiz --task "$task" --count "$count" --seed 77 "${jpeg[@]}" "$dir"
     case $task in
     layout | outline | boxes) command=generate ;;
     esac

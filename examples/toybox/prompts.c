@@ -40,7 +40,7 @@ static bool save_picture(toy_studio *studio, const options *o, const toy_scene *
     if (ok) {
         snprintf(path, size, "%s/%04ld.png", o->pictures, number);
         toy_draw_picture(&picture, scene);
-        ok = toy_save_picture(studio, &picture, path);
+        ok = toy_save_picture(studio, &picture, path, 0);
     }
     free(picture.pixels);
     free(path);

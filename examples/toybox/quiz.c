@@ -37,10 +37,15 @@ static bool looks_up(toy_quiz quiz) {
     return quiz >= TOY_QUIZ_EMBLEM;
 }
 
+/** What is given may be a JPEG, as pictures from elsewhere are. */
+static const char *ending(const maker *m, const char *folder) {
+    return m->plan->jpeg && strcmp(folder, "given") == 0 ? "jpg" : "png";
+}
+
 static bool save(const maker *m, const char *folder) {
     char path[PATH_SIZE];
-    snprintf(path, sizeof path, "%s/%s/%04ld.png", m->plan->directory, folder, m->number);
-    return toy_save_picture(m->studio, &m->picture, path);
+    snprintf(path, sizeof path, "%s/%s/%04ld.%s", m->plan->directory, folder, m->number, ending(m, folder));
+    return toy_save_picture(m->studio, &m->picture, path, m->plan->jpeg);
 }
 
 static bool save_scene(maker *m, const toy_scene *scene, const char *folder) {
@@ -55,9 +60,9 @@ static bool save_text(const maker *m, const char *text) {
     return ok || toy_complain("%s/wanted.jsonl: %s", m->plan->directory, strerror(errno));
 }
 
-/* "given/0007.png" */
+/* "given/0007.png", or .jpg */
 static const char *given(const maker *m, char name[32]) {
-    snprintf(name, 32, "given/%04ld.png", m->number);
+    snprintf(name, 32, "given/%04ld.%s", m->number, ending(m, "given"));
     return name;
 }
 
@@ -326,6 +331,10 @@ static bool take_option(int option, toy_quiz_plan *plan) {
         ok = toy_parse_long(optarg, 0, 0x7fffffff, &number);
         plan->seed = (uint64_t)number;
         return ok;
+    case 'j':
+        ok = toy_parse_long(optarg, 1, 100, &number);
+        plan->jpeg = (int)number;
+        return ok;
     case 'd':
         ok = toy_parse_long(optarg, 96, 4096, &number);
         plan->side = (int)number;
@@ -336,11 +345,10 @@ static bool take_option(int option, toy_quiz_plan *plan) {
 }
 
 int toy_command_quiz(int argc, char **argv) {
-    static const struct option options[] = {{"task", required_argument, NULL, 't'},
-                                            {"count", required_argument, NULL, 'n'},
-                                            {"seed", required_argument, NULL, 's'},
-                                            {"side", required_argument, NULL, 'd'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"task", required_argument, NULL, 't'}, {"count", required_argument, NULL, 'n'},
+        {"seed", required_argument, NULL, 's'}, {"side", required_argument, NULL, 'd'},
+        {"jpeg", required_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
     toy_quiz_plan plan = {.count = 300, .seed = 77, .side = 96};
     bool task_given = false;
     int option, index = 0;

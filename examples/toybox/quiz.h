@@ -29,7 +29,7 @@ typedef struct toy_quiz_plan {
     toy_quiz quiz;
     long count;
     uint64_t seed;
-    int side;
+    int side, jpeg; /**< quality of the given pictures, 1 to 100; 0: they are PNG */
     const char *directory;
 } toy_quiz_plan;
 

@@ -330,9 +330,14 @@ static void check_quizzes(selftest *t, int side) {
         check_marks(t, directory, &plan, false);
         check_marks(t, directory, &plan, true);
     }
+    char path[PATH_SIZE];
+    toy_quiz_plan jpegs = {
+        .quiz = TOY_QUIZ_CAPTION, .count = 1, .seed = 5, .side = side, .jpeg = 92, .directory = directory};
+    bool made = toy_make_quiz(&t->studio, &jpegs);
+    snprintf(path, sizeof path, "%s/given/0000.jpg", directory);
+    check(t, made && unlink(path) == 0, "what is given can be JPEG");
     /* Only what the quizzes put there. */
     static const char *const folders[] = {"given", "wanted", "truth", ""};
-    char path[PATH_SIZE];
     for (size_t i = 0; i < 3; i++) {
         for (int number = 0; number < (int)t->count / 4; number++) {
             snprintf(path, sizeof path, "%s/%s/%04d.png", directory, folders[i], number);

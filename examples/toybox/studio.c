@@ -164,10 +164,13 @@ bool toy_to_image(toy_studio *studio, const toy_picture *picture, cm3_image **im
     return true;
 }
 
-bool toy_save_picture(toy_studio *studio, const toy_picture *picture, const char *path) {
+bool toy_save_picture(toy_studio *studio, const toy_picture *picture, const char *path, int quality) {
+    cm3_image_save_options options;
+    cm3_image_save_options_init(&options);
+    if (quality) options.jpeg_quality = quality;
     cm3_image *image = NULL;
     bool ok = toy_to_image(studio, picture, &image);
-    if (ok && cm3_image_save(image, path, NULL) != CM3_OK)
+    if (ok && cm3_image_save(image, path, &options) != CM3_OK)
         ok = toy_complain("%s: %s", path, cm3_context_message(studio->context));
     cm3_image_destroy(image);
     return ok;

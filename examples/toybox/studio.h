@@ -41,8 +41,8 @@ bool toy_load_numbered(toy_studio *studio, const char *directory, size_t number,
 /** An RGB picture as an image of the library. */
 bool toy_to_image(toy_studio *studio, const toy_picture *picture, cm3_image **image);
 
-/** Writes a picture as PNG or JPEG, by the path's ending. */
-bool toy_save_picture(toy_studio *studio, const toy_picture *picture, const char *path);
+/** Writes a picture as PNG or JPEG, by the path's ending; `quality` 0: the library's own. */
+bool toy_save_picture(toy_studio *studio, const toy_picture *picture, const char *path, int quality);
 
 /** A picture with a frame: red where it is wrong, white where it is right. */
 bool toy_frame(toy_studio *studio, const cm3_image *image, bool right, cm3_image **framed);
