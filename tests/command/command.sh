@@ -249,7 +249,10 @@ expect 0 "" "$cm3" caption -m "$model" scene.png --tasks own.json
 expect 1 "there is no task 'ask'" "$cm3" ask -m "$model" scene.png "x" --tasks own.json
 
 # --- training
-expect 2 "none of bpe, vq, encode, lm, sft" "$cm3" train all
+expect 2 "none of bpe, vq, encode, costs, lm, sft" "$cm3" train all
+expect 2 "-o FILE is missing" "$cm3" train costs --data two.jsonl --vq "$model"
+expect 2 "--vq is missing" "$cm3" train costs --data two.jsonl -o x.cm3
+expect 2 "not for this, but for: costs" "$cm3" train encode --data two.jsonl --vq "$model" --out-dir x --cost-weight 1
 expect 1 "nowhere/x.cm3" "$cm3" train vq --data two.jsonl --run run -o nowhere/x.cm3
 expect 1 "two.jsonl" "$cm3" train vq --data two.jsonl --run run -o x.cm3
 expect 2 "--init is missing" "$cm3" train sft --data two.jsonl --run run -o x.cm3
