@@ -91,10 +91,14 @@ static void add_strip(void *arg, int64_t begin, int64_t end, int member) {
     s->kernels->add(s->y + begin, s->a + begin, s->b + begin, end - begin);
 }
 
+/** A window of 3 x 3 that leaves the map's size. */
+static bool is_same3(const cm3_conv_shape *s) {
+    return s->kh == 3 && s->kw == 3 && s->stride == 1 && s->pad_top == 1 && s->pad_left == 1 && s->pad_bottom == 1 &&
+           s->pad_right == 1;
+}
+
 static bool suits_winograd(const cm3_graph *graph, const cm3_conv_shape *s, cm3_dtype dtype, cm3_dtype y_dtype) {
-    bool window = s->kh == 3 && s->kw == 3 && s->stride == 1 && s->pad_top == 1 && s->pad_left == 1 &&
-                  s->pad_bottom == 1 && s->pad_right == 1;
-    return graph->winograd && graph->dnn && !graph->record && window && dtype == CM3_F32 && y_dtype == CM3_F32 &&
+    return graph->winograd && graph->dnn && !graph->record && is_same3(s) && dtype == CM3_F32 && y_dtype == CM3_F32 &&
            s->n == 1 && s->h * s->w >= WINOGRAD_PIXELS && s->cin % 16 == 0 && s->cout % 16 == 0;
 }
 
@@ -243,9 +247,7 @@ static const void *operand(cm3_graph *graph, const cm3_conv_saved *s) {
  * more, is not to be had. */
 static bool suits_doubled(const cm3_graph *graph, const cm3_conv_saved *s) {
     const cm3_conv_shape *c = &s->shape;
-    bool window = c->kh == 3 && c->kw == 3 && c->stride == 1 && c->pad_top == 1 && c->pad_left == 1 &&
-                  c->pad_bottom == 1 && c->pad_right == 1;
-    if (!s->upsample || !window || graph->record || s->dtype != CM3_F32) return false;
+    if (!s->upsample || !is_same3(c) || graph->record || s->dtype != CM3_F32) return false;
     return !suits_winograd(graph, c, CM3_F32, CM3_F32) || !cm3_dnn_has_winograd(graph->dnn, c);
 }
 
