@@ -92,7 +92,7 @@ static cm3_status decode(cm3_request *request, cm3_candidate *candidate, cm3_gra
     const atomic_int *others = graph->cancel;
     graph->cancel = &request->cancelled;
     cm3_status status = cm3_vq_decode_rows_in(graph, request->model->tokenizer->vq, candidate->codes.ids, rows, known,
-                                              known ? candidate->preview : NULL, image);
+                                              candidate->preview, image);
     graph->cancel = others;
     request->timings.image_decode += cm3_clock_since(start);
     return status;

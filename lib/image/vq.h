@@ -49,6 +49,14 @@ typedef struct cm3_vq_parameter {
     bool present;      /**< false: a tensor of the decoder, or costs of codes, that the file does not hold */
 } cm3_vq_parameter;
 
+/**
+ * The tensor of what codes cost, [num_embeddings] f32: -weight log p of a code's share p in training data, added to
+ * squared distances (entropy-constrained quantisation, Chou, Lookabaugh and Gray 1989). Of two codes for all but the
+ * same patch the usual one is taken, so that a picture that was compressed or drawn has the codes of a clean one.
+ * Published tokenizers have none.
+ */
+#define CM3_VQ_COST "quantize.cost"
+
 typedef struct cm3_vq {
     cm3_context *context;
     cm3_vq_config config;
@@ -80,14 +88,6 @@ cm3_tensor *cm3_vq_find(const cm3_vq *vq, const char *name);
 int32_t cm3_vq_cell(const cm3_vq *vq);
 int32_t cm3_vq_grid(const cm3_vq *vq);
 int32_t cm3_vq_tokens(const cm3_vq *vq);
-/**
- * The tensor of what codes cost, [num_embeddings] f32: -weight log p of a code's share p in training data, added to
- * squared distances (entropy-constrained quantisation, Chou, Lookabaugh and Gray 1989). Of two codes for all but the
- * same patch the usual one is taken, so that a picture that was compressed or drawn has the codes of a clean one.
- * Published tokenizers have none.
- */
-#define CM3_VQ_COST "quantize.cost"
-
 /** XXH3-64 of the codebook's f32 values: tells codes of one tokenizer from those of another. */
 uint64_t cm3_vq_fingerprint(const cm3_vq *vq);
 
