@@ -400,6 +400,21 @@ END_TEST
 /* --- files ---------------------------------------------------------------------------------------------------------
  */
 
+enum { MOST_ENTRIES = 256 };
+
+/** All parameters as they go into a file, f32 and named "vq."; how many. The names live until the next call. */
+static size_t entries_of(const cm3_vq *vq, cm3_save_entry entries[MOST_ENTRIES]) {
+    static char names[MOST_ENTRIES][96];
+    ck_assert_uint_le(vq->parameter_count, MOST_ENTRIES);
+    for (size_t i = 0; i < vq->parameter_count; i++) {
+        const cm3_tensor *t = &vq->parameters[i].tensor;
+        snprintf(names[i], sizeof names[i], "vq.%s", vq->parameters[i].name);
+        entries[i] = (cm3_save_entry){names[i], CM3_F32, CM3_F32, t->rank, {0}, t->data, NULL, NULL};
+        memcpy(entries[i].shape, t->shape, (size_t)t->rank * sizeof(int64_t));
+    }
+    return vq->parameter_count;
+}
+
 typedef void (*tamper_fn)(cm3_save_entry *entries, size_t *count);
 
 static size_t find_entry(const cm3_save_entry *entries, size_t count, const char *name) {
@@ -461,16 +476,8 @@ START_TEST(file_round_trip) {
     test_fixture_up(&f);
     cm3_vq *vq, *again = NULL;
     ck_assert_int_eq(cm3_vq_create_random(f.context, &tiny_config, 5, &vq), CM3_OK);
-    cm3_save_entry entries[256];
-    char names[256][96];
-    size_t count = vq->parameter_count - 1; /* the last one, what codes cost, a fresh tokenizer has not */
-    ck_assert_uint_le(count, 256);
-    for (size_t i = 0; i < count; i++) {
-        const cm3_tensor *t = &vq->parameters[i].tensor;
-        snprintf(names[i], sizeof names[i], "vq.%s", vq->parameters[i].name);
-        entries[i] = (cm3_save_entry){names[i], CM3_F32, CM3_F32, t->rank, {0}, t->data, NULL, NULL};
-        memcpy(entries[i].shape, t->shape, (size_t)t->rank * sizeof(int64_t));
-    }
+    cm3_save_entry entries[MOST_ENTRIES];
+    size_t count = entries_of(vq, entries) - 1; /* the last one, what codes cost, a fresh tokenizer has not */
     file_cases[_i].tamper(entries, &count);
     const char *path = test_path(&f, "vq.safetensors");
     ck_assert_int_eq(cm3_safetensors_write(f.context, path, entries, count, NULL, NULL, 0), CM3_OK);
@@ -589,25 +596,19 @@ START_TEST(costs_of_codes) {
     ck_assert_int_eq(cm3_vq_create_random(c.context, &tiny_config, 1, &fresh), CM3_OK);
     ck_assert_ptr_null(cm3_vq_find(fresh, CM3_VQ_COST));
     float costs[16];
-    cm3_save_entry entries[256];
-    char names[256][96];
-    for (size_t i = 0; i < fresh->parameter_count; i++) {
-        const cm3_tensor *t = &fresh->parameters[i].tensor;
-        snprintf(names[i], sizeof names[i], "%s", fresh->parameters[i].name);
-        entries[i] = (cm3_save_entry){names[i], CM3_F32, CM3_F32, t->rank, {0}, t->data, NULL, NULL};
-        memcpy(entries[i].shape, t->shape, (size_t)t->rank * sizeof(int64_t));
-    }
-    const int64_t n = entries[fresh->parameter_count - 1].shape[0];
+    cm3_save_entry entries[MOST_ENTRIES];
+    const size_t count = entries_of(fresh, entries);
+    const int64_t n = entries[count - 1].shape[0];
     ck_assert_int_le(n, 16);
     for (int64_t i = 0; i < n; i++) costs[i] = (float)(i % 3) * 0.05f / (float)n;
-    entries[fresh->parameter_count - 1].data = costs;
+    entries[count - 1].data = costs;
     test_fixture f;
     test_fixture_up(&f);
     const char *path = test_path(&f, "costs.safetensors");
-    ck_assert_int_eq(cm3_safetensors_write(c.context, path, entries, fresh->parameter_count, NULL, NULL, 0), CM3_OK);
+    ck_assert_int_eq(cm3_safetensors_write(c.context, path, entries, count, NULL, NULL, 0), CM3_OK);
     cm3_vq_destroy(fresh);
     ck_assert_int_eq(cm3_weights_of(c.context, open_tensors(c.context, path), &c.weights), CM3_OK);
-    ck_assert_int_eq(cm3_vq_load(c.context, &tiny_config, c.weights, "", false, true, &c.vq), CM3_OK);
+    ck_assert_int_eq(cm3_vq_load(c.context, &tiny_config, c.weights, "vq.", false, true, &c.vq), CM3_OK);
     run_on_graph(&c, check_costs);
     test_fixture_down(&f);
     case_down(&c);
