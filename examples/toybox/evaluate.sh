@@ -106,7 +106,7 @@ make_bank() { # BANK RECORDS
 # Emblems by their names: with what is looked up, and from what the model remembers.
 emblems() { # TASK
     local task=$1 dir=$out/$1 bank=${CM3_BANK:-$root/models/toybox.bank} way options
-    "$judge" quiz --task "$task" --count "$count" --seed 77 "$dir"
+    "$judge" quiz --task "$task" --count "$count" --seed 77 "${jpeg[@]}" "$dir"
     if [ "$task" = emblem-new ]; then
         bank=$dir/new.bank
         make_bank "$bank" "$dir/records.jsonl"
@@ -122,7 +122,7 @@ emblems() { # TASK
 
 recall() {
     local dir=$out/recall
-    "$judge" quiz --task recall --count "$count" --seed 77 "$dir"
+    "$judge" quiz --task recall --count "$count" --seed 77 "${jpeg[@]}" "$dir"
     make_bank "$dir/scenes.bank" "$dir/records.jsonl"
     "$cm3" bank search "$dir/scenes.bank" -m "$model" --batch "$dir/requests.jsonl" -k 1 --json -q >"$dir/made.jsonl"
     "$judge" mark "$dir/requests.jsonl" "$dir/made.jsonl" --failures "$dir/failures.jsonl"
