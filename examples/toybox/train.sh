@@ -281,10 +281,7 @@ stage_look() {
 
 # All emblems there are, and scenes.
 stage_shipped() {
-    if [ ! -f toybox.cm3 ]; then # usual codes are preferred, so that a JPEG, and what the model drew itself, is read as a clean picture is
-        with_encoder look.cm3 uncosted.cm3
-        "$cm3" train costs --data 'codes/*/*.tar' 'look-codes/*/*.tar' --vq uncosted.cm3 -o toybox.cm3
-    fi
+    with_encoder look.cm3 toybox.cm3
     [ ! -f toybox.bank ] || return 0
     rm -f part.bank
     mkdir -p shipped
