@@ -29,8 +29,7 @@ void cm3_context_options_init(cm3_context_options *options) {
     options->threads = -1;
 }
 
-/* The CPUs this process may use, at most as many as a team may have. */
-static int count_cpus(void) {
+int cm3_count_cores(void) {
     cpu_set_t set;
     long count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
     if (count < 1) return 1;
@@ -82,7 +81,7 @@ static cm3_context *new_context(const cm3_context_options *options) {
     context->log_level = options->log_level;
     context->cpu = cm3_cpu_detect();
     context->pid = getpid();
-    context->threads = options->threads < 0 ? count_cpus() : options->threads;
+    context->threads = options->threads < 0 ? cm3_count_cores() : options->threads;
     if (!init_locks(context)) {
         allocator->free(allocator->user, context, sizeof *context);
         return NULL;

@@ -31,13 +31,18 @@ static void run_part(const job *work, int part) {
 
 static void run_team(cm3_team *team, const job *work);
 
+/* All of it here, as the member that this thread is. */
+static void run_here(const cm3_team *team, int64_t count, cm3_range_fn fn, void *arg) {
+    if (count > 0) fn(arg, 0, count, team != NULL && running_member >= 0 ? running_member : 0);
+}
+
 void cm3_parallel_for(cm3_team *team, int64_t count, int64_t grain, cm3_range_fn fn, void *arg) {
     if (count <= 0) return;
     int64_t parts = count / (grain > 1 ? grain : 1);
     int size = cm3_team_size(team);
     if (parts > size) parts = size;
     if (parts <= 1 || running_member >= 0) {
-        fn(arg, 0, count, running_member >= 0 ? running_member : 0);
+        run_here(team, count, fn, arg);
         return;
     }
     job work = {fn, arg, count, (int)parts};
@@ -79,12 +84,36 @@ void cm3_parallel_guided(cm3_team *team, int64_t count, int64_t grain, cm3_range
     int size = cm3_team_size(team);
     if (grain < 1) grain = 1;
     if (size < 2 || count <= grain || running_member >= 0) {
-        cm3_parallel_for(NULL, count, count, fn, arg);
+        run_here(team, count, fn, arg);
         return;
     }
     guided work = {.count = count, .grain = grain, .members = size, .fn = fn, .arg = arg};
     atomic_init(&work.next, 0);
     cm3_parallel_for(team, size, 1, run_pieces, &work);
+}
+
+bool cm3_parallel_inside(void) {
+    return running_member >= 0;
+}
+
+typedef struct pair {
+    void (*first)(void *arg);
+    void (*second)(void *arg);
+    void *arg;
+    int last;
+} pair;
+
+static void run_end(void *arg, int64_t begin, int64_t end, int member) {
+    (void)begin;
+    (void)end;
+    const pair *p = arg;
+    if (member == 0) p->first(p->arg);
+    if (member == p->last) p->second(p->arg);
+}
+
+void cm3_parallel_pair(cm3_team *team, void (*first)(void *arg), void (*second)(void *arg), void *arg) {
+    pair p = {first, second, arg, cm3_team_size(team) - 1};
+    cm3_parallel_for(team, p.last + 1, 1, run_end, &p);
 }
 
 void cm3_signals_block(void *old_mask) {

@@ -2,6 +2,7 @@
 #ifndef CM3_BASE_PARALLEL_H
 #define CM3_BASE_PARALLEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,13 @@ void cm3_parallel_for(cm3_team *team, int64_t count, int64_t grain, cm3_range_fn
  * `grain` items whenever it is free, large ones first, so that one that is slowed down holds nobody up.
  */
 void cm3_parallel_guided(cm3_team *team, int64_t count, int64_t grain, cm3_range_fn fn, void *arg);
+
+/** Whether this thread runs somebody's range now: it cannot have the team. */
+bool cm3_parallel_inside(void);
+
+/** Runs `first` here and `second` on the team's other end at the same time, and waits for both; ranges that come from
+ * either run there alone. Where the system gives no second thread, one behind the other. */
+void cm3_parallel_pair(cm3_team *team, void (*first)(void *arg), void (*second)(void *arg), void *arg);
 
 /**
  * Around the start of every thread of the library: it takes no signals but those of its own faults, for the host's are

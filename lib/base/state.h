@@ -62,6 +62,9 @@ bool cm3_compute_stop(cm3_context *context);
 /** Frees everything of a context whose compute thread has ended. */
 void cm3_context_free(cm3_context *context);
 
+/** Cores that this process may use, at most CM3_MAX_THREADS. */
+int cm3_count_cores(void);
+
 /** The value of CM3_CPU where it is none of the known names, otherwise NULL. */
 const char *cm3_cpu_unknown(void);
 

@@ -33,6 +33,7 @@ int main(int argc, char **argv) {
     srunner_add_suite(runner, random_suite());
     srunner_add_suite(runner, cpu_suite());
     srunner_add_suite(runner, parallel_suite());
+    srunner_add_suite(runner, aside_suite());
     srunner_add_suite(runner, context_suite());
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);

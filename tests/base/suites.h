@@ -4,6 +4,7 @@
 
 #include <check.h>
 
+Suite *aside_suite(void);
 Suite *context_suite(void);
 Suite *cpu_suite(void);
 Suite *dtype_suite(void);
