@@ -36,7 +36,7 @@ cm3_status cm3_graph_create(cm3_context *context, const cm3_graph_options *optio
     cm3_graph *g = cm3_calloc(context, 1, sizeof *g + sizeof(struct cm3_tape));
     if (!g) return cm3_fail_memory(context, sizeof *g, "graph");
     g->context = context;
-    g->team = cm3_context_team(context);
+    g->team = options->alone ? NULL : cm3_context_team(context);
     g->kernels = cm3_kernels_get(cm3_context_cpu(context));
     g->compute = options->compute == CM3_COMPUTE_BF16 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
     g->record = options->record && !options->measure;
@@ -46,7 +46,7 @@ cm3_status cm3_graph_create(cm3_context *context, const cm3_graph_options *optio
     cm3_status status =
         cm3_arena_create(context, options->arena_block ? options->arena_block : (size_t)1 << 20, &g->arena);
 #ifdef CM3_WITH_ONEDNN
-    if (status == CM3_OK) status = cm3_dnn_create(context, options->measure, &g->dnn);
+    if (status == CM3_OK) status = cm3_dnn_create(context, g->team, options->measure, &g->dnn);
 #endif
     if (status != CM3_OK) {
         cm3_graph_destroy(g);

@@ -20,13 +20,14 @@ struct cm3_dnn;
 typedef struct cm3_graph_options {
     bool record;         /**< write the tape */
     bool measure;        /**< compute nothing, only count memory: see cm3_graph_measured() */
+    bool alone;          /**< on the calling thread, without the team: see base/aside.h */
     cm3_compute compute; /**< F32 or BF16, of matrix products and convolutions; AUTO is F32 */
     size_t arena_block;  /**< bytes of the first block; 0: 1 MiB */
 } cm3_graph_options;
 
 typedef struct cm3_graph {
     cm3_context *context;
-    cm3_team *team;
+    cm3_team *team; /**< NULL: one thread */
     const cm3_kernels *kernels;
     struct cm3_dnn *dnn; /**< NULL without oneDNN */
     cm3_arena *arena;
@@ -50,7 +51,7 @@ typedef struct cm3_graph {
     bool progressed;          /**< an operation has begun since cm3_graph_begin() */
 } cm3_graph;
 
-/** Made and used on the compute thread (see cm3_context_run()). */
+/** Made and used on the compute thread (see cm3_context_run()); one that is `alone`, on one thread at a time. */
 cm3_status cm3_graph_create(cm3_context *context, const cm3_graph_options *options, cm3_graph **graph);
 void cm3_graph_destroy(cm3_graph *graph);
 

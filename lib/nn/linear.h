@@ -50,8 +50,6 @@ typedef struct cm3_few_stage {
     float *residual; /**< CM3_FEW_ADD: [rows, n] */
 } cm3_few_stage;
 
-/** Whether so many rows go this way. */
-bool cm3_nn_are_few(int64_t rows);
 void cm3_nn_few(cm3_graph *graph, const cm3_few_stage *stage);
 
 #endif

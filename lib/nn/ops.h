@@ -11,6 +11,8 @@
 /* --- linear.c, linear_few.c, matmul.c
  * ------------------------------------------------------------------------------------------- */
 
+/** Whether so many rows are multiplied by kernels of our own, where nothing is differentiated. */
+bool cm3_nn_are_few(int64_t rows);
 /** x [m, k] times w [n, k] transposed, plus bias [n] (may be NULL): [m, n]. */
 cm3_tensor *cm3_nn_linear(cm3_graph *graph, cm3_tensor *x, cm3_tensor *w, cm3_tensor *bias);
 

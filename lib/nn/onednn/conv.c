@@ -26,9 +26,8 @@ static cm3_dnn_key make_key(const cm3_dnn *dnn, cm3_dnn_op op, const cm3_conv_sh
     key.dtype = (int32_t)dtype;
     key.out_dtype = (int32_t)out_dtype;
     key.flags = flags;
-    const int64_t shape[] = {s->n,  s->h,      s->w,       s->cin,      s->cout,       s->kh,
-                             s->kw, s->stride, s->pad_top, s->pad_left, s->pad_bottom, s->pad_right};
-    memcpy(key.shape, shape, sizeof shape);
+    _Static_assert(sizeof *s == sizeof key.shape, "a convolution's shape is the key's");
+    memcpy(key.shape, s, sizeof *s);
     return key;
 }
 

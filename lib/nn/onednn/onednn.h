@@ -1,8 +1,8 @@
 /*
  * The one seam to oneDNN: matrix products and convolutions, forward and gradients. No oneDNN type leaves
  * lib/nn/onednn/. Primitives are made once per shape and cached. Every call returns CM3_ERROR_UNSUPPORTED without a
- * message where oneDNN has no implementation, upon which the caller takes the portable kernel. Used on the compute
- * thread only.
+ * message where oneDNN has no implementation, upon which the caller takes the portable kernel. Used by the thread that
+ * runs the team only.
  */
 #ifndef CM3_NN_ONEDNN_H
 #define CM3_NN_ONEDNN_H
@@ -13,8 +13,9 @@
 typedef struct cm3_dnn cm3_dnn;
 
 #ifdef CM3_WITH_ONEDNN
-/** `measure`: primitives are made and never run; see cm3_dnn_measured(). */
-cm3_status cm3_dnn_create(cm3_context *context, bool measure, cm3_dnn **dnn);
+/** Primitives run on the team; NULL: on the calling thread. `measure`: they are made and never run; see
+ * cm3_dnn_measured(). */
+cm3_status cm3_dnn_create(cm3_context *context, cm3_team *team, bool measure, cm3_dnn **dnn);
 void cm3_dnn_destroy(cm3_dnn *dnn);
 
 /** Idle: primitives are made and not run. */

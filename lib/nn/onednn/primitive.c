@@ -3,13 +3,14 @@
 
 #include "nn/onednn/pack.h"
 
-cm3_status cm3_dnn_create(cm3_context *context, bool measure, cm3_dnn **dnn) {
+cm3_status cm3_dnn_create(cm3_context *context, cm3_team *team, bool measure, cm3_dnn **dnn) {
     *dnn = NULL;
     cm3_dnn *d = cm3_calloc(context, 1, sizeof *d);
     if (!d) return cm3_fail_memory(context, sizeof *d, "oneDNN's cache");
     d->context = context;
     d->measure = measure;
-    d->threads = cm3_team_size(cm3_context_team(context));
+    d->team = team;
+    d->threads = cm3_team_size(team);
     if (dnnl_engine_create(&d->engine, dnnl_cpu, 0) != dnnl_success ||
         dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags) != dnnl_success) {
         cm3_dnn_destroy(d);
@@ -140,7 +141,7 @@ dnnl_status_t cm3_dnn_add_port(cm3_dnn *dnn, cm3_dnn_entry *entry, const_dnnl_pr
 dnnl_status_t cm3_dnn_add_weights(cm3_dnn *dnn, cm3_dnn_entry *entry, const_dnnl_primitive_desc_t pd, cm3_md_ref plain,
                                   const cm3_conv_shape *shape, cm3_dtype from, bool widen) {
     cm3_dnn_port *port = &entry->ports[entry->port_count++];
-    *port = (cm3_dnn_port){.argument = DNNL_ARG_WEIGHTS, .from = from, .shape = *shape};
+    *port = (cm3_dnn_port){.argument = DNNL_ARG_WEIGHTS, .from = from};
     cm3_md_ref wanted = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
     dnnl_status_t status = dnnl_memory_create(&port->plain, plain, dnn->engine, DNNL_MEMORY_NONE);
     if (status != dnnl_success) return status;
@@ -208,9 +209,11 @@ static dnnl_status_t reorder(cm3_dnn *dnn, const cm3_dnn_port *port) {
 }
 
 /** An input in the primitive's layout, at `to`. */
-static dnnl_status_t pack(cm3_dnn *dnn, const cm3_dnn_port *port, const void *data, void *to) {
+static dnnl_status_t pack(cm3_dnn *dnn, const cm3_dnn_key *key, const cm3_dnn_port *port, const void *data, void *to) {
     if (!port->block) return reorder(dnn, port);
-    cm3_dnn_pack(cm3_context_team(dnn->context), &port->shape, data, port->from, port->block, to);
+    cm3_conv_shape shape;
+    memcpy(&shape, key->shape, sizeof shape);
+    cm3_dnn_pack(dnn->team, &shape, data, port->from, port->block, to);
     return dnnl_success;
 }
 
@@ -225,7 +228,8 @@ static dnnl_status_t execute(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *da
         if (port->packed && status == dnnl_success) {
             status = dnnl_memory_set_data_handle(port->packed, memory);
             bool stands = packed && i == 0;
-            if (!port->output && !stands && status == dnnl_success) status = pack(dnn, port, data[i], memory);
+            if (!port->output && !stands && status == dnnl_success)
+                status = pack(dnn, &entry->key, port, data[i], memory);
             memory += aligned(port->packed_size);
         }
         arguments[count++] = (dnnl_exec_arg_t){port->argument, port->packed ? port->packed : port->plain};
@@ -249,7 +253,8 @@ static bool pack_alike(const cm3_dnn_entry *a, const cm3_dnn_entry *b) {
 }
 
 static cm3_status run(cm3_dnn *dnn, cm3_dnn_entry *entry, void *const *data, bool again) {
-    if (!entry->primitive) return CM3_ERROR_UNSUPPORTED;
+    /* Within a range its regions have one thread, and not all kernels bear less than they were made for. */
+    if (!entry->primitive || (dnn->threads > 1 && cm3_parallel_inside())) return CM3_ERROR_UNSUPPORTED;
     size_t size = entry->packed_size + entry->scratch_size;
     if (size > dnn->measured) dnn->measured = size;
     if (dnn->measure || dnn->idle) return CM3_OK;

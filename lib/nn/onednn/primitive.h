@@ -16,7 +16,7 @@ typedef struct cm3_dnn_key {
     int32_t dtype, out_dtype; /**< of what is multiplied, of the result */
     int32_t flags;
     int32_t unused;
-    int64_t shape[12];
+    int64_t shape[12]; /**< of convolutions a cm3_conv_shape */
 } cm3_dnn_key;
 
 #define CM3_DNN_PORTS 5
@@ -29,9 +29,8 @@ typedef struct cm3_dnn_port {
     dnnl_memory_t packed;     /**< NULL: the primitive takes the plain one */
     dnnl_primitive_t reorder; /**< NULL where we pack ourselves */
     size_t packed_size;
-    int32_t block;  /**< of weights that we pack; 0: oneDNN does */
+    int32_t block;  /**< of a convolution's weights that we pack; 0: oneDNN does */
     cm3_dtype from; /**< of these weights at the caller's */
-    cm3_conv_shape shape;
 } cm3_dnn_port;
 
 typedef struct cm3_dnn_entry {
@@ -51,6 +50,7 @@ typedef struct cm3_dnn_entry {
 
 struct cm3_dnn {
     cm3_context *context;
+    cm3_team *team;
     int32_t threads;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
