@@ -53,9 +53,12 @@ typedef struct cm3_generate_options {
     float top_p;                /**< 0 < p <= 1; default 0.9 */
     float repetition_penalty;   /**< > 0; default 1 (none) */
     int32_t max_tokens;         /**< 0 (default): what the context leaves. Bounds text; images are always whole */
-    int32_t preview_rows;       /**< 0 (default): none; n: an IMAGE_ROWS event each n finished rows of tokens */
-    cm3_compute compute;        /**< default AUTO: bf16 where the CPU has it */
-    uint32_t encode_flags;      /**< cm3_encode_flags for prompt texts; default CM3_ENCODE_PLAIN */
+    /** 0 (default): none; n: an IMAGE_ROWS event each n finished rows of tokens. They are decoded while the next tokens
+     * are drawn, where there is a core for it: by one of a team of two, or, where the team leaves cores, by a further
+     * thread. Their events then come some tokens later, in order and before the picture's. */
+    int32_t preview_rows;
+    cm3_compute compute;   /**< default AUTO: bf16 where the CPU has it */
+    uint32_t encode_flags; /**< cm3_encode_flags for prompt texts; default CM3_ENCODE_PLAIN */
     /** Where there is a third stream p, which knows only the pictures of the prompt, and guidance_scale is not 1: how
      * closely these are followed; u + t (p - u) + s (c - p). 0..100; default 1.2. Chameleon has it where pictures came
      * before the one being drawn; other models where `picture_prompt` is given. */
@@ -234,12 +237,12 @@ CM3_API const char *cm3_request_message(const cm3_request *request);
 
 /** Where a request's time went. */
 typedef struct cm3_timings {
-    size_t struct_size;     /**< set by the caller */
-    double queued;          /**< seconds until it began */
-    double prefill;         /**< seconds of reading the prompt */
-    double decode;          /**< seconds of making tokens */
-    double image_decode;    /**< seconds of making pictures of codes */
-    double total;           /**< seconds in all */
+    size_t struct_size;  /**< set by the caller */
+    double queued;       /**< seconds until it began */
+    double prefill;      /**< seconds of reading the prompt */
+    double decode;       /**< seconds of making tokens */
+    double image_decode; /**< seconds of making pictures of codes; of previews beside the model, of waiting for them */
+    double total;        /**< seconds in all */
     uint64_t prompt_tokens; /**< of the prompt, all candidates together */
     uint64_t new_tokens;    /**< that were made, all candidates together */
     double tokenize;        /**< seconds: the prompt's texts and pictures to tokens */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "generate/infill.h"
+#include "generate/preview.h"
 
 bool cm3_candidate_may_say(const cm3_request *request, const cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
                            int64_t room, uint8_t kind) {
@@ -98,18 +99,19 @@ static cm3_status decode(cm3_request *request, cm3_candidate *candidate, cm3_gra
     return status;
 }
 
-/** Tells the rows that are new; the rows still missing are black. */
+/** Tells the rows that are new, beside the model or here and now; the rows still missing are black. */
 static cm3_status tell_rows(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph) {
-    const cm3_vq *vq = request->model->tokenizer->vq;
-    cm3_event event = {.kind = CM3_EVENT_IMAGE_ROWS, .index = candidate->image_index};
-    int32_t rows = (int32_t)candidate->codes.count / cm3_vq_grid(vq), cell = cm3_vq_cell(vq);
+    int32_t rows = (int32_t)candidate->codes.count / cm3_vq_grid(request->model->tokenizer->vq);
     int32_t known = rows - candidate->due_rows;
-    CM3_TRY(decode(request, candidate, graph, rows, known, &event.image));
-    event.row = known * cell;
-    event.rows = candidate->due_rows * cell;
+    cm3_image *image;
+    if (request->previews) {
+        CM3_TRY(cm3_preview_end(request, candidate));
+        return cm3_preview_begin(request, candidate, rows, known);
+    }
+    CM3_TRY(decode(request, candidate, graph, rows, known, &image));
     cm3_image_destroy(candidate->preview);
-    candidate->preview = event.image;
-    return push_event(request, candidate, &event);
+    candidate->preview = image;
+    return cm3_preview_tell(request, candidate, rows, known, image);
 }
 
 /** Of a picture that had holes: the original, with what was made in its place. */
@@ -125,6 +127,7 @@ static cm3_status close_image(cm3_request *request, cm3_candidate *candidate, cm
     cm3_event event = {.kind = CM3_EVENT_IMAGE, .index = candidate->image_index};
     cm3_piece piece = {.code_count = candidate->codes.count};
     if (graph) {
+        CM3_TRY(cm3_preview_end(request, candidate));
         CM3_TRY(decode(request, candidate, graph, cm3_vq_grid(request->model->tokenizer->vq), 0, &piece.image));
         if (request->holes.codes) CM3_TRY(lay_over(request, &piece.image));
         event.image = piece.image;
@@ -150,9 +153,12 @@ static cm3_status end_if_full(cm3_request *request, cm3_candidate *candidate) {
     return cm3_candidate_end(request, candidate, CM3_END_MAX_TOKENS, CM3_OK);
 }
 
+bool cm3_candidate_is_whole(const cm3_request *request, const cm3_candidate *candidate) {
+    return candidate->due_rows && candidate->codes.count == (size_t)cm3_vq_tokens(request->model->tokenizer->vq);
+}
+
 cm3_status cm3_candidate_show(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph) {
-    const cm3_vq *vq = request->model->tokenizer->vq;
-    bool whole = candidate->codes.count == (size_t)cm3_vq_tokens(vq);
+    bool whole = cm3_candidate_is_whole(request, candidate);
     if (request->options.codes_only) graph = NULL;
     cm3_status status = whole ? close_image(request, candidate, graph) : tell_rows(request, candidate, graph);
     if (graph && cm3_graph_halfway(graph)) return status; /* still due */
@@ -304,6 +310,7 @@ cm3_status cm3_candidate_end(cm3_request *request, cm3_candidate *candidate, cm3
     if (candidate->ended) return CM3_OK;
     candidate->ended = true;
     request->active--;
+    cm3_preview_forget(request, candidate);
     cm3_status status = CM3_OK;
     if (reason == CM3_END_CANCELLED || reason == CM3_END_FAILED) {
         status = close_text(request, candidate);

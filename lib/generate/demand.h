@@ -34,6 +34,11 @@ static inline bool cm3_is_guided(const cm3_generate_options *options) {
                  options->modality == CM3_MODALITY_INFILL;
     return draws && (options->guidance_scale != 1 || options->contrast_alpha > 0);
 }
+/** Whether a request shows previews. */
+static inline bool cm3_has_previews(const cm3_generate_options *options) {
+    bool draws = options->modality == CM3_MODALITY_IMAGE || options->modality == CM3_MODALITY_INTERLEAVED;
+    return draws && options->preview_rows > 0 && !options->codes_only;
+}
 /** Tokens of the prompt that guidance by pictures knows; 0: there is no such guidance, as no pictures come before. */
 int64_t cm3_demand_pictures(const cm3_special_tokens *special, const cm3_generate_options *options,
                             const cm3_ids *prompt);

@@ -13,6 +13,7 @@
 #include "generate/beam.h"
 #include "generate/demand.h"
 #include "generate/mixing.h"
+#include "generate/preview.h"
 #include "generate/ranking.h"
 
 /* Scratch beyond this is given back when there is nothing to do. */
@@ -36,10 +37,12 @@ struct cm3_engine {
     atomic_int interrupt;
     /* the rest is touched on the compute thread only */
     cm3_request *running;
-    cm3_lane lanes[2]; /**< f32, bf16; made when needed */
+    cm3_lane lanes[2];      /**< f32, bf16; made when needed */
+    cm3_previews *previews; /**< likewise; NULL, too, where it would gain nothing */
     cm3_vocabulary vocabulary;
     cm3_batch batch;
     bool images_only;    /**< the step's logits are those of image codes */
+    bool beside;         /**< this thread works without its team now, as previews are being decoded */
     cm3_compute compute; /**< of the step at hand */
     cm3_halfway halfway;
     uint64_t step_ns; /**< what its pass took so far */
@@ -51,6 +54,7 @@ struct cm3_engine {
 static void engine_destroy(void *pointer) {
     cm3_engine *engine = pointer;
     cm3_context *context = engine->context;
+    cm3_previews_destroy(engine->previews);
     for (int i = 0; i < 2; i++) {
         cm3_graph_destroy(engine->lanes[i].graph);
         cm3_graph_destroy(engine->lanes[i].measuring);
@@ -198,9 +202,17 @@ static cm3_status reserve(cm3_engine *engine, const cm3_request *request) {
     return status == CM3_OK ? cm3_graph_reserve(lane->graph, scratch.arena, scratch.onednn) : status;
 }
 
+/** Its previews go beside the model, where they can. */
+static cm3_status open_previews(cm3_engine *engine, cm3_request *request) {
+    if (!cm3_has_previews(&request->options)) return CM3_OK;
+    if (!engine->previews) CM3_TRY(cm3_previews_create(engine->model, &engine->previews));
+    return engine->previews ? cm3_previews_join(engine->previews, request) : CM3_OK;
+}
+
 static cm3_status begin(cm3_engine *engine, cm3_request *request) {
     request->timings.queued = cm3_clock_since(request->started_at);
     CM3_TRY(cm3_request_open(request, &engine->vocabulary));
+    CM3_TRY(open_previews(engine, request));
     return reserve(engine, request);
 }
 
@@ -530,7 +542,19 @@ static bool run_pass(cm3_engine *engine, cm3_compute compute, cm3_graph *graph) 
     return false;
 }
 
-/** One step of the requests that compute in this type, or what is left of it. */
+/** Whether a whole picture is due, which wants all of the team. */
+static bool is_picture_due(const cm3_engine *engine, cm3_compute compute) {
+    for (const cm3_request *request = engine->running; request; request = request->next) {
+        if (request->options.compute != compute || request->options.codes_only) continue;
+        for (int32_t i = 0; i < request->options.candidates; i++) {
+            if (cm3_candidate_is_whole(request, &request->candidates[i])) return true;
+        }
+    }
+    return false;
+}
+
+/** One step of the requests that compute in this type, or what is left of it. Beside previews only as far as one thread
+ * should go. */
 static void step(cm3_engine *engine, cm3_compute compute) {
     cm3_halfway from = engine->halfway;
     cm3_graph *graph = engine->lanes[compute == CM3_COMPUTE_BF16].graph;
@@ -541,9 +565,18 @@ static void step(cm3_engine *engine, cm3_compute compute) {
     }
     if (from != CM3_HALFWAY_PICTURES) {
         if (!engine->batch.stream_count) return;
+        if (engine->beside && !cm3_nn_are_few((int64_t)engine->batch.ids.count)) {
+            engine->beside = false;
+            return;
+        }
         graph->deadline = cm3_context_deadline(engine->context);
         if (!run_pass(engine, compute, graph)) return;
         draw_all(engine, compute, (double)engine->step_ns * 1e-9);
+    }
+    if (engine->beside && is_picture_due(engine, compute)) {
+        engine->beside = false;
+        engine->halfway = CM3_HALFWAY_PICTURES;
+        return;
     }
     /* The logits are in the graph's memory, which decoding pictures uses again: first all tokens, then all pictures. */
     graph->deadline = cm3_context_deadline(engine->context);
@@ -573,15 +606,37 @@ static void rest(cm3_engine *engine) {
     for (int i = 0; i < 2; i++) {
         if (engine->lanes[i].graph) cm3_graph_trim(engine->lanes[i].graph, IDLE_BYTES);
     }
+    cm3_previews_trim(engine->previews, IDLE_BYTES);
 }
 
 /** A step in each type, as far as a poll's time goes; the next turn begins with the type whose turn it is. */
 static void make_steps(cm3_engine *engine) {
+    const bool beside = engine->beside;
     for (int i = 0; i < 2 && !(i && is_late(engine)); i++) {
         step(engine, engine->compute);
-        if (engine->halfway) return;
+        if (engine->halfway || engine->beside != beside) return;
         engine->compute = engine->compute == CM3_COMPUTE_F32 ? CM3_COMPUTE_BF16 : CM3_COMPUTE_F32;
     }
+}
+
+static bool has_waiting(cm3_engine *engine) {
+    pthread_mutex_lock(&engine->lock);
+    bool waiting = engine->waiting != NULL;
+    pthread_mutex_unlock(&engine->lock);
+    return waiting;
+}
+
+/** Steps by this thread alone, while previews are decoded. False: what is next is for the whole team. */
+static bool steps_beside(void *arg) {
+    cm3_engine *engine = arg;
+    atomic_store(&engine->interrupt, 0);
+    let_go(engine, CM3_OK, CM3_COMPUTE_AUTO);
+    if (!engine->running || has_waiting(engine)) return false;
+    engine->beside = true;
+    make_steps(engine);
+    bool more = engine->beside;
+    engine->beside = false;
+    return more;
 }
 
 /** One turn. True while there is work. */
@@ -592,6 +647,7 @@ static bool turn(void *arg) {
     bool taken = !engine->halfway && take_in(engine);
     if (!engine->halfway) let_go(engine, CM3_OK, CM3_COMPUTE_AUTO);
     if (!(taken && is_late(engine))) make_steps(engine);
+    if (!engine->halfway) cm3_previews_serve(engine->previews, steps_beside, engine);
     if (!engine->running) rest(engine);
     pthread_mutex_lock(&engine->lock);
     bool more = engine->running || engine->waiting;

@@ -1,6 +1,7 @@
 /* What a request will take, told beforehand. */
 #include "base/options.h"
 #include "generate/demand.h"
+#include "generate/preview.h"
 
 typedef struct estimate_call {
     cm3_model *model;
@@ -18,7 +19,11 @@ static uint64_t small_things(const estimate_call *call, const cm3_demand *demand
     bytes += candidates * sizeof(int32_t) * (uint64_t)(2 * demand->capacity + demand->prompt);
     bytes += cm3_events_size(cm3_request_events(made));
     if (pictures) {
-        uint64_t side = (uint64_t)vq->config.resolution, shown = call->options.preview_rows ? 2 : 1;
+        /* Previews may all wait for a host that fetches no events. */
+        uint64_t side = (uint64_t)vq->config.resolution, shown = 1;
+        if (cm3_has_previews(&call->options)) {
+            shown += (uint64_t)((cm3_vq_grid(vq) - 1) / call->options.preview_rows);
+        }
         bytes += candidates * (shown * side * side * 3 + 2 * sizeof(int32_t) * (uint64_t)vocabulary->image_tokens);
     }
     return bytes;
@@ -55,7 +60,9 @@ static cm3_status measure(estimate_call *call, const cm3_vocabulary *vocabulary,
         return cm3_fail_memory(model->context, SIZE_MAX, "KV cache");
     }
     call->result.cache = caches;
-    call->result.scratch = scratch.arena + scratch.onednn + small_things(call, &demand, vocabulary);
+    size_t previews = 0;
+    if (model->tokenizer->vq && cm3_has_previews(o)) CM3_TRY(cm3_previews_measure(model, o, &previews));
+    call->result.scratch = scratch.arena + scratch.onednn + previews + small_things(call, &demand, vocabulary);
     return CM3_OK;
 }
 

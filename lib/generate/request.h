@@ -35,7 +35,8 @@ typedef struct cm3_candidate {
     bool closing;     /**< the image is whole: the next token is forced, its end or a break */
     int32_t due_rows; /**< of a picture to be decoded at the end of the step: its last so many rows are new; 0: none */
     cm3_ids codes;    /**< of the picture being made */
-    cm3_image *preview; /**< its last one; NULL: none yet */
+    cm3_image *preview;                  /**< its last one; NULL: none yet */
+    struct cm3_preview_job *preview_job; /**< the next one, under way beside the model; NULL: none */
     int32_t image_index;
     char *bytes; /**< of text, not yet whole code points */
     size_t byte_count, byte_capacity;
@@ -60,7 +61,9 @@ struct cm3_request {
     cm3_context *context;
     cm3_model *model;
     struct cm3_engine *engine;
-    cm3_request *next; /**< in the engine's lists */
+    struct cm3_previews *previews;        /**< NULL: they are decoded between two steps */
+    size_t preview_arena, preview_onednn; /**< bytes that one takes beside the model */
+    cm3_request *next;                    /**< in the engine's lists */
     cm3_generate_options options;
     cm3_sampler *sampler;
     cm3_document *prompt;         /**< until it is tokenised on the compute thread */
@@ -127,6 +130,8 @@ cm3_status cm3_candidate_guide(cm3_request *request, cm3_candidate *candidate);
 /** Takes the token: history, events, mode, pictures, end; queues it for the streams. */
 cm3_status cm3_candidate_take(cm3_request *request, cm3_candidate *candidate, const cm3_vocabulary *vocabulary,
                               int32_t token);
+/** Whether a picture is due that is there as a whole. */
+bool cm3_candidate_is_whole(const cm3_request *request, const cm3_candidate *candidate);
 /** Decodes the picture that is due: what is there of it, or all, upon which a request for an image ends. */
 cm3_status cm3_candidate_show(cm3_request *request, cm3_candidate *candidate, cm3_graph *graph);
 /** Ends it: flushes text, keeps half a picture's codes, tells END. */

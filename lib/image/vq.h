@@ -131,7 +131,8 @@ cm3_status cm3_vq_decode_rows(const cm3_vq *vq, const int32_t *codes, int32_t ro
  */
 cm3_status cm3_vq_decode_rows_in(cm3_graph *graph, const cm3_vq *vq, const int32_t *codes, int32_t rows, int32_t known,
                                  const cm3_image *before, cm3_image **image);
-/** Runs what a decode or an encode of a whole picture does in a measuring graph. */
+/** Runs what a decode (of so many rows of tokens) or an encode of a whole picture does in a measuring graph. */
+cm3_status cm3_vq_measure_rows(const cm3_vq *vq, int32_t rows, cm3_graph *measuring);
 cm3_status cm3_vq_measure_decode(const cm3_vq *vq, cm3_graph *measuring);
 cm3_status cm3_vq_measure_encode(const cm3_vq *vq, cm3_graph *measuring);
 

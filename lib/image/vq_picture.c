@@ -113,7 +113,11 @@ cm3_status cm3_vq_decode_rows_in(cm3_graph *graph, const cm3_vq *vq, const int32
 }
 
 cm3_status cm3_vq_measure_decode(const cm3_vq *vq, cm3_graph *measuring) {
-    const cm3_picture_call call = {.vq = vq, .rows = cm3_vq_grid(vq)};
+    return cm3_vq_measure_rows(vq, cm3_vq_grid(vq), measuring);
+}
+
+cm3_status cm3_vq_measure_rows(const cm3_vq *vq, int32_t rows, cm3_graph *measuring) {
+    const cm3_picture_call call = {.vq = vq, .rows = rows};
     cm3_vq_decode(measuring, vq, look_up(measuring, &call));
     return cm3_graph_status(measuring);
 }

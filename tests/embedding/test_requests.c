@@ -284,11 +284,14 @@ typedef struct shown {
     cm3_image *last;
     int count;
     int32_t rows;
+    bool finished;
 } shown;
 
 static int keep_preview(void *user, const cm3_event *event) {
     shown *s = user;
+    s->finished = s->finished || event->kind == CM3_EVENT_IMAGE;
     if (event->kind != CM3_EVENT_IMAGE_ROWS) return 0;
+    ck_assert(!s->finished);
     ck_assert_int_eq(event->row, s->rows);
     s->rows += event->rows;
     s->count++;
@@ -315,7 +318,7 @@ static double difference(const cm3_image *a, const cm3_image *b, int32_t rows) {
 
 START_TEST(previews_are_asked_for) {
     host h;
-    host_up(&h, 1);
+    host_up(&h, _i);
     uint64_t sums[2];
     for (int every = 0; every < 2; every++) {
         cm3_generate_options options = host_picture();
@@ -351,7 +354,7 @@ Suite *requests_suite(void) {
     tcase_add_test(tcase, stopped_after_all_was_computed);
     tcase_add_test(tcase, told_seed_reproduces);
     tcase_add_loop_test(tcase, same_threads_same_bytes, 0, 3);
-    tcase_add_test(tcase, previews_are_asked_for);
+    tcase_add_loop_test(tcase, previews_are_asked_for, 0, 4);
     suite_add_tcase(suite, tcase);
     return suite;
 }

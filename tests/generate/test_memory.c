@@ -54,19 +54,22 @@ typedef struct shape {
     cm3_compute compute;
     cm3_weight_type weights; /**< 0: as they are */
     cm3_kv_type kv;
+    int32_t previews;
 } shape;
 
 static const shape shapes[] = {
-    {CM3_MODALITY_IMAGE, 1, 3, 0, 1.5f, CM3_COMPUTE_F32, 0, 0},
-    {CM3_MODALITY_IMAGE, 4, 60, 0, 1.5f, CM3_COMPUTE_BF16, 0, 0},
-    {CM3_MODALITY_IMAGE, 3, 600, 0, 1, CM3_COMPUTE_F32, 0, 0},
-    {CM3_MODALITY_TEXT, 1, 3, 20, 1, CM3_COMPUTE_BF16, 0, 0},
-    {CM3_MODALITY_TEXT, 8, 600, 30, 1, CM3_COMPUTE_F32, 0, 0},
-    {CM3_MODALITY_INTERLEAVED, 2, 5, 0, 3, CM3_COMPUTE_F32, 0, 0},
-    {CM3_MODALITY_IMAGE, 16, 300, 0, 2, CM3_COMPUTE_BF16, 0, 0},
-    {CM3_MODALITY_TEXT, 2, 600, 30, 1, CM3_COMPUTE_BF16, CM3_WEIGHTS_Q4, CM3_KV_INT8},
-    {CM3_MODALITY_IMAGE, 4, 300, 0, 2, CM3_COMPUTE_F32, CM3_WEIGHTS_Q8, CM3_KV_INT8},
-    {CM3_MODALITY_IMAGE, 8, 60, 0, 2, CM3_COMPUTE_BF16, CM3_WEIGHTS_Q8, CM3_KV_BF16},
+    {CM3_MODALITY_IMAGE, 1, 3, 0, 1.5f, CM3_COMPUTE_F32, 0, 0, 0},
+    {CM3_MODALITY_IMAGE, 4, 60, 0, 1.5f, CM3_COMPUTE_BF16, 0, 0, 0},
+    {CM3_MODALITY_IMAGE, 3, 600, 0, 1, CM3_COMPUTE_F32, 0, 0, 0},
+    {CM3_MODALITY_TEXT, 1, 3, 20, 1, CM3_COMPUTE_BF16, 0, 0, 0},
+    {CM3_MODALITY_TEXT, 8, 600, 30, 1, CM3_COMPUTE_F32, 0, 0, 0},
+    {CM3_MODALITY_INTERLEAVED, 2, 5, 0, 3, CM3_COMPUTE_F32, 0, 0, 0},
+    {CM3_MODALITY_IMAGE, 16, 300, 0, 2, CM3_COMPUTE_BF16, 0, 0, 0},
+    {CM3_MODALITY_TEXT, 2, 600, 30, 1, CM3_COMPUTE_BF16, CM3_WEIGHTS_Q4, CM3_KV_INT8, 0},
+    {CM3_MODALITY_IMAGE, 4, 300, 0, 2, CM3_COMPUTE_F32, CM3_WEIGHTS_Q8, CM3_KV_INT8, 0},
+    {CM3_MODALITY_IMAGE, 8, 60, 0, 2, CM3_COMPUTE_BF16, CM3_WEIGHTS_Q8, CM3_KV_BF16, 0},
+    {CM3_MODALITY_IMAGE, 2, 3, 0, 1.5f, CM3_COMPUTE_F32, 0, 0, 2},
+    {CM3_MODALITY_INTERLEAVED, 1, 3, 0, 1.5f, CM3_COMPUTE_BF16, 0, 0, 7},
 };
 #define SHAPES ((int)(sizeof shapes / sizeof *shapes))
 
@@ -79,6 +82,7 @@ static cm3_generate_options options_of(const shape *s) {
     o.max_tokens = s->max_tokens;
     o.compute = s->compute;
     o.kv = s->kv;
+    o.preview_rows = s->previews;
     o.seed = 7;
     return o;
 }
@@ -195,6 +199,7 @@ START_TEST(estimate_of_a_file) {
     load.mode = _i % 2 ? CM3_LOAD_HUGE : CM3_LOAD_MAP;
     cm3_generate_options options = options_of(&shapes[0]);
     options.candidates = 2;
+    options.preview_rows = _i / 2 ? 3 : 0;
     cm3_memory_estimate estimate = {.struct_size = sizeof estimate}, of_loaded = estimate;
     int64_t live = atomic_load(&c.fixture.memory.live);
     GEN_OK(&c, cm3_estimate_file(c.context, path, &load, &options, 12, &estimate));

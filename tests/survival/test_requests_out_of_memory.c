@@ -11,13 +11,18 @@ typedef struct generating {
     cm3_document *prompt;
     const char *path;
     cm3_model *model; /**< of the sweep's own, so that its engine goes with it */
-    uint64_t told;
+    uint64_t told, shown;
 } generating;
 
-/* PROGRESS events that nobody fetched are joined, so how many come is a matter of time. */
+/* PROGRESS events that nobody fetched are joined, so how many come is a matter of time; so is between which tokens a
+ * preview comes. */
 static int take(void *user, const cm3_event *event) {
     generating *g = user;
     if (event->kind == CM3_EVENT_PROGRESS) return 0;
+    if (event->kind == CM3_EVENT_IMAGE_ROWS) {
+        g->shown += sweep_sum_image((uint64_t)event->candidate, event->image);
+        return 0;
+    }
     g->told = sweep_sum(g->told, &event->kind, sizeof event->kind);
     g->told = sweep_sum(g->told, &event->token, sizeof event->token);
     if (event->image) g->told = sweep_sum_image(g->told, event->image);
@@ -38,11 +43,11 @@ static void unload(sweep *s) {
 static cm3_status generate(sweep *s, uint64_t *sum) {
     generating *g = s->user;
     cm3_document *result = NULL;
-    g->told = 0;
+    g->told = g->shown = 0;
     cm3_status status = cm3_generate(g->model, g->prompt, &g->options, take, g, &result);
     ck_assert((result != NULL) == (status == CM3_OK));
     if (status != CM3_OK) return status;
-    *sum = sweep_sum_document(g->told, result);
+    *sum = sweep_sum_document(g->told + g->shown, result);
     cm3_document_destroy(result);
     return CM3_OK;
 }

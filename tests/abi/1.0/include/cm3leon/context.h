@@ -33,8 +33,9 @@ typedef struct cm3_context_options {
     cm3_log_level log_level;
     /**
      * Size of the team that computes. -1 (the default): one per core this process may use, at most 64. n >= 1: a thread
-     * of the library's own, the engine thread, and n - 1 helpers; computing happens only there. 0: no thread is
-     * started; computing happens inside the host's own calls of cm3_request_poll() and the like.
+     * of the library's own, the engine thread, and n - 1 helpers; computing happens only there, but for previews, which
+     * may have a further thread (see `preview_rows` of cm3_generate_options). 0: no thread is started; computing
+     * happens inside the host's own calls of cm3_request_poll() and the like.
      */
     int threads;
 } cm3_context_options;
