@@ -278,7 +278,7 @@ static cm3_status draw_with_previews(void *arg) {
 /** The time of a picture with a preview about every 32 tokens, against that of one without, in turns. */
 static cm3_status measure_previews(bench_run *run) {
     preview_run p = {.every = 0};
-    bench_samples seconds[2] = {{.count = 0}, {.count = 0}};
+    bench_samples seconds[2] = {{.count = 0}, {.count = 0}}, parts = {.count = 0}; /**< of each round by itself */
     cm3_status status = open_host(run, &p.host, run->threads);
     cm3_tokenizer *tokenizer = NULL;
     cm3_tokenizer_info info = {.struct_size = sizeof info};
@@ -298,13 +298,14 @@ static cm3_status measure_previews(bench_run *run) {
             for (int i = 0; i < pictures && status == CM3_OK; i++) status = draw_with_previews(&p);
             if (round >= 0) seconds[with].values[seconds[with].count++] = cm3_clock_since(start) / pictures;
         }
+        if (round >= 0) parts.values[parts.count++] = seconds[1].values[round] / seconds[0].values[round];
     }
     CM3_TRY(close_host(run, &p.host, status));
     bench_report_begin(run->report, "loop", "previews");
     bench_report_integer(run->report, "every_tokens", every * side);
     bench_report_integer(run->report, "threads", run->threads);
-    bench_report_number(run->report, "slower", "% of a picture",
-                        100 * (bench_median(&seconds[1]) / bench_median(&seconds[0])));
+    parts = bench_times(&parts, 100);
+    bench_report_samples(run->report, "slower", "% of a picture", &parts);
     bench_samples without = bench_times(&seconds[0], 1e3), with = bench_times(&seconds[1], 1e3);
     bench_report_samples(run->report, "without_ms", "ms", &without);
     bench_report_samples(run->report, "with_ms", "ms", &with);
