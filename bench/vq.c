@@ -90,7 +90,7 @@ static cm3_status encode(void *arg) {
     if (x) memcpy(x->data, c->pixels, (size_t)x->count * sizeof(float));
     cm3_tensor *z = cm3_vq_encode(c->graph, c->vq, x);
     if (!z) return cm3_graph_status(c->graph);
-    return cm3_vq_quantise(c->graph, c->vq, cm3_f32(z), z->shape[1] * z->shape[2], c->codes, NULL);
+    return cm3_vq_quantise(c->graph, c->vq, cm3_f32(z), z->shape[1] * z->shape[2], CM3_VQ_NEAREST, c->codes, NULL);
 }
 
 static cm3_status decode(void *arg) {

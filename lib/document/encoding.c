@@ -50,7 +50,7 @@ cm3_status cm3_push_codes(const cm3_encoder *encoder, const int32_t *codes, size
     return push_some_codes(encoder, codes, count, ids);
 }
 
-static cm3_status push_pixels(const cm3_encoder *encoder, const cm3_image *image, cm3_ids *ids) {
+static cm3_status push_pixels(const cm3_encoder *encoder, const cm3_image *image, cm3_vq_choice choice, cm3_ids *ids) {
     if (!encoder->vq) {
         return cm3_fail(encoder->context, CM3_ERROR_UNSUPPORTED,
                         "the model has no image tokenizer to read pictures with");
@@ -58,7 +58,7 @@ static cm3_status push_pixels(const cm3_encoder *encoder, const cm3_image *image
     size_t count = (size_t)cm3_vq_tokens(encoder->vq);
     int32_t *codes = cm3_calloc(encoder->context, count, sizeof *codes);
     if (!codes) return cm3_fail_memory(encoder->context, count * sizeof *codes, "image codes");
-    cm3_status status = cm3_vq_encode_image(encoder->vq, image, encoder->preprocessing, codes);
+    cm3_status status = cm3_vq_encode_image(encoder->vq, image, encoder->preprocessing, choice, codes);
     if (status == CM3_OK) status = cm3_push_codes(encoder, codes, count, ids);
     cm3_free(encoder->context, codes);
     return status;
@@ -88,7 +88,7 @@ static cm3_status read_codes(const cm3_encoder *encoder, const cm3_segment_data 
     for (int32_t i = 0; i < count; i++) holes->hidden[i] = cm3_is_hidden(segment, i % grid, i / grid, grid);
     cm3_image *known = NULL;
     CM3_TRY(cm3_paint_over(encoder->context, segment, &known));
-    cm3_status status = cm3_vq_encode_image(encoder->vq, known, encoder->preprocessing, holes->codes);
+    cm3_status status = cm3_vq_encode_image(encoder->vq, known, encoder->preprocessing, CM3_VQ_USUAL, holes->codes);
     cm3_image_destroy(known);
     return status;
 }
@@ -134,7 +134,7 @@ static cm3_status push_image(const cm3_encoder *encoder, const cm3_segment_data 
     } else if (segment->codes) {
         CM3_TRY(cm3_push_codes(encoder, segment->codes, segment->code_count, ids));
     } else {
-        CM3_TRY(push_pixels(encoder, segment->image, ids));
+        CM3_TRY(push_pixels(encoder, segment->image, segment->retrieved ? CM3_VQ_NEAREST : CM3_VQ_USUAL, ids));
     }
     if (brackets && special->end_image >= 0) CM3_TRY(cm3_ids_push(encoder->context, ids, special->end_image));
     return CM3_OK;

@@ -195,13 +195,13 @@ static void nearest_rows(void *arg, int64_t begin, int64_t end, int member) {
     }
 }
 
-cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, int32_t *codes,
-                           float *rows) {
+cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, cm3_vq_choice choice,
+                           int32_t *codes, float *rows) {
     const cm3_tensor *codebook = vq->layers->codebook;
     cm3_nearest n = {.graph = graph,
                      .z = z,
                      .codebook = cm3_f32(codebook),
-                     .norms = vq->codebook_norms,
+                     .norms = choice == CM3_VQ_USUAL && vq->cost_norms ? vq->cost_norms : vq->codebook_norms,
                      .codes = codebook->shape[0],
                      .d = codebook->shape[1],
                      .result = codes};

@@ -57,6 +57,12 @@ typedef struct cm3_vq_parameter {
  */
 #define CM3_VQ_COST "quantize.cost"
 
+/** Which code a patch gets. */
+typedef enum cm3_vq_choice {
+    CM3_VQ_USUAL,  /**< by distance and cost: of pictures that a model is asked about or trained on */
+    CM3_VQ_NEAREST /**< by distance alone: of pictures that are kept to be copied, whose rare patches matter */
+} cm3_vq_choice;
+
 typedef struct cm3_vq {
     cm3_context *context;
     cm3_vq_config config;
@@ -65,7 +71,8 @@ typedef struct cm3_vq {
     struct cm3_vq_layers *layers; /**< which parameter is what; see vq.c */
     bool has_decoder;
     void *storage;         /**< data it owns, beside what lies in a mapped file */
-    float *codebook_norms; /**< [num_embeddings] |e|^2, and what the code costs; NULL while training */
+    float *codebook_norms; /**< [num_embeddings] |e|^2; NULL while training */
+    float *cost_norms;     /**< behind it: the same and what the code costs; NULL without costs */
 } cm3_vq;
 
 /** Fresh f32 weights: convolutions as PyTorch draws them (kaiming uniform, a = sqrt 5), norms 1 and 0, codebook uniform
@@ -102,11 +109,11 @@ cm3_tensor *cm3_vq_decode_features(cm3_graph *graph, const cm3_vq *vq, cm3_tenso
 cm3_tensor *cm3_vq_decode_pixels(cm3_graph *graph, const cm3_vq *vq, cm3_tensor *features);
 /**
  * The nearest row of the codebook for each of `count` latents [count, embed_dim]: |z|^2 + |e|^2 - 2 z e in f32, and
- * what the code costs where the tokenizer says (CM3_VQ_COST), the first on ties. `rows` (may be NULL, [count,
- * embed_dim]) gets the rows.
+ * what the code costs where `choice` and the tokenizer (CM3_VQ_COST) say so, the first on ties. `rows` (may be NULL,
+ * [count, embed_dim]) gets the rows.
  */
-cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, int32_t *codes,
-                           float *rows);
+cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, int64_t count, cm3_vq_choice choice,
+                           int32_t *codes, float *rows);
 
 /** Rows of tokens above a part of a picture that are decoded with it, so that its edge fits. The demo model's previews
  * of three rows each are 26.9 dB from the finished picture without any, 31.0, 31.6, 31.7 with 1, 2, 3; 31.7 where all
@@ -118,7 +125,7 @@ cm3_status cm3_vq_quantise(cm3_graph *graph, const cm3_vq *vq, const float *z, i
 /** Any picture, resized and cropped as cm3_tokenizer_encode_image() says, or, with `preprocessing`, as Hugging Face
  * does: codes [tokens], in f32. */
 cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, const cm3_hf_preprocessing *preprocessing,
-                               int32_t *codes);
+                               cm3_vq_choice choice, int32_t *codes);
 /** Codes [tokens] to a picture. UNSUPPORTED without a decoder. compute AUTO is F32. */
 cm3_status cm3_vq_decode_image(const cm3_vq *vq, const int32_t *codes, cm3_compute compute, cm3_image **image);
 /** The first `rows` rows of tokens only; what is missing is black. */

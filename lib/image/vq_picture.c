@@ -9,6 +9,7 @@ typedef struct cm3_picture_call {
     const cm3_vq *vq;
     const cm3_image *image;
     const cm3_hf_preprocessing *preprocessing; /**< NULL: Meta's */
+    cm3_vq_choice choice;
     int32_t *codes;
     int32_t rows;            /**< of tokens that are there */
     int32_t known;           /**< rows of them that `before` shows already */
@@ -36,7 +37,7 @@ static cm3_status encode(cm3_graph *graph, cm3_picture_call *call) {
     if (!graph->idle) CM3_TRY(preprocess(call, (int32_t)side, cm3_f32(x)));
     cm3_tensor *z = cm3_vq_encode(graph, call->vq, x);
     if (!z) return cm3_graph_status(graph);
-    return cm3_vq_quantise(graph, call->vq, cm3_f32(z), z->shape[1] * z->shape[2], call->codes, NULL);
+    return cm3_vq_quantise(graph, call->vq, cm3_f32(z), z->shape[1] * z->shape[2], call->choice, call->codes, NULL);
 }
 
 /** The first row of tokens that is decoded. */
@@ -88,9 +89,13 @@ static cm3_status run_decode(void *arg) {
 }
 
 cm3_status cm3_vq_encode_image(const cm3_vq *vq, const cm3_image *image, const cm3_hf_preprocessing *preprocessing,
-                               int32_t *codes) {
-    cm3_picture_call call = {
-        .vq = vq, .image = image, .preprocessing = preprocessing, .codes = codes, .compute = CM3_COMPUTE_F32};
+                               cm3_vq_choice choice, int32_t *codes) {
+    cm3_picture_call call = {.vq = vq,
+                             .image = image,
+                             .preprocessing = preprocessing,
+                             .choice = choice,
+                             .codes = codes,
+                             .compute = CM3_COMPUTE_F32};
     return cm3_context_run(vq->context, run_encode, &call);
 }
 

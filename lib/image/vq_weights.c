@@ -299,12 +299,15 @@ static cm3_status attach(cm3_vq *vq, const cm3_weights *weights, const char *pre
 static cm3_status norms_of_codebook(cm3_vq *vq) {
     const cm3_tensor *codebook = vq->layers->codebook;
     int64_t n = codebook->shape[0], d = codebook->shape[1];
-    vq->codebook_norms = cm3_calloc(vq->context, (size_t)n, sizeof(float));
+    const float *cost = vq->layers->cost->data ? cm3_f32(vq->layers->cost) : NULL;
+    vq->codebook_norms = cm3_calloc(vq->context, (size_t)n * (cost ? 2 : 1), sizeof(float));
     if (!vq->codebook_norms) return cm3_fail_memory(vq->context, (size_t)n * sizeof(float), "image tokenizer");
+    if (cost) vq->cost_norms = vq->codebook_norms + n;
     for (int64_t i = 0; i < n; i++) {
         float sum = 0;
         for (int64_t k = 0; k < d; k++) sum += cm3_f32(codebook)[i * d + k] * cm3_f32(codebook)[i * d + k];
-        vq->codebook_norms[i] = sum + (vq->layers->cost->data ? cm3_f32(vq->layers->cost)[i] : 0);
+        vq->codebook_norms[i] = sum;
+        if (cost) vq->cost_norms[i] = sum + cost[i];
     }
     return CM3_OK;
 }

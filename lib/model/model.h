@@ -43,6 +43,11 @@ void cm3_tokenizer_retain(cm3_tokenizer *tokenizer);
  */
 cm3_status cm3_tokenizer_create(cm3_context *context, cm3_bpe *bpe, cm3_tokenizer **tokenizer);
 
+/** cm3_tokenizer_encode_image_as() of a tokenizer that has a part for images, by either choice of codes; `codes` has
+ * room for a picture. */
+cm3_status cm3_tokenizer_codes(const cm3_tokenizer *tokenizer, const cm3_image *image, cm3_preprocessing preprocessing,
+                               cm3_vq_choice choice, int32_t *codes);
+
 /**
  * The model at `path` as far as its shape goes, for estimates: nothing is copied or made, weights are not checked, and
  * what lies in files is only mapped. `held_bytes` is what loading with these options would keep. Not to be computed

@@ -173,6 +173,14 @@ cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_token_role 
     return CM3_OK;
 }
 
+cm3_status cm3_tokenizer_codes(const cm3_tokenizer *tokenizer, const cm3_image *image, cm3_preprocessing preprocessing,
+                               cm3_vq_choice choice, int32_t *codes) {
+    cm3_hf_preprocessing hf = tokenizer->preprocessing;
+    if (!hf.shortest_edge) cm3_hf_preprocessing_init(&hf, tokenizer->vq->config.resolution);
+    bool as_hf = preprocessing == CM3_PREPROCESSING_HF || (!preprocessing && tokenizer->preprocessing.shortest_edge);
+    return cm3_vq_encode_image(tokenizer->vq, image, as_hf ? &hf : NULL, choice, codes);
+}
+
 cm3_status cm3_tokenizer_encode_image(const cm3_tokenizer *tokenizer, const cm3_image *image, int32_t *codes,
                                       size_t capacity, size_t *count) {
     return cm3_tokenizer_encode_image_as(tokenizer, image, CM3_PREPROCESSING_AUTO, codes, capacity, count);
@@ -197,10 +205,7 @@ cm3_status cm3_tokenizer_encode_image_as(const cm3_tokenizer *tokenizer, const c
         return cm3_fail(context, CM3_ERROR_INVALID_ARGUMENT, "a picture has %zu codes; there is room for %zu", tokens,
                         capacity);
     }
-    cm3_hf_preprocessing hf = tokenizer->preprocessing;
-    if (!hf.shortest_edge) cm3_hf_preprocessing_init(&hf, tokenizer->vq->config.resolution);
-    bool as_hf = preprocessing == CM3_PREPROCESSING_HF || (!preprocessing && tokenizer->preprocessing.shortest_edge);
-    CM3_TRY(cm3_vq_encode_image(tokenizer->vq, image, as_hf ? &hf : NULL, codes));
+    CM3_TRY(cm3_tokenizer_codes(tokenizer, image, preprocessing, CM3_VQ_USUAL, codes));
     *count = tokens;
     return CM3_OK;
 }

@@ -8,8 +8,8 @@
 #include "model/model.h"
 #include "retrieve/bank.h"
 
-/* What a picture's codes depend on. */
-static const char *const image_prefixes[] = {"vq.encoder.", "vq.quant_conv.", "vq.quantize.", NULL};
+/* What the codes of a picture that is kept depend on: the nearest ones, whatever they cost. */
+static const char *const image_prefixes[] = {"vq.encoder.", "vq.quant_conv.", "vq.quantize.embedding.", NULL};
 static const char *const encoder_prefixes[] = {"encoder.", NULL};
 
 static bool has_prefix(const char *name, const char *const *prefixes) {

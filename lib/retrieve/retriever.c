@@ -213,8 +213,10 @@ static cm3_status keep_picture(const cm3_retriever *r, const cm3_retrieval_item 
     size_t count = (size_t)info.image_tokens;
     if (status == CM3_OK && count) {
         kept->codes = cm3_calloc(r->context, count, sizeof *kept->codes);
-        status = kept->codes ? cm3_tokenizer_encode_image(tokenizer, item->image, kept->codes, count, &count)
-                             : cm3_fail_memory(r->context, count * sizeof *kept->codes, "codes");
+        /* The nearest codes: what is looked up is copied, and a rare patch of it would become a usual one. */
+        status = kept->codes
+                     ? cm3_tokenizer_codes(tokenizer, item->image, CM3_PREPROCESSING_AUTO, CM3_VQ_NEAREST, kept->codes)
+                     : cm3_fail_memory(r->context, count * sizeof *kept->codes, "codes");
         record->codes = kept->codes;
         record->code_count = count;
     } else if (status == CM3_OK) {

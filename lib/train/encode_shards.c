@@ -37,7 +37,7 @@ static cm3_status encode_batch(void *arg) {
     cm3_tensor x = cm3_tensor_over(run->pixels, CM3_F32, 4, (const int64_t[]){run->pictures, side, side, 3});
     cm3_tensor *z = cm3_vq_encode(run->graph, run->vq, &x);
     if (!z) return cm3_graph_status(run->graph);
-    return cm3_vq_quantise(run->graph, run->vq, cm3_f32(z), run->pictures * tokens, run->codes, NULL);
+    return cm3_vq_quantise(run->graph, run->vq, cm3_f32(z), run->pictures * tokens, CM3_VQ_USUAL, run->codes, NULL);
 }
 
 static json_t *codes_of(const cm3_encode_run *run, const int32_t *codes) {

@@ -120,7 +120,7 @@ static cm3_tensor *bottleneck(cm3_trainer *trainer, cm3_tensor *z, bool learn, c
     if (!codes || !rows) return NULL;
     *status = learn ? lay_codebook(trainer, cm3_f32(z), count) : CM3_OK;
     if (*status != CM3_OK) return NULL;
-    if (cm3_vq_quantise(graph, run->vq, cm3_f32(z), count, codes, rows) != CM3_OK) return NULL;
+    if (cm3_vq_quantise(graph, run->vq, cm3_f32(z), count, CM3_VQ_NEAREST, codes, rows) != CM3_OK) return NULL;
     cm3_tensor *commitment = cm3_nn_mean_squared_error(graph, z, rows);
     if (!commitment) return NULL;
     report->commitment += (double)*cm3_f32(commitment);

@@ -187,13 +187,41 @@ START_TEST(pixels) {
     OK(cm3_image_get_view(image, &view));
     for (int i = 0; i < 23 * 40; i++)
         view.pixels[(size_t)(i / 23) * view.stride + (size_t)(i % 23 * 3)] = (uint8_t)(i * 5);
-    OK(cm3_vq_encode_image(parts.vq, image, NULL, codes));
+    OK(cm3_vq_encode_image(parts.vq, image, NULL, CM3_VQ_USUAL, codes));
     OK(cm3_document_add_image(document, image));
     OK(cm3_document_tokens(&encoder, document, &ids));
     expect_codes();
     check_ids();
     encoder.vq = NULL;
     ck_assert_int_eq(cm3_document_tokens(&encoder, document, &ids), CM3_ERROR_UNSUPPORTED);
+    cm3_image_destroy(image);
+}
+END_TEST
+
+/* A prompt's picture is read with what codes cost, one that was looked up without. */
+START_TEST(costs_of_codes) {
+    cm3_image *image;
+    int32_t usual[TINY_TOKENS];
+    OK(cm3_image_create(fixture.context, 23, 40, &image));
+    cm3_image_view view;
+    OK(cm3_image_get_view(image, &view));
+    for (int i = 0; i < 23 * 40 * 3; i++)
+        view.pixels[(size_t)(i / 69) * view.stride + (size_t)(i % 69)] = (uint8_t)(i * i / 7);
+    OK(cm3_vq_encode_image(parts.vq, image, NULL, CM3_VQ_NEAREST, codes));
+    float norms[TINY_CODES];
+    for (int i = 0; i < TINY_CODES; i++) norms[i] = parts.vq->codebook_norms[i] + (i == codes[0] ? 1e9f : 0);
+    float *none = parts.vq->cost_norms;
+    parts.vq->cost_norms = norms;
+    OK(cm3_vq_encode_image(parts.vq, image, NULL, CM3_VQ_USUAL, usual));
+    ck_assert_int_ne(usual[0], codes[0]);
+    OK(cm3_document_add_retrieved(document, NULL, image, NULL, 0));
+    OK(cm3_document_add_image(document, image));
+    OK(cm3_document_tokens(&encoder, document, &ids));
+    expect_codes(), expect(BREAK);
+    memcpy(codes, usual, sizeof codes);
+    expect_codes();
+    check_ids();
+    parts.vq->cost_norms = none;
     cm3_image_destroy(image);
 }
 END_TEST
@@ -240,6 +268,7 @@ Suite *encoding_suite(void) {
     tcase_add_test(tcase, order);
     tcase_add_test(tcase, prompts);
     tcase_add_test(tcase, retrieved);
+    tcase_add_test(tcase, costs_of_codes);
     tcase_add_test(tcase, training_documents);
     tcase_add_test(tcase, brackets);
     tcase_add_test(tcase, pixels);

@@ -99,7 +99,8 @@ static cm3_tensor *encode(measure_case *c, cm3_graph *graph, int32_t *codes) {
     fill(x->data, x->count);
     cm3_tensor *z = cm3_vq_encode(graph, c->vq, x);
     ck_assert_ptr_nonnull(z);
-    ck_assert_int_eq(cm3_vq_quantise(graph, c->vq, cm3_f32(z), cm3_vq_tokens(c->vq), codes, NULL), CM3_OK);
+    ck_assert_int_eq(cm3_vq_quantise(graph, c->vq, cm3_f32(z), cm3_vq_tokens(c->vq), CM3_VQ_USUAL, codes, NULL),
+                     CM3_OK);
     return z;
 }
 

@@ -165,7 +165,8 @@ static void check_encoding(vq_case *c) {
     ck_assert_ptr_nonnull(z);
     int32_t codes[PICTURES * TOKENS];
     float rows[PICTURES * TOKENS * DIM];
-    ck_assert_int_eq(cm3_vq_quantise(c->graph, c->vq, cm3_f32(z), PICTURES * TOKENS, codes, rows), CM3_OK);
+    ck_assert_int_eq(cm3_vq_quantise(c->graph, c->vq, cm3_f32(z), PICTURES * TOKENS, CM3_VQ_USUAL, codes, rows),
+                     CM3_OK);
     const float *book = cm3_f32(cm3_vq_find(c->vq, "quantize.embedding.weight"));
     int differing = 0;
     for (int p = 0; p < PICTURES; p++) {
@@ -312,7 +313,7 @@ static void check_picture_codes(vq_case *c) {
     for (int i = 0; i < 32 * 32 * 3; i++) cm3_f32(x)[i] = 2.0f * ((float)picture_bytes[i] / 255.0f) - 1.0f;
     cm3_tensor *z = cm3_vq_encode(c->graph, c->vq, x);
     int32_t codes[64];
-    ck_assert_int_eq(cm3_vq_quantise(c->graph, c->vq, cm3_f32(z), 64, codes, NULL), CM3_OK);
+    ck_assert_int_eq(cm3_vq_quantise(c->graph, c->vq, cm3_f32(z), 64, CM3_VQ_USUAL, codes, NULL), CM3_OK);
     ck_assert_mem_eq(codes, picture_codes, sizeof codes);
 }
 
@@ -323,7 +324,7 @@ START_TEST(picture_encoding) {
     for (int i = 0; i < 32 * 32 * 3; i++) picture_bytes[i] = (uint8_t)(i * i / 7 % 251);
     cm3_image *image;
     ck_assert_int_eq(cm3_image_from_pixels(c.context, picture_bytes, 32, 32, 0, &image), CM3_OK);
-    ck_assert_int_eq(cm3_vq_encode_image(c.vq, image, NULL, picture_codes), CM3_OK);
+    ck_assert_int_eq(cm3_vq_encode_image(c.vq, image, NULL, CM3_VQ_USUAL, picture_codes), CM3_OK);
     run_on_graph(&c, check_picture_codes);
     cm3_image_destroy(image);
     case_down(&c);
@@ -548,7 +549,7 @@ static void check_ties(vq_case *c) {
     memcpy(book, rows, sizeof rows);
     const float z[5][2] = {{1, 0}, {0, 1}, {1, 1}, {0.5f, 0}, {-3, -3}};
     int32_t codes[5];
-    ck_assert_int_eq(cm3_vq_quantise(c->graph, c->vq, &z[0][0], 5, codes, NULL), CM3_OK);
+    ck_assert_int_eq(cm3_vq_quantise(c->graph, c->vq, &z[0][0], 5, CM3_VQ_USUAL, codes, NULL), CM3_OK);
     const int32_t nearest[5] = {0, 1, 0, 0, 4};
     ck_assert_mem_eq(codes, nearest, sizeof codes);
 }
@@ -572,18 +573,21 @@ static void check_costs(vq_case *c) {
     for (int i = 0; i < 200; i++) {
         float z[16];
         for (int64_t k = 0; k < d; k++) z[k] = ((float)cm3_random_uniform(&random) * 2 - 1) / (float)n;
-        double best = INFINITY, second = INFINITY, nearest = INFINITY;
+        double best = INFINITY, second = INFINITY, nearest = INFINITY, runner_up = INFINITY;
         int32_t wanted = -1, plain = -1, code;
         for (int32_t j = 0; j < n; j++) {
             double distance = 0;
             for (int64_t k = 0; k < d; k++) distance += pow((double)z[k] - (double)cm3_f32(book)[j * d + k], 2);
             double all = distance + (double)cm3_f32(cost)[j];
+            runner_up = distance < nearest ? nearest : distance < runner_up ? distance : runner_up;
             if (distance < nearest) nearest = distance, plain = j;
             second = all < best ? best : all < second ? all : second;
             if (all < best) best = all, wanted = j;
         }
-        ck_assert_int_eq(cm3_vq_quantise(c->graph, c->vq, z, 1, &code, NULL), CM3_OK);
+        ck_assert_int_eq(cm3_vq_quantise(c->graph, c->vq, z, 1, CM3_VQ_USUAL, &code, NULL), CM3_OK);
         if (second - best > 1e-6) ck_assert_int_eq(code, wanted);
+        ck_assert_int_eq(cm3_vq_quantise(c->graph, c->vq, z, 1, CM3_VQ_NEAREST, &code, NULL), CM3_OK);
+        if (runner_up - nearest > 1e-6) ck_assert_int_eq(code, plain);
         turned += plain != wanted;
     }
     ck_assert_int_gt(turned, 20);

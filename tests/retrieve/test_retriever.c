@@ -1,5 +1,8 @@
 /* The retriever: vectors of items, what is kept, the rules, engines of the host's own. */
 #include "cm3leon/retriever.h"
+#include <unistd.h>
+
+#include "model/model.h"
 #include "retrieve/bank_file.h"
 #include "suites.h"
 #include "support.h"
@@ -136,6 +139,39 @@ START_TEST(what_is_kept_is_found) {
         cm3_image_destroy(items[i].image);
     }
     cm3_retriever_destroy(retriever);
+}
+END_TEST
+
+/* What is kept of a picture are the nearest codes, whatever they cost a prompt. */
+START_TEST(rare_patches_are_kept) {
+    const char *path = CM3_SOURCE_DIR "/models/toybox.cm3";
+    if (access(path, R_OK) != 0) return; /* a checkout without it */
+    cm3_model_destroy(model);
+    ck_assert_int_eq(cm3_model_load(fixture.context, path, NULL, &model), CM3_OK);
+    cm3_vq *vq = model->tokenizer->vq;
+    int32_t codes[1024], tokens = cm3_vq_tokens(vq);
+    ck_assert_int_le(tokens, 1024);
+    cm3_image *image = picture(3);
+    ck_assert_int_eq(cm3_vq_encode_image(vq, image, NULL, CM3_VQ_NEAREST, codes), CM3_OK);
+    float *none = vq->cost_norms, *norms = malloc((size_t)vq->config.num_embeddings * sizeof *norms);
+    for (int32_t i = 0; i < vq->config.num_embeddings; i++) norms[i] = vq->codebook_norms[i] + (i ? 1e9f : 0);
+    vq->cost_norms = norms;
+    cm3_bank *bank = bank_of_model("a.bank");
+    cm3_retriever *retriever;
+    ck_assert_int_eq(cm3_retriever_create(model, bank, &retriever), CM3_OK);
+    const cm3_retrieval_item item = {.struct_size = sizeof item, .key = "k", .image = image};
+    uint64_t id;
+    ck_assert_msg(cm3_retriever_add(retriever, &item, 1, &id) == CM3_OK, "%s", message());
+    cm3_bank_record *record;
+    ck_assert_int_eq(cm3_retriever_fetch(retriever, id, &record), CM3_OK);
+    ck_assert_uint_eq(record->code_count, (size_t)tokens);
+    ck_assert_mem_eq(record->codes, codes, (size_t)tokens * sizeof *codes);
+    cm3_retriever_release(retriever, record);
+    vq->cost_norms = none;
+    free(norms);
+    cm3_image_destroy(image);
+    cm3_retriever_destroy(retriever);
+    cm3_bank_destroy(bank);
 }
 END_TEST
 
@@ -374,6 +410,7 @@ Suite *retriever_suite(void) {
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, a_vector_is_the_mean_of_both);
     tcase_add_test(tests, what_is_kept_is_found);
+    tcase_add_test(tests, rare_patches_are_kept);
     tcase_add_test(tests, a_bank_of_another_encoder_is_refused);
     tcase_add_test(tests, the_rules);
     tcase_add_test(tests, an_engine_that_fails_is_quoted);

@@ -84,7 +84,8 @@ CM3_API cm3_status cm3_tokenizer_special(const cm3_tokenizer *tokenizer, cm3_tok
 /**
  * A picture to its codes, 0..image_codes-1, row-major; `capacity` must be at least image_tokens. The picture is resized
  * (short side to image_resolution, Lanczos) and centre-cropped where its size differs, as the model's source does it:
- * as Hugging Face in its folders, as Meta elsewhere. UNSUPPORTED without an image tokenizer.
+ * as Hugging Face in its folders, as Meta elsewhere. Each patch gets the nearest code, or, where the tokenizer has
+ * costs of codes (cm3_train_code_costs()), the one nearest with what it costs. UNSUPPORTED without an image tokenizer.
  */
 CM3_API cm3_status cm3_tokenizer_encode_image(const cm3_tokenizer *tokenizer, const cm3_image *image, int32_t *codes,
                                               size_t capacity, size_t *count);

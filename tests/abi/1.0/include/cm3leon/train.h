@@ -376,7 +376,8 @@ CM3_API cm3_status cm3_train_encode_shards(cm3_context *context, const char *ima
  * tokenizer from then on takes a code only where it is nearer than a more usual one by what it costs: `weight` log(most
  * / count), added to the squared distance (entropy-constrained quantisation, Chou, Lookabaugh and Gray 1989). A
  * codebook often has several codes for all but the same patch, one for clean pictures and others that a JPEG or a drawn
- * picture gets; the language model knows the first. Too large a weight takes codes away that are needed: compare
+ * picture gets; the language model knows the first. Pictures that a retriever keeps have the nearest codes all the
+ * same: what is looked up is copied, rare patches with it. Too large a weight takes codes away that are needed: compare
  * pictures decoded from codes. 0 (allowed up to 1e6) undoes it. The codebook, codes and pictures decoded from them stay
  * as they are; `out` may be the model itself. Errors: INVALID_ARGUMENT, NOT_FOUND (also where no record has codes),
  * FORMAT (also codes that another image tokenizer made), IO, NO_SPACE, NO_MEMORY, CANCELLED.
