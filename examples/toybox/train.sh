@@ -29,13 +29,14 @@ listed_steps=400       # and those of the list
 look_steps=8000        # and on, behind what was looked up
 look_mixture='{"generate": 10, "boxes": 1, "talk": 0.8, "caption": 0.3, "ask": 0.3, "edit": 2.5, "segment": 0.8, "layout": 0.3, "outline": 0.3, "infill-image": 0.5, "infill-text": 0.5}'
 look_positions=640     # room for two documents before a picture
+usual_records=12000 usual_lookups=2500 # in which codes are counted, so that usual ones win
 shipped_scenes=3000    # of models/toybox.bank, beside all emblems
 heldout=1000
 judged=300             # prompts of each kind
 save_every=500
 stop_at=               # --steps N: end the language model's stage after N steps, to compare its first losses
 base=                  # --base FILE: a model that stands for the stages vq, bpe and lm
-stages="data vq codes bpe lm cm3 tune fresh more lookups encoder names bank neighbours look shipped evaluate"
+stages="data vq codes bpe lm cm3 tune fresh more lookups encoder names bank neighbours look usual shipped evaluate"
 
 usage() {
     cat <<'EOF'
@@ -47,7 +48,7 @@ Makes the demo model from nothing in examples/toybox/work (or $CM3_TOYBOX_WORK).
 
   --steps N      end the language model's stage after N of its steps: its log's first losses are those of the shipped model's
   --stage NAME   only this stage: data, vq, codes, bpe, lm, cm3, tune, fresh, more,
-                 lookups, encoder, names, bank, neighbours, look, shipped, evaluate
+                 lookups, encoder, names, bank, neighbours, look, usual, shipped, evaluate
   --install      copy the results to models/toybox.cm3 and models/toybox.bank
   --quick        everything in miniature, to see that it works: some minutes, and a model that draws nothing
 EOF
@@ -75,7 +76,8 @@ while [ $# -gt 0 ]; do
     --quick)
         scenes=1000 related=200 counted=200 tasks=400 pictures=600 heldout=50 judged=4 vq_steps=30 lm_steps=40
         cm3_steps=10 tune_steps=20 more_steps=10 save_every=7 fresh_scenes=200 fresh_related=100
-        fresh_counted=100 fresh_tasks=400 lookups=300 encoder_steps=4 names=300 names_steps=4 found_steps=4 listed_steps=4 look_steps=10 shipped_scenes=50
+        fresh_counted=100 fresh_tasks=400 lookups=300 encoder_steps=4 names=300 names_steps=4 found_steps=4 listed_steps=4 look_steps=10
+        usual_records=100 usual_lookups=20 shipped_scenes=50
         work=${CM3_TOYBOX_WORK:-$here/work-quick}
         shift
         ;;
@@ -279,9 +281,24 @@ stage_look() {
         --beta2 0.99 --min-lr-ratio 0.02 --weight-decay 0.1 --weight-average 0.998 --save-every $save_every -o look.cm3
 }
 
+# What codes cost, so that pictures that were compressed or drawn are read as clean ones are.
+stage_usual() {
+    local kind count seed=41
+    with_encoder look.cm3 plain.cm3
+    [ ! -f toybox.cm3 ] || return 0
+    mkdir -p usual usual-codes
+    for kind in mixed tasks lookup; do
+        count=$usual_records
+        [ $kind != lookup ] || count=$usual_lookups
+        "$render" "usual/$kind" --kind $kind --count $count --seed $seed
+        "$cm3" train encode --data "usual/$kind/*.tar" --vq plain.cm3 --out-dir "usual-codes/$kind"
+        seed=$((seed + 1))
+    done
+    "$cm3" train costs --data 'usual-codes/*/*.tar' --vq plain.cm3 --cost-weight 0.0006 -o toybox.cm3
+}
+
 # All emblems there are, and scenes.
 stage_shipped() {
-    with_encoder look.cm3 toybox.cm3
     [ ! -f toybox.bank ] || return 0
     rm -f part.bank
     mkdir -p shipped
