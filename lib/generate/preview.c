@@ -59,6 +59,30 @@ static cm3_graph_options graph_options(cm3_compute compute, bool measuring) {
     return (cm3_graph_options){.compute = compute, .alone = true, .measure = measuring, .arena_block = 4096};
 }
 
+/** The graph for previews in that type, with so much memory. */
+static cm3_status open_graph(cm3_previews *previews, cm3_compute compute, size_t arena, size_t onednn,
+                             cm3_graph **out) {
+    cm3_graph **graph = &previews->graphs[compute == CM3_COMPUTE_BF16];
+    const cm3_graph_options options = graph_options(compute, false);
+    if (!*graph) CM3_TRY(cm3_graph_create(previews->context, &options, graph));
+    *out = *graph;
+    return cm3_graph_reserve(*graph, arena, onednn);
+}
+
+typedef struct joining {
+    cm3_previews *previews;
+    const cm3_request *request;
+    cm3_status status;
+} joining;
+
+static void prepare(void *arg) {
+    joining *call = arg;
+    const cm3_request *request = call->request;
+    cm3_graph *graph;
+    call->status =
+        open_graph(call->previews, request->options.compute, request->preview_arena, request->preview_onednn, &graph);
+}
+
 cm3_status cm3_previews_join(cm3_previews *previews, cm3_request *request) {
     const cm3_compute compute = request->options.compute;
     cm3_graph **measuring = &previews->measuring[compute == CM3_COMPUTE_BF16];
@@ -66,8 +90,10 @@ cm3_status cm3_previews_join(cm3_previews *previews, cm3_request *request) {
     if (!*measuring) CM3_TRY(cm3_graph_create(previews->context, &options, measuring));
     CM3_TRY(measure(previews->vq, request->options.preview_rows, *measuring, &request->preview_arena,
                     &request->preview_onednn));
+    joining call = {previews, request, CM3_OK};
+    cm3_aside_if_idle(previews->aside, prepare, &call);
     request->previews = previews;
-    return CM3_OK;
+    return call.status;
 }
 
 cm3_status cm3_previews_measure(cm3_model *model, const cm3_generate_options *options, size_t *bytes) {
@@ -138,14 +164,12 @@ void cm3_previews_serve(cm3_previews *previews, bool (*beside)(void *arg), void 
 
 static cm3_status decode(cm3_preview_job *job) {
     cm3_previews *previews = job->previews;
-    cm3_graph **graph = &previews->graphs[job->compute == CM3_COMPUTE_BF16];
-    const cm3_graph_options options = graph_options(job->compute, false);
-    if (!*graph) CM3_TRY(cm3_graph_create(previews->context, &options, graph));
-    CM3_TRY(cm3_graph_reserve(*graph, job->arena, job->onednn));
-    (*graph)->cancel = &job->base.cancelled;
+    cm3_graph *graph;
+    CM3_TRY(open_graph(previews, job->compute, job->arena, job->onednn, &graph));
+    graph->cancel = &job->base.cancelled;
     cm3_status status =
-        cm3_vq_decode_rows_in(*graph, previews->vq, job->codes, job->rows, job->known, job->before, &job->image);
-    (*graph)->cancel = NULL;
+        cm3_vq_decode_rows_in(graph, previews->vq, job->codes, job->rows, job->known, job->before, &job->image);
+    graph->cancel = NULL;
     return status;
 }
 

@@ -12,8 +12,8 @@ cm3_status cm3_previews_create(cm3_model *model, cm3_previews **previews);
 /** Once no request is left. NULL is allowed. */
 void cm3_previews_destroy(cm3_previews *previews);
 
-/** A request's: from now on its previews go this way. Measures what they take, which the thread makes sure of before
- * the first. Errors: NO_MEMORY. */
+/** A request's: from now on its previews go this way. Makes sure of the memory that they take; where others' previews
+ * are under way, before its first one. Errors: NO_MEMORY. */
 cm3_status cm3_previews_join(cm3_previews *previews, cm3_request *request);
 /** Bytes that such a request's previews take beside the model; 0 where they do not go this way. */
 cm3_status cm3_previews_measure(cm3_model *model, const cm3_generate_options *options, size_t *bytes);

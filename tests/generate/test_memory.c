@@ -69,7 +69,7 @@ static const shape shapes[] = {
     {CM3_MODALITY_IMAGE, 4, 300, 0, 2, CM3_COMPUTE_F32, CM3_WEIGHTS_Q8, CM3_KV_INT8, 0},
     {CM3_MODALITY_IMAGE, 8, 60, 0, 2, CM3_COMPUTE_BF16, CM3_WEIGHTS_Q8, CM3_KV_BF16, 0},
     {CM3_MODALITY_IMAGE, 2, 3, 0, 1.5f, CM3_COMPUTE_F32, 0, 0, 2},
-    {CM3_MODALITY_INTERLEAVED, 1, 3, 0, 1.5f, CM3_COMPUTE_BF16, 0, 0, 7},
+    {CM3_MODALITY_IMAGE, 1, 3, 0, 1.5f, CM3_COMPUTE_BF16, 0, 0, 7},
 };
 #define SHAPES ((int)(sizeof shapes / sizeof *shapes))
 
