@@ -245,7 +245,7 @@ static void cached_heads(void *arg, int64_t begin, int64_t end, int member) {
     const cm3_attention_call *c = arg;
     int64_t d = c->head_dim, group = c->heads / c->kv_heads;
     char *scratch = c->scratch + member * c->scratch_size;
-    for (int64_t item = begin; item < end; item++) {
+    for (int64_t item = begin; item < end && !cm3_graph_is_unwanted(c->graph); item++) {
         const cm3_run *run = &c->runs[item / c->kv_heads];
         const cm3_sequence *sequence = run->sequences;
         int64_t head = item % c->kv_heads * group;
@@ -326,7 +326,7 @@ static cm3_tensor *attend_caches(cm3_attention_call *c, const cm3_attention_plan
     /* Waking the team pays from about a thousand keys times heads on. */
     int64_t items = c->run_count * c->kv_heads, work = items * group * keys * rows * c->head_dim;
     if (!graph->idle) cm3_parallel_guided(graph->team, items, work < 1 << 17 ? items : 1, cached_heads, c);
-    return graph->status == CM3_OK ? c->y : NULL;
+    return cm3_graph_cancelled(graph) || graph->status != CM3_OK ? NULL : c->y;
 }
 
 cm3_tensor *cm3_nn_attention(cm3_graph *graph, cm3_tensor *q, cm3_tensor *k, cm3_tensor *v, int64_t heads,

@@ -125,7 +125,7 @@ static bool in_time(cm3_graph *graph) {
 
 bool cm3_graph_cancelled(cm3_graph *graph) {
     if (graph->status != CM3_OK) return graph->status == CM3_ERROR_CANCELLED;
-    if (!graph->cancel || !atomic_load_explicit(graph->cancel, memory_order_relaxed)) return false;
+    if (!cm3_graph_is_unwanted(graph)) return false;
     graph->status = CM3_ERROR_CANCELLED;
     return true;
 }

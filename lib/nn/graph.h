@@ -113,6 +113,12 @@ cm3_tensor *cm3_graph_fail(cm3_graph *graph, cm3_status status, const char *form
 /** Whether somebody cancelled, which the graph's status then says: asked within operations that take long. */
 bool cm3_graph_cancelled(cm3_graph *graph);
 
+/** Whether somebody wants the pass stopped, without the graph knowing yet: for ranges of an operation that takes long,
+ * which then asks cm3_graph_cancelled(). */
+static inline bool cm3_graph_is_unwanted(const cm3_graph *graph) {
+    return graph->cancel && atomic_load_explicit(graph->cancel, memory_order_relaxed);
+}
+
 /** To be asked by each operation when it begins: true while nothing has failed, nobody cancelled, and there is time. */
 bool cm3_graph_alive(cm3_graph *graph);
 

@@ -90,28 +90,41 @@ static bool is_few(const cm3_graph *graph, int64_t m, const cm3_tensor *x, const
     return is_few_of(m, weights->w) && !(graph->record && wanted);
 }
 
-/* Multiplications of one product that nothing interrupts: some milliseconds of a slow CPU. Narrower parts than of so
- * many columns would cost more than a tenth of the speed. */
-#define UNDIVIDED (INT64_C(1) << 28)
-#define LEAST_COLUMNS ((int64_t)512)
+/* Multiplications of one product that nothing interrupts: some milliseconds of a slow CPU. Parts of fewer columns and
+ * rows than these would cost more than a tenth of the speed. */
+#define UNDIVIDED (INT64_C(1) << 27)
+#define LEAST_COLUMNS ((int64_t)256)
+#define LEAST_ROWS ((int64_t)128)
 
-/** c (+)= a b^T + bias, outside of training by so many columns at a time that a cancel is soon answered. */
-static void multiply_by_columns(cm3_graph *graph, const cm3_product *whole) {
-    int64_t width = whole->n;
+/** The part of a product from that row and column on. */
+static cm3_product part_of(const cm3_product *whole, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+    const size_t size = whole->dtype == CM3_BF16 ? 2 : 4;
+    cm3_product p = *whole;
+    p.m = whole->m - row < rows ? whole->m - row : rows;
+    p.n = whole->n - column < columns ? whole->n - column : columns;
+    p.ldc = whole->n;
+    p.a = (const char *)whole->a + (size_t)(row * whole->k) * size;
+    p.b = (const char *)whole->b + (size_t)(column * whole->k) * size;
+    p.c = whole->c + row * whole->n + column;
+    if (whole->bias) p.bias = whole->bias + column;
+    return p;
+}
+
+/** c (+)= a b^T + bias, outside of training by parts so small that a cancel is soon answered. */
+static void multiply_by_parts(cm3_graph *graph, const cm3_product *whole) {
+    int64_t columns = whole->n, rows = whole->m;
     if (!graph->record && whole->m * whole->k > 0) {
         const int64_t most = UNDIVIDED / (whole->m * whole->k) / 64 * 64;
-        if (most < width) width = most > LEAST_COLUMNS ? most : LEAST_COLUMNS;
+        if (most < columns) columns = most > LEAST_COLUMNS ? most : LEAST_COLUMNS;
+        const int64_t high = UNDIVIDED / (columns * whole->k) / 64 * 64;
+        if (high < rows) rows = high > LEAST_ROWS ? high : LEAST_ROWS;
     }
-    const size_t row = (size_t)whole->k * (whole->dtype == CM3_BF16 ? 2 : 4);
-    for (int64_t column = 0; column < whole->n && graph->status == CM3_OK; column += width) {
-        cm3_product p = *whole;
-        p.n = whole->n - column < width ? whole->n - column : width;
-        p.ldc = whole->n;
-        p.b = (const char *)whole->b + (size_t)column * row;
-        p.c = whole->c + column;
-        if (whole->bias) p.bias = whole->bias + column;
-        cm3_nn_product(graph, &p);
-        cm3_graph_cancelled(graph);
+    for (int64_t column = 0; column < whole->n; column += columns) {
+        for (int64_t row = 0; row < whole->m && graph->status == CM3_OK; row += rows) {
+            const cm3_product p = part_of(whole, row, rows, column, columns);
+            cm3_nn_product(graph, &p);
+            cm3_graph_cancelled(graph);
+        }
     }
 }
 
@@ -130,7 +143,7 @@ static bool multiply(cm3_graph *graph, cm3_product *p, const cm3_tensor *x, cons
     } else if (w->dtype == CM3_BF16) {
         p->b = cm3_nn_widen(graph, w->data, w->count);
     }
-    if (graph->status == CM3_OK) multiply_by_columns(graph, p); /* not where there was no memory for them */
+    if (graph->status == CM3_OK) multiply_by_parts(graph, p); /* not where there was no memory for them */
     return graph->status == CM3_OK;
 }
 

@@ -20,10 +20,22 @@ static void product_rows(void *arg, int64_t begin, int64_t end, int member) {
                             b_column, end - begin, p->n, p->k, p->accumulate);
 }
 
+typedef struct widening {
+    const cm3_kernels *kernels;
+    float *to;
+    const uint16_t *from;
+} widening;
+
+static void widen_range(void *arg, int64_t begin, int64_t end, int member) {
+    (void)member;
+    const widening *w = arg;
+    w->kernels->bf16_to_f32(w->to + begin, w->from + begin, end - begin);
+}
+
 const float *cm3_nn_widen(cm3_graph *graph, const void *data, int64_t count) {
-    float *values = cm3_graph_scratch(graph, (size_t)count * sizeof(float));
-    if (values && !graph->idle) graph->kernels->bf16_to_f32(values, data, count);
-    return values;
+    widening w = {graph->kernels, cm3_graph_scratch(graph, (size_t)count * sizeof(float)), data};
+    if (w.to) cm3_graph_for(graph, count, 1 << 16, widen_range, &w);
+    return w.to;
 }
 
 static void portable(cm3_graph *graph, const cm3_product *p) {
