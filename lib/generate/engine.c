@@ -14,7 +14,6 @@
 #include "generate/demand.h"
 #include "generate/mixing.h"
 #include "generate/preview.h"
-#include "generate/ranking.h"
 
 /* Scratch beyond this is given back when there is nothing to do. */
 #define IDLE_BYTES ((size_t)64 << 20)
@@ -109,49 +108,6 @@ cm3_status cm3_engine_get(cm3_model *model, cm3_engine **engine) {
 
 void cm3_engine_interrupt(cm3_engine *engine) {
     atomic_store(&engine->interrupt, 1);
-}
-
-/* --- a request's beginning and end ----------------------------------------------------------------------------------
- */
-
-/** The last thing the engine does with a request: after this it may be freed at any moment. */
-static void finish(cm3_request *request, cm3_status status) {
-    if (status == CM3_OK) status = cm3_rank_candidates(request);
-    request->status = status;
-    if (status != CM3_OK && status != CM3_ERROR_CANCELLED) {
-        snprintf(request->message, sizeof request->message, "%s", cm3_context_message(request->context));
-    } else if (status == CM3_ERROR_CANCELLED) {
-        snprintf(request->message, sizeof request->message, "cancelled");
-    }
-    request->timings.total = cm3_clock_since(request->started_at);
-    for (int32_t i = 0; i < request->options.candidates && request->candidates; i++) {
-        cm3_candidate *candidate = &request->candidates[i];
-        cm3_cache_destroy(request->context, candidate->conditional.cache);
-        cm3_cache_destroy(request->context, candidate->unconditional.cache);
-        cm3_cache_destroy(request->context, candidate->pictures.cache);
-        candidate->conditional.cache = candidate->unconditional.cache = candidate->pictures.cache = NULL;
-    }
-    cm3_cache_destroy(request->context, request->prompt_stream.cache);
-    request->prompt_stream.cache = NULL;
-    atomic_store(&request->finished, 1);
-    cm3_events_close(&request->events);
-}
-
-/** Ends all candidates; what cannot be told any more (memory) is let go. */
-static void end_all(cm3_request *request, cm3_status why) {
-    cm3_end_reason reason = why == CM3_ERROR_CANCELLED ? CM3_END_CANCELLED : CM3_END_FAILED;
-    for (int32_t i = 0; i < request->options.candidates && request->candidates; i++) {
-        cm3_candidate_end(request, &request->candidates[i], reason, why);
-    }
-    /* It failed before there were any: their ends are told all the same. */
-    for (int32_t i = 0; i < request->options.candidates && !request->candidates; i++) {
-        cm3_event event = {.kind = CM3_EVENT_END,
-                           .candidate = i,
-                           .reason = reason,
-                           .status = why,
-                           .seconds = cm3_clock_since(request->started_at)};
-        if (cm3_events_push(&request->events, &event) != CM3_OK) return;
-    }
 }
 
 /* --- memory of a step -----------------------------------------------------------------------------------------------
@@ -447,8 +403,8 @@ static bool take_in(cm3_engine *engine) {
         request->next = NULL;
         cm3_status status = atomic_load(&request->cancelled) ? CM3_ERROR_CANCELLED : begin(engine, request);
         if (status != CM3_OK) {
-            end_all(request, status);
-            finish(request, status);
+            cm3_request_end_all(request, status);
+            cm3_request_finish(request, status);
             continue;
         }
         cm3_request **last = &engine->running;
@@ -463,8 +419,8 @@ static void drop(cm3_request **place, cm3_status status) {
     cm3_request *request = *place;
     *place = request->next;
     request->next = NULL;
-    end_all(request, status);
-    finish(request, status);
+    cm3_request_end_all(request, status);
+    cm3_request_finish(request, status);
 }
 
 /** Lets go of requests that are through, cancelled, or failed in the step just made. */

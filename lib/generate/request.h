@@ -118,6 +118,13 @@ cm3_status cm3_request_open(cm3_request *request, const cm3_vocabulary *vocabula
 /** Events that such a request reserves. */
 size_t cm3_request_events(uint64_t total_tokens);
 
+/* ending.c */
+
+/** Ends all candidates; what cannot be told any more (memory) is let go. */
+void cm3_request_end_all(cm3_request *request, cm3_status why);
+/** The last thing the engine does with a request: after this it may be freed at any moment. */
+void cm3_request_finish(cm3_request *request, cm3_status status);
+
 /* candidate.c: what one token does to a candidate */
 
 /** Whether the candidate may say `kind` (see cm3_vocabulary) next. `room`: positions left to it. */
