@@ -40,8 +40,9 @@ struct cm3_engine {
     cm3_previews *previews; /**< likewise; NULL, too, where it would gain nothing */
     cm3_vocabulary vocabulary;
     cm3_batch batch;
-    bool images_only;    /**< the step's logits are those of image codes */
-    bool beside;         /**< this thread works without its team now, as previews are being decoded */
+    bool images_only; /**< the step's logits are those of image codes */
+    bool beside; /**< this thread works without its team, as previews are being decoded; a step that wants it clears
+                    this */
     cm3_compute compute; /**< of the step at hand */
     cm3_halfway halfway;
     uint64_t step_ns; /**< what its pass took so far */

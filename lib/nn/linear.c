@@ -6,26 +6,6 @@
 #include "nn/linear.h"
 #include "nn/parallel_rows.h"
 
-typedef struct cm3_convert_range {
-    const cm3_kernels *kernels;
-    uint16_t *to;
-    const float *from;
-} cm3_convert_range;
-
-static void convert_range(void *arg, int64_t begin, int64_t end, int member) {
-    (void)member;
-    cm3_convert_range *range = arg;
-    range->kernels->f32_to_bf16(range->to + begin, range->from + begin, end - begin);
-}
-
-uint16_t *cm3_nn_round(cm3_graph *graph, const float *values, int64_t count) {
-    uint16_t *rounded = cm3_graph_scratch(graph, (size_t)count * sizeof *rounded);
-    if (!rounded) return NULL;
-    cm3_convert_range range = {graph->kernels, rounded, values};
-    cm3_graph_for(graph, count, 1 << 16, convert_range, &range);
-    return rounded;
-}
-
 /** The weights as bf16: as they are, their shadow, or rounded now. */
 static const uint16_t *weights_bf16(cm3_graph *graph, const cm3_tensor *w) {
     if (w->dtype == CM3_BF16) return w->data;
@@ -90,8 +70,8 @@ static bool is_few(const cm3_graph *graph, int64_t m, const cm3_tensor *x, const
     return is_few_of(m, weights->w) && !(graph->record && wanted);
 }
 
-/* Multiplications of one product that nothing interrupts: some milliseconds of a slow CPU. Parts of fewer columns and
- * rows than these would cost more than a tenth of the speed. */
+/* Multiplications of one product that nothing interrupts: some milliseconds of a slow CPU. Parts of so many columns and
+ * rows are as fast as the whole (docs/performance.md); smaller ones are not made. */
 #define UNDIVIDED (INT64_C(1) << 27)
 #define LEAST_COLUMNS ((int64_t)256)
 #define LEAST_ROWS ((int64_t)128)

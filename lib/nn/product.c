@@ -20,22 +20,38 @@ static void product_rows(void *arg, int64_t begin, int64_t end, int member) {
                             b_column, end - begin, p->n, p->k, p->accumulate);
 }
 
-typedef struct widening {
+/** Values between f32 and bf16, one way or the other. */
+typedef struct conversion {
     const cm3_kernels *kernels;
-    float *to;
-    const uint16_t *from;
-} widening;
+    const void *from;
+    void *to;
+} conversion;
 
 static void widen_range(void *arg, int64_t begin, int64_t end, int member) {
     (void)member;
-    const widening *w = arg;
-    w->kernels->bf16_to_f32(w->to + begin, w->from + begin, end - begin);
+    const conversion *c = arg;
+    c->kernels->bf16_to_f32((float *)c->to + begin, (const uint16_t *)c->from + begin, end - begin);
+}
+
+static void round_range(void *arg, int64_t begin, int64_t end, int member) {
+    (void)member;
+    const conversion *c = arg;
+    c->kernels->f32_to_bf16((uint16_t *)c->to + begin, (const float *)c->from + begin, end - begin);
+}
+
+/** `count` values of `size` bytes, in the arena. */
+static void *convert(cm3_graph *graph, const void *from, int64_t count, size_t size, cm3_range_fn range) {
+    conversion c = {graph->kernels, from, cm3_graph_scratch(graph, (size_t)count * size)};
+    if (c.to) cm3_graph_for(graph, count, 1 << 16, range, &c);
+    return c.to;
 }
 
 const float *cm3_nn_widen(cm3_graph *graph, const void *data, int64_t count) {
-    widening w = {graph->kernels, cm3_graph_scratch(graph, (size_t)count * sizeof(float)), data};
-    if (w.to) cm3_graph_for(graph, count, 1 << 16, widen_range, &w);
-    return w.to;
+    return convert(graph, data, count, sizeof(float), widen_range);
+}
+
+uint16_t *cm3_nn_round(cm3_graph *graph, const float *values, int64_t count) {
+    return convert(graph, values, count, sizeof(uint16_t), round_range);
 }
 
 static void portable(cm3_graph *graph, const cm3_product *p) {

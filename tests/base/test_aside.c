@@ -79,6 +79,20 @@ static void post(cm3_aside *aside, work *w, int number, bool waits) {
     cm3_aside_post(aside, &w->base);
 }
 
+static cm3_aside *start(int threads) {
+    cm3_aside *aside;
+    up(threads);
+    ck_assert_int_eq(cm3_aside_create(context, &aside), CM3_OK);
+    ck_assert_ptr_nonnull(aside);
+    atomic_store(&recorded, 0);
+    return aside;
+}
+
+static void end(cm3_aside *aside) {
+    cm3_aside_destroy(aside);
+    down();
+}
+
 static void wait_until(atomic_int *flag) {
     for (int i = 0; !atomic_load(flag); i++) {
         ck_assert_int_lt(i, 100000);
@@ -93,10 +107,7 @@ static void expect(int count, const int *what) {
 
 START_TEST(in_order) {
     if (cores() < 2) return;
-    up(1);
-    cm3_aside *aside;
-    ck_assert_int_eq(cm3_aside_create(context, &aside), CM3_OK);
-    ck_assert_ptr_nonnull(aside);
+    cm3_aside *aside = start(1);
     atomic_int never = 0;
     work jobs[3];
     for (int round = 0; round < 2; round++) {
@@ -105,20 +116,16 @@ START_TEST(in_order) {
         for (int i = 2; i >= 0; i--) ck_assert(cm3_aside_wait(aside, &jobs[i].base, &never));
         expect(6, (const int[]){0, 100, 1, 101, 2, 102});
     }
-    cm3_aside_destroy(aside);
-    down();
+    end(aside);
 }
 END_TEST
 
 /* One that runs, the last that waits, and one that waits before another. */
 START_TEST(forgotten) {
     if (cores() < 2) return;
-    up(1);
-    cm3_aside *aside;
-    ck_assert_int_eq(cm3_aside_create(context, &aside), CM3_OK);
+    cm3_aside *aside = start(1);
     atomic_int never = 0;
     work jobs[4];
-    atomic_store(&recorded, 0);
     for (int i = 0; i < 4; i++) post(aside, &jobs[i], i, i == 0);
     wait_until(&jobs[0].begun);
     cm3_aside_forget(aside, &jobs[3].base);
@@ -132,19 +139,15 @@ START_TEST(forgotten) {
     ck_assert(cm3_aside_wait(aside, &last.base, &never));
     cm3_aside_forget(aside, &last.base); /* through already: dropped here */
     expect(9, (const int[]){0, 203, 201, 200, 2, 102, 9, 109, 209});
-    cm3_aside_destroy(aside);
-    down();
+    end(aside);
 }
 END_TEST
 
 /* The thread's end cancels what still runs, and waits for it. */
 START_TEST(ended_while_running) {
     if (cores() < 2) return;
-    up(1);
-    cm3_aside *aside;
-    ck_assert_int_eq(cm3_aside_create(context, &aside), CM3_OK);
+    cm3_aside *aside = start(1);
     work w;
-    atomic_store(&recorded, 0);
     post(aside, &w, 5, true);
     wait_until(&w.begun);
     cm3_aside_forget(aside, &w.base);
@@ -156,17 +159,14 @@ END_TEST
 
 START_TEST(waiting_is_cancelled) {
     if (cores() < 2) return;
-    up(1);
-    cm3_aside *aside;
-    ck_assert_int_eq(cm3_aside_create(context, &aside), CM3_OK);
+    cm3_aside *aside = start(1);
     work w;
     atomic_int cancel = 1, never = 0;
     post(aside, &w, 0, true);
     ck_assert(!cm3_aside_wait(aside, &w.base, &cancel));
     atomic_store(&w.go, 1);
     ck_assert(cm3_aside_wait(aside, &w.base, &never));
-    cm3_aside_destroy(aside);
-    down();
+    end(aside);
 }
 END_TEST
 
@@ -176,9 +176,7 @@ static void raise_flag(void *arg) {
 
 START_TEST(idle_or_not) {
     if (cores() < 2) return;
-    up(1);
-    cm3_aside *aside;
-    ck_assert_int_eq(cm3_aside_create(context, &aside), CM3_OK);
+    cm3_aside *aside = start(1);
     atomic_int never = 0, raised = 0;
     work w;
     post(aside, &w, 0, true);
@@ -188,8 +186,7 @@ START_TEST(idle_or_not) {
     ck_assert(cm3_aside_wait(aside, &w.base, &never));
     cm3_aside_if_idle(aside, raise_flag, &raised);
     ck_assert(atomic_load(&raised));
-    cm3_aside_destroy(aside);
-    down();
+    end(aside);
 }
 END_TEST
 
@@ -254,10 +251,7 @@ static cm3_status serve(void *arg) {
 START_TEST(by_the_team) {
     if (cores() < 2) return;
     keep_cores(2);
-    up(2);
-    host h = {.most = _i ? 3 : 0};
-    atomic_store(&recorded, 0);
-    ck_assert_int_eq(cm3_aside_create(context, &h.aside), CM3_OK);
+    host h = {.aside = start(2), .most = _i ? 3 : 0};
     ck_assert_int_eq(cm3_context_run(context, serve, &h), CM3_OK);
     expect(6, (const int[]){0, 100, 1, 101, 2, 102});
     ck_assert(!h.elsewhere);
@@ -265,8 +259,7 @@ START_TEST(by_the_team) {
     if (_i) ck_assert_int_eq(h.calls, 3);
     ck_assert_int_eq(h.ranges, 2 * h.calls);
     ck_assert_int_eq(atomic_load(&h.items), 200 * h.calls);
-    cm3_aside_destroy(h.aside);
-    down();
+    end(h.aside);
 }
 END_TEST
 
@@ -282,14 +275,10 @@ static cm3_status wait_alone(void *arg) {
 START_TEST(waited_for_before_it_began) {
     if (cores() < 2) return;
     keep_cores(2);
-    up(2);
-    host h = {0};
-    atomic_store(&recorded, 0);
-    ck_assert_int_eq(cm3_aside_create(context, &h.aside), CM3_OK);
+    host h = {.aside = start(2)};
     ck_assert_int_eq(cm3_context_run(context, wait_alone, &h), CM3_OK);
     expect(5, (const int[]){200, 1, 101, 2, 102});
-    cm3_aside_destroy(h.aside);
-    down();
+    end(h.aside);
 }
 END_TEST
 
